@@ -1,0 +1,447 @@
+//! What the caller may touch in one service. Denies by default.
+//!
+//! The rules are compiled by `auth` from the rows of a role and asked by connectors: once for the path, and once
+//! more for every table, file or routine that the call turns out to touch.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::connector::filter::Filter;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A set of verbs. HEAD counts as GET; OPTIONS needs no grant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Verbs(u8);
+
+impl Verbs {
+    /// The verbs that a role can grant, in the order of the reference.
+    pub const NAMES: [&'static str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+    /// No verb.
+    pub const NONE: Self = Self(0);
+    /// All five.
+    pub const ALL: Self = Self(0b1_1111);
+
+    /// The set of one method; empty for a method that roles do not know.
+    pub fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET | Method::HEAD => Self(1),
+            Method::POST => Self(2),
+            Method::PUT => Self(4),
+            Method::PATCH => Self(8),
+            Method::DELETE => Self(16),
+            _ => Self::NONE,
+        }
+    }
+
+    /// Whether all of `other` are in this set; false for an empty `other`.
+    pub fn contain(self, other: Self) -> bool {
+        other.0 != 0 && self.0 & other.0 == other.0
+    }
+
+    /// Whether the sets share a verb.
+    pub fn overlap(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// This set without `other`.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether there is no verb in it.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The bit mask that DreamFactory shows: GET 1, POST 2, PUT 4, PATCH 8, DELETE 16.
+    pub fn mask(self) -> u8 {
+        self.0
+    }
+
+    /// The names in the set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES
+            .into_iter()
+            .enumerate()
+            .filter(move |(bit, _)| self.0 & (1 << bit) != 0)
+            .map(|(_, name)| name)
+    }
+}
+
+/// Which components a rule covers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Pattern {
+    /// `*`: the service root and all below.
+    Everything,
+    /// `_table/x`: this component alone; `""` is the root alone.
+    Exact(String),
+    /// `_table/x/*`: `_table/x` itself and all below.
+    Below(String),
+    /// `_table/cu*`: every component that begins so.
+    Prefix(String),
+}
+
+impl Pattern {
+    /// Reads a component as a role writes it. Slashes at either end do not count. A `*` anywhere but at the end
+    /// is an error.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self::Everything);
+        }
+        let below = text.strip_suffix("/*");
+        let prefix = text.strip_suffix('*');
+        let plain = below.or(prefix).unwrap_or(text).trim_start_matches('/');
+        if plain.contains('*') {
+            return Err(format!("`{text}` has a `*` that is not at its end"));
+        }
+        let plain = plain.trim_end_matches('/').to_owned();
+        Ok(match (below, prefix) {
+            (Some(_), _) if plain.is_empty() => Self::Everything,
+            (Some(_), _) => Self::Below(plain),
+            (None, Some(_)) => Self::Prefix(plain),
+            (None, None) => Self::Exact(plain),
+        })
+    }
+
+    /// Whether `component` is covered. `exact_case` false folds ASCII case, for paths as the caller wrote them.
+    pub fn covers(&self, component: &str, exact_case: bool) -> bool {
+        let equal = |left: &str, right: &str| {
+            if exact_case {
+                left == right
+            } else {
+                left.eq_ignore_ascii_case(right)
+            }
+        };
+        let starts = |prefix: &str| {
+            component
+                .get(..prefix.len())
+                .is_some_and(|head| equal(head, prefix))
+        };
+        match self {
+            Self::Everything => true,
+            Self::Exact(text) => equal(component, text),
+            Self::Below(text) => {
+                starts(text) && matches!(component.as_bytes().get(text.len()), None | Some(b'/'))
+            }
+            Self::Prefix(text) => starts(text),
+        }
+    }
+
+    /// How specific it is: an exact one before every other, then the longer literal prefix.
+    pub fn specificity(&self) -> (bool, usize) {
+        match self {
+            Self::Everything => (false, 0),
+            Self::Exact(text) => (true, text.len()),
+            // `_table/*` is longer than the prefix `_table*`, because it also names the slash.
+            Self::Below(text) => (false, text.len() + 1),
+            Self::Prefix(text) => (false, text.len()),
+        }
+    }
+}
+
+/// One row of a role, compiled.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Whether the row names the service; such rows come before those for `"*"`.
+    pub names_service: bool,
+    /// What it covers.
+    pub pattern: Pattern,
+    /// The verbs that it grants or denies.
+    pub verbs: Verbs,
+    /// Whether it denies.
+    pub deny: bool,
+    /// The rows it lets through; all without one.
+    pub filter: Option<Arc<Filter>>,
+    /// The columns it shows; all without one.
+    pub fields: Option<Arc<BTreeSet<String>>>,
+    /// Where it stands: `roles.toml:12`.
+    pub position: Arc<str>,
+}
+
+/// Values of the names that filters may use: `{user.email}`, `{lookup.region}`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lookups(std::collections::BTreeMap<String, String>);
+
+impl Lookups {
+    /// From names and values.
+    pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(values.into_iter().collect())
+    }
+    /// The value of a name. None makes a role's filter deny.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+/// What the caller may touch in this service.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    role: Arc<str>,
+    service: Arc<str>,
+    rules: Arc<[Rule]>,
+    lookups: Arc<Lookups>,
+}
+
+/// That a verb on a component is admitted, and under which conditions.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Only rows that satisfy it; all without one.
+    pub filter: Option<Arc<Filter>>,
+    /// Only these columns; all without one.
+    pub fields: Option<Arc<BTreeSet<String>>>,
+    /// The row that decided.
+    pub position: Arc<str>,
+}
+
+impl Grant {
+    /// Whether a column may be read, written, filtered and ordered by.
+    pub fn admits_field(&self, name: &str) -> bool {
+        self.fields
+            .as_ref()
+            .is_none_or(|fields| fields.contains(name))
+    }
+}
+
+/// Why a call was admitted or refused, for the audit line and `tidegate explain`.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// A row grants it.
+    Granted(Grant),
+    /// A row with `deny = true` decided.
+    Denied(Arc<str>),
+    /// The most specific rows do not list the verb, or no row matches at all.
+    NotGranted,
+}
+
+impl Access {
+    /// Access to `service` by the rules of `role` that concern it.
+    pub fn new(
+        role: impl Into<Arc<str>>,
+        service: impl Into<Arc<str>>,
+        rules: impl Into<Arc<[Rule]>>,
+        lookups: Arc<Lookups>,
+    ) -> Self {
+        Self {
+            role: role.into(),
+            service: service.into(),
+            rules: rules.into(),
+            lookups,
+        }
+    }
+
+    /// The same access for the values of another caller.
+    #[must_use]
+    pub fn with_lookups(&self, lookups: Arc<Lookups>) -> Self {
+        Self {
+            lookups,
+            ..self.clone()
+        }
+    }
+
+    /// The values that filters may use.
+    pub fn lookups(&self) -> &Arc<Lookups> {
+        &self.lookups
+    }
+
+    /// The service this is about.
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// Two accesses with equal identities decide alike but for their lookups; good as a cache key while either
+    /// is held.
+    pub fn identity(&self) -> usize {
+        Arc::as_ptr(&self.rules).cast::<()>() as usize
+    }
+
+    /// The most specific matching rules decide; rules of equal specificity are united; `deny` wins among equals.
+    /// `component` is canonical here (a table's own name), so case counts.
+    pub fn decide(&self, component: &str, verbs: Verbs) -> Decision {
+        self.decide_as(component, verbs, true)
+    }
+
+    fn decide_as(&self, component: &str, verbs: Verbs, exact_case: bool) -> Decision {
+        let matching = || {
+            self.rules.iter().filter(|rule| {
+                rule.pattern.covers(component, exact_case)
+                    && (!rule.deny || rule.verbs.overlap(verbs))
+            })
+        };
+        let rank = |rule: &Rule| (rule.names_service, rule.pattern.specificity());
+        let Some(highest) = matching().map(rank).max() else {
+            return Decision::NotGranted;
+        };
+        let deciding = || matching().filter(|rule| rank(rule) == highest);
+        if let Some(deny) = deciding().find(|rule| rule.deny) {
+            return Decision::Denied(Arc::clone(&deny.position));
+        }
+        // The manifest refuses rows of equal specificity that grant the same verb with different conditions.
+        match deciding().find(|rule| rule.verbs.contain(verbs)) {
+            Some(rule) => Decision::Granted(Grant {
+                filter: rule.filter.clone(),
+                fields: rule.fields.clone(),
+                position: Arc::clone(&rule.position),
+            }),
+            None => Decision::NotGranted,
+        }
+    }
+
+    /// The grant for a method on a component (a canonical name, such as `_table/album`), or 403.
+    pub fn of(&self, component: &str, method: &Method) -> Result<Grant> {
+        self.check(component, method, true)
+    }
+
+    /// The same for a path as the caller wrote it: ASCII case does not count.
+    pub fn of_path(&self, component: &str, method: &Method) -> Result<Grant> {
+        self.check(component, method, false)
+    }
+
+    fn check(&self, component: &str, method: &Method, exact_case: bool) -> Result<Grant> {
+        match self.decide_as(component, Verbs::of(method), exact_case) {
+            Decision::Granted(grant) => Ok(grant),
+            Decision::Denied(position) => Err(self
+                .refusal(component, method)
+                .with_fact("rule", position.as_ref())),
+            Decision::NotGranted => Err(self.refusal(component, method).with_fact("rule", "none")),
+        }
+    }
+
+    fn refusal(&self, component: &str, method: &Method) -> Error {
+        Error::new(
+            ErrorKind::Forbidden,
+            format!(
+                "{method} access to component '{component}' of service '{}' is not allowed by this role",
+                self.service
+            ),
+        )
+        .with_fact("role", self.role.as_ref())
+    }
+
+    /// The verbs granted on a component, for listings and documentation.
+    pub fn verbs(&self, component: &str) -> Verbs {
+        [
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ]
+        .iter()
+        .map(Verbs::of)
+        .filter(|verb| matches!(self.decide(component, *verb), Decision::Granted(_)))
+        .fold(Verbs::NONE, Verbs::union)
+    }
+
+    /// Whether some rule grants anything at all.
+    pub fn is_empty(&self) -> bool {
+        !self
+            .rules
+            .iter()
+            .any(|rule| !rule.deny && !rule.verbs.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(names_service: bool, pattern: &str, verbs: &[Method], deny: bool) -> Rule {
+        Rule {
+            names_service,
+            pattern: Pattern::parse(pattern).unwrap(),
+            verbs: verbs.iter().map(Verbs::of).fold(Verbs::NONE, Verbs::union),
+            deny,
+            filter: None,
+            fields: None,
+            position: Arc::from(pattern),
+        }
+    }
+
+    fn access(rules: Vec<Rule>) -> Access {
+        Access::new("r", "s", rules, Arc::default())
+    }
+
+    #[test]
+    fn components_are_matched_as_the_reference_says() {
+        let covers = |pattern: &str, component: &str| {
+            Pattern::parse(pattern).unwrap().covers(component, true)
+        };
+        for (pattern, component, expected) in [
+            ("", "", true),
+            ("", "_table", false),
+            ("*", "", true),
+            ("*", "_table/a/1", true),
+            ("_table/*", "_table", true),
+            ("_table/*", "_tables", false),
+            ("_table/*", "", false),
+            ("_table/album", "_table/album", true),
+            ("_table/album", "_table/album/1", false),
+            ("_table/album/", "_table/album", true),
+            ("_table/album/*", "_table/album", true),
+            ("_table/album/*", "_table/album/1", true),
+            ("_table/album/*", "_table/albums", false),
+            ("_table/al*", "_table/album/1", true),
+        ] {
+            assert_eq!(
+                covers(pattern, component),
+                expected,
+                "{pattern} on {component}"
+            );
+        }
+        assert!(Pattern::parse("_table/*/x").is_err());
+    }
+
+    #[test]
+    fn the_most_specific_rule_decides_and_deny_wins_among_equals() {
+        let access = access(vec![
+            rule(true, "*", &[Method::GET, Method::POST], false),
+            rule(true, "_table/a/*", &[Method::GET], false),
+            rule(true, "_table/b", &[Method::POST], true),
+            rule(true, "_table/b", &[Method::GET, Method::POST], false),
+            rule(false, "_table/c", &[Method::DELETE], false),
+        ]);
+        let granted = |component: &str, method: Method| access.of(component, &method).is_ok();
+        assert!(granted("_table/x", Method::POST));
+        assert!(granted("_table/a/1", Method::GET));
+        assert!(
+            !granted("_table/a/1", Method::POST),
+            "the more specific rule replaces the general one"
+        );
+        assert!(granted("_table/b", Method::GET));
+        assert!(!granted("_table/b", Method::POST));
+        assert!(
+            !granted("_table/c", Method::DELETE),
+            "a row that names the service comes first"
+        );
+    }
+
+    #[test]
+    fn a_deny_concerns_only_the_verbs_it_lists() {
+        let access = access(vec![
+            rule(true, "_table/*", &[Method::GET, Method::DELETE], false),
+            rule(true, "_table/a/*", &[Method::DELETE], true),
+        ]);
+        assert!(access.of("_table/a/1", &Method::GET).is_ok());
+        assert!(access.of("_table/a/1", &Method::DELETE).is_err());
+        assert!(access.of("_table/b/1", &Method::DELETE).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_allowed_by_default() {
+        assert!(access(vec![]).of("", &Method::GET).is_err());
+        assert!(
+            access(vec![rule(true, "*", &[Method::GET], false)])
+                .of("", &Method::TRACE)
+                .is_err()
+        );
+    }
+}

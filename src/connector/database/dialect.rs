@@ -1,0 +1,1 @@
+//! How one SQL product spells what the planner asks for. Pure. Defaults are standard SQL.

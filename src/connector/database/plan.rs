@@ -1,0 +1,229 @@
+//! What is asked × catalog × access → a plan: columns looked up, values typed, role conditions in place. Pure.
+//!
+//! A plan is free of SQL. `sql.rs` writes it in a product's dialect; a product without SQL carries it out itself.
+
+use std::sync::Arc;
+
+use super::catalog::Table;
+use super::value::Scalar;
+use crate::connector::filter::{Comparison, Matching, Now};
+
+/// A query on one table, with what is embedded in its records.
+#[derive(Clone, Debug)]
+pub struct Select {
+    /// The table.
+    pub table: Arc<Table>,
+    /// What each row consists of. The first [`Select::visible`] go to the caller, in this order; the rest serve the
+    /// gateway (cursor, ETag).
+    pub output: Vec<Output>,
+    /// How many of `output` the caller sees.
+    pub visible: usize,
+    /// Which rows: the caller's filter, the keys and the role's filter, all ANDed.
+    pub condition: Condition,
+    /// GROUP BY.
+    pub group: Vec<usize>,
+    /// HAVING; [`Expression::Aggregate`] may stand in it.
+    pub having: Condition,
+    /// ORDER BY.
+    pub order: Vec<Order>,
+    /// Most rows read. For pages it is one more than the page, to know whether there is a next one.
+    pub limit: Option<u64>,
+    /// Rows skipped.
+    pub offset: u64,
+}
+
+/// One item of a row.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Its name in the answer.
+    pub name: String,
+    /// What it is.
+    pub expression: Expression,
+}
+
+/// Something that has a value in each row.
+#[derive(Clone, Debug)]
+pub enum Expression {
+    /// A column of the table.
+    Column(usize),
+    /// An aggregate.
+    Aggregate {
+        /// The function.
+        function: Aggregate,
+        /// Its column; `COUNT(*)` without one.
+        column: Option<usize>,
+    },
+    /// Related records as a JSON value: an object or null, or an array.
+    Related(Box<Related>),
+    /// A condition as a truth value; false where SQL says unknown.
+    Holds(Box<Condition>),
+}
+
+/// The aggregates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregate {
+    /// `COUNT`
+    Count,
+    /// `SUM`
+    Sum,
+    /// `AVG`
+    Average,
+    /// `MIN`
+    Minimum,
+    /// `MAX`
+    Maximum,
+}
+
+/// Records of another table, embedded.
+#[derive(Clone, Debug)]
+pub struct Related {
+    /// The query on the other table, whose `limit` holds for each parent.
+    pub select: Select,
+    /// Pairs of (column of the related table or of the junction, column of the parent) that are equal.
+    pub link: Vec<(usize, usize)>,
+    /// The table between.
+    pub junction: Option<RelatedJunction>,
+    /// An array of records, or one record or null.
+    pub many: bool,
+}
+
+/// The table between two related ones.
+#[derive(Clone, Debug)]
+pub struct RelatedJunction {
+    /// The table.
+    pub table: Arc<Table>,
+    /// Pairs of (column of the junction, column of the related table) that are equal.
+    pub far: Vec<(usize, usize)>,
+    /// The role's filter on the junction.
+    pub condition: Condition,
+}
+
+/// A condition on rows, with SQL's three-valued logic.
+#[derive(Clone, Debug)]
+pub enum Condition {
+    /// Always holds.
+    True,
+    /// Never holds.
+    False,
+    /// All hold.
+    And(Vec<Condition>),
+    /// One holds.
+    Or(Vec<Condition>),
+    /// Does not hold.
+    Not(Box<Condition>),
+    /// `left op right`
+    Compare(Expression, Comparison, Bind),
+    /// `left IN (…)`; never empty.
+    In(Expression, Vec<Bind>),
+    /// `left BETWEEN low AND high`
+    Between(Expression, Bind, Bind),
+    /// `left IS NULL`
+    IsNull(Expression),
+    /// `left LIKE …`
+    Match(Expression, Matching, Bind),
+}
+
+/// A value in a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bind {
+    /// A value known when the plan is made.
+    Value(Scalar),
+    /// The n-th value of the key of the call, so that one plan serves all keys.
+    Key(usize),
+    /// The time at which the statement runs.
+    Now(Now),
+}
+
+/// One item of ORDER BY.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What to order by.
+    pub expression: Expression,
+    /// Downwards.
+    pub descending: bool,
+    /// Where NULL goes; as the database has it by default.
+    pub nulls: Option<Nulls>,
+}
+
+/// Where NULL goes in an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nulls {
+    /// Before all else.
+    First,
+    /// After all else.
+    Last,
+}
+
+/// One write on one table.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Adds a record.
+    Insert(Insert),
+    /// Changes records.
+    Update(Update),
+    /// Removes records.
+    Delete(Delete),
+}
+
+/// Adds a record, or changes the one that has its key.
+#[derive(Clone, Debug)]
+pub struct Insert {
+    /// The table.
+    pub table: Arc<Table>,
+    /// Columns and their values; empty for a record of defaults.
+    pub values: Vec<(usize, Bind)>,
+    /// With it, a record whose key exists is changed instead.
+    pub upsert: Option<Upsert>,
+    /// What the record must satisfy afterwards; nothing is written otherwise.
+    pub check: Condition,
+    /// What is answered.
+    pub returning: Vec<Output>,
+}
+
+/// The second half of an upsert.
+#[derive(Clone, Debug)]
+pub struct Upsert {
+    /// The columns of the key that may exist already.
+    pub key: Vec<usize>,
+    /// Which of `values` are set on the existing record; empty leaves it alone.
+    pub set: Vec<usize>,
+    /// What the existing record must satisfy before it may be changed.
+    pub condition: Condition,
+}
+
+/// Changes records.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// The table.
+    pub table: Arc<Table>,
+    /// Columns and their new values; never empty.
+    pub set: Vec<(usize, Bind)>,
+    /// Which records: selector AND role.
+    pub condition: Condition,
+    /// What each record must satisfy afterwards; nothing is written otherwise.
+    pub check: Condition,
+    /// What is answered for each record.
+    pub returning: Vec<Output>,
+}
+
+/// Removes records.
+#[derive(Clone, Debug)]
+pub struct Delete {
+    /// The table.
+    pub table: Arc<Table>,
+    /// Which records: selector AND role.
+    pub condition: Condition,
+    /// What is answered for each record, as it was before.
+    pub returning: Vec<Output>,
+}
+
+/// Which records a call is about.
+#[derive(Clone, Debug)]
+pub enum Selector {
+    /// All that the query's filter lets through.
+    Query,
+    /// The record whose key is bound when the statement runs: [`Bind::Key`] for each key column.
+    Key,
+    /// The records with these keys: for each, one value for each key column.
+    Keys(Vec<Vec<Scalar>>),
+}

@@ -1,0 +1,15 @@
+//! One request and its answer, free of any web framework.
+
+pub mod body;
+pub mod context;
+pub mod format;
+pub mod query;
+pub mod reply;
+pub mod request;
+
+pub use body::{Body, ByteStream};
+pub use context::{CallContext, RequestId};
+pub use format::Format;
+pub use query::Query;
+pub use reply::Reply;
+pub use request::RequestHead;

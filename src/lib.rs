@@ -1,0 +1,29 @@
+//! Tidegate turns a git repository of TOML manifests into a secured REST interface.
+//!
+//! ```text
+//!  a change                                           a request
+//!  ────────                                           ─────────
+//!  watch      something moved                         http      bytes in, RequestHead and Body out
+//!    │        (a trigger, no data)                      │
+//!  tree       all files, read twice alike             pipeline
+//!    │                                                  │
+//!  manifest   text → JSON → validated → typed           │  identify   headers          → Caller
+//!    │        (pure; every problem, not the first)      │  route      method and path  → Route
+//!  snapshot   plan: keep, open, replace, close          │  authorize  Caller, Route    → Permit
+//!    │        (pure)                                    │  dispatch   Permit, Body     → Reply
+//!    │        build: open only what changed             │  encode     Reply or Error   → Reply
+//!    ▼                                                  ▼
+//!  publish ─── one Arc<Snapshot>, swapped ───────────▶ http      bytes out
+//! ```
+//!
+//! One request runs on one revision. What decides is pure; what touches is thin and named. One declaration
+//! serves many uses. Modules stand in the order in which they may use each other: later ones use earlier ones.
+
+pub mod clock;
+pub mod error;
+pub mod names;
+pub mod secret;
+
+pub mod exchange;
+
+pub mod connector;
