@@ -2,9 +2,11 @@
 
 pub mod backend;
 pub mod catalog;
+pub mod cursor;
 pub mod dialect;
 pub mod options;
 pub mod plan;
+pub mod planner;
 pub mod request;
 pub mod rows;
 pub mod sql;
