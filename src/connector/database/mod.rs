@@ -10,6 +10,8 @@ pub mod planner;
 pub mod request;
 pub mod rows;
 pub mod sql;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod value;
 
 use super::ServiceType;
