@@ -23,14 +23,25 @@ use super::schema::{SchemaView, find_named};
 use crate::clock::Clock;
 use crate::connector::access::{Access, Grant};
 use crate::connector::filter::Filter;
-use crate::connector::operation::Operation;
-use crate::connector::{Call, Connector, Description, Resources};
+use crate::connector::operation::{Component, Operation, PathParameters};
+use crate::connector::{Call, CallLimits, Connector, Description, Resources};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::format::negotiate;
-use crate::exchange::{CallContext, Format, Query, Reply};
+use crate::exchange::{CallContext, Format, Query, Reply, RequestHead};
 
 /// Longest that reading the catalog may take for the documentation, where no caller's deadline holds.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A call without its body, which only one task may hold at a time.
+pub(super) struct Asked {
+    pub(super) operation: &'static str,
+    pub(super) parameters: PathParameters,
+    pub(super) component: Component,
+    pub(super) grant: Grant,
+    pub(super) access: Access,
+    pub(super) head: RequestHead,
+    pub(super) limits: CallLimits,
+}
 
 /// A database as a service.
 pub struct DatabaseConnector {
@@ -91,7 +102,7 @@ impl DatabaseConnector {
         }
     }
 
-    async fn list_resources(&self, context: &CallContext, call: &Call) -> Result<Reply> {
+    async fn list_resources(&self, context: &CallContext, call: &Asked) -> Result<Reply> {
         let (query, listing) = listing_query(call)?;
         let format = negotiate(&call.head, &query, Format::ALL)?;
         // The root of a database that is down still says what there would be.
@@ -110,7 +121,7 @@ impl DatabaseConnector {
     async fn list_tables(
         &self,
         context: &CallContext,
-        call: &Call,
+        call: &Asked,
         family: &str,
     ) -> Result<Reply> {
         let (query, listing) = listing_query(call)?;
@@ -127,7 +138,7 @@ impl DatabaseConnector {
         Reply::document(format, &document)
     }
 
-    async fn describe_part(&self, context: &CallContext, call: &Call) -> Result<Reply> {
+    async fn describe_part(&self, context: &CallContext, call: &Asked) -> Result<Reply> {
         let (query, listing) = listing_query(call)?;
         let format = negotiate(&call.head, &query, Format::ALL)?;
         let catalog = self.catalog_for(context, listing.refresh).await?;
@@ -136,10 +147,7 @@ impl DatabaseConnector {
             access: &call.access,
         };
         let table = catalog.table(call.parameters.get("table")?, |name| {
-            !call
-                .access
-                .verbs(&component_of("_schema", name))
-                .is_empty()
+            !call.access.verbs(&component_of("_schema", name)).is_empty()
         })?;
         let grant = grant_for(call, "_schema", table)?;
         let grant = Some(&grant);
@@ -175,7 +183,7 @@ impl DatabaseConnector {
     }
 }
 
-fn listing_query(call: &Call) -> Result<(Query, ListingQuery)> {
+fn listing_query(call: &Asked) -> Result<(Query, ListingQuery)> {
     let query = Query::parse(call.head.query())?;
     let listing = ListingQuery::parse(&query)?;
     Ok((query, listing))
@@ -184,13 +192,15 @@ fn listing_query(call: &Call) -> Result<(Query, ListingQuery)> {
 /// The grant for a table by its own name, which may differ from the path in case.
 ///
 /// A rule that covers the path as written and not the table's own name still holds: what both demand is demanded.
-pub(super) fn grant_for(call: &Call, family: &str, table: &Table) -> Result<Grant> {
+pub(super) fn grant_for(call: &Asked, family: &str, table: &Table) -> Result<Grant> {
     let mut component = component_of(family, &table.name);
     for segment in call.component.segments().iter().skip(2) {
         component.push('/');
         component.push_str(&segment.replace('/', "%2F"));
     }
-    let grant = call.access.of(&component, granted_method(&call.head.method))?;
+    let grant = call
+        .access
+        .of(&component, granted_method(&call.head.method))?;
     Ok(united(grant, &call.grant))
 }
 
@@ -208,16 +218,17 @@ fn united(grant: Grant, other: &Grant) -> Grant {
         return grant;
     }
     let filter = match (&grant.filter, &other.filter) {
-        (Some(left), Some(right)) if !Arc::ptr_eq(left, right) => Some(Arc::new(Filter::And(
-            vec![left.as_ref().clone(), right.as_ref().clone()],
-        ))),
+        (Some(left), Some(right)) if !Arc::ptr_eq(left, right) => {
+            Some(Arc::new(Filter::And(vec![
+                left.as_ref().clone(),
+                right.as_ref().clone(),
+            ])))
+        }
         (Some(filter), _) | (None, Some(filter)) => Some(Arc::clone(filter)),
         (None, None) => None,
     };
     let fields = match (&grant.fields, &other.fields) {
-        (Some(left), Some(right)) => {
-            Some(Arc::new(left.intersection(right).cloned().collect()))
-        }
+        (Some(left), Some(right)) => Some(Arc::new(left.intersection(right).cloned().collect())),
         (Some(fields), None) | (None, Some(fields)) => Some(Arc::clone(fields)),
         (None, None) => None,
     };
@@ -235,16 +246,26 @@ impl Connector for DatabaseConnector {
     }
 
     async fn call(self: Arc<Self>, context: CallContext, call: Call) -> Result<Reply> {
+        let body = call.body;
+        let call = Asked {
+            operation: call.operation,
+            parameters: call.parameters,
+            component: call.component,
+            grant: call.grant,
+            access: call.access,
+            head: call.head,
+            limits: call.limits,
+        };
         match call.operation {
-            name::LIST_RECORDS => self.list_records(&context, call).await,
-            name::GET_RECORD => self.get_record(&context, call).await,
+            name::LIST_RECORDS => self.list_records(&context, call, body).await,
+            name::GET_RECORD => self.get_record(&context, call, body).await,
             name::CREATE_RECORDS
             | name::REPLACE_RECORDS
             | name::UPDATE_RECORDS
             | name::DELETE_RECORDS
             | name::REPLACE_RECORD
             | name::UPDATE_RECORD
-            | name::DELETE_RECORD => self.write_records(&context, call).await,
+            | name::DELETE_RECORD => self.write_records(&context, call, body).await,
             name::LIST_RESOURCES => self.list_resources(&context, &call).await,
             name::LIST_TABLES => self.list_tables(&context, &call, "_table").await,
             name::LIST_SCHEMAS => self.list_tables(&context, &call, "_schema").await,

@@ -41,11 +41,7 @@ pub(super) fn format_of(download: &Download) -> Option<Format> {
 }
 
 /// The value of `Content-Disposition`. A file without a name of its own is named after the table.
-pub(super) fn disposition(
-    download: &Download,
-    table: &str,
-    format: Format,
-) -> Result<HeaderValue> {
+pub(super) fn disposition(download: &Download, table: &str, format: Format) -> Result<HeaderValue> {
     let name = match download {
         Download::Named(name) => sanitised(name),
         Download::Unnamed => format!("{}.{}", sanitised(table), format.extension()),
@@ -106,7 +102,10 @@ mod tests {
     fn names_become_safe_and_keep_their_letters() {
         for (name, expected) in [
             ("customers.csv", "attachment; filename=\"customers.csv\""),
-            ("../../etc/passwd.csv", "attachment; filename=\"passwd.csv\""),
+            (
+                "../../etc/passwd.csv",
+                "attachment; filename=\"passwd.csv\"",
+            ),
             ("a\r\nX: 1\".csv", "attachment; filename=\"aX_ 1_.csv\""),
             (
                 "añb.csv",

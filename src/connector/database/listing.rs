@@ -218,7 +218,12 @@ pub(super) fn root<'a>(
     query.list(RESOURCES.into_iter().filter_map(|(name, label)| {
         let verbs = access.verbs(name);
         let is_reachable = !verbs.is_empty() || reaches(access, name, tables.clone());
-        if !is_reachable || query.ids.as_ref().is_some_and(|ids| !ids.iter().any(|id| id == name)) {
+        if !is_reachable
+            || query
+                .ids
+                .as_ref()
+                .is_some_and(|ids| !ids.iter().any(|id| id == name))
+        {
             return None;
         }
         let mut entry = name_entry(name);

@@ -231,11 +231,7 @@ struct QueryOption {
     description: &'static str,
 }
 
-const fn option(
-    name: &'static str,
-    kind: &'static str,
-    description: &'static str,
-) -> QueryOption {
+const fn option(name: &'static str, kind: &'static str, description: &'static str) -> QueryOption {
     QueryOption {
         name,
         kind,
@@ -412,7 +408,11 @@ fn listing_query(_: &mut SchemaGenerator) -> Schema {
             "`*` adds label, description and more to each name.",
         ),
         &option("ids", "string", "Only these names, separated by commas."),
-        &option("schema", "string", "Only what lives in this database schema."),
+        &option(
+            "schema",
+            "string",
+            "Only what lives in this database schema.",
+        ),
         &AS_LIST,
         &option(
             "as_access_list",

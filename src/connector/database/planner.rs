@@ -56,6 +56,8 @@ impl ReadPlan {
             keep: self.keep.clone(),
             digest: false,
             check: None,
+            narrow: Vec::new(),
+            prefixes: super::rows::Prefixes::default(),
         }
     }
 
@@ -89,6 +91,8 @@ impl Write {
             keep: Vec::new(),
             digest: false,
             check: None,
+            narrow: Vec::new(),
+            prefixes: super::rows::Prefixes::default(),
         }
     }
 }

@@ -107,9 +107,9 @@ impl Preconditions {
             None => false,
             Some(Tags::Any) => true,
             // Weak comparison: whether a tag is marked weak does not count.
-            Some(Tags::Listed(listed)) => {
-                listed.iter().any(|(tag, _)| current.is_named_by(tag, false))
-            }
+            Some(Tags::Listed(listed)) => listed
+                .iter()
+                .any(|(tag, _)| current.is_named_by(tag, false)),
         })
     }
 
@@ -240,7 +240,11 @@ mod tests {
             ("\"x\"".to_owned(), false),
         ] {
             let conditions = conditions(header::IF_NONE_MATCH, &value);
-            assert_eq!(conditions.not_modified(&tag()).unwrap(), expected, "{value}");
+            assert_eq!(
+                conditions.not_modified(&tag()).unwrap(),
+                expected,
+                "{value}"
+            );
         }
     }
 

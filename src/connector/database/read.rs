@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::backend::Prepared;
 use super::batch::{BatchError, Verb};
 use super::catalog::{Catalog, Table};
-use super::connector::{DatabaseConnector, grant_for, unknown_record};
+use super::connector::{Asked, DatabaseConnector, grant_for, unknown_record};
 use super::download;
 use super::plan::Selector;
 use super::plan_cache::PlanKey;
@@ -19,7 +19,6 @@ use super::request::{self, Fields, Identifier, RecordsBody, RecordsQuery};
 use super::rows::{Frame, RowWriter, Shape};
 use super::schema::SchemaView;
 use super::value::Scalar;
-use crate::connector::Call;
 use crate::connector::access::Grant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::body::drive;
@@ -89,10 +88,11 @@ impl DatabaseConnector {
     pub(super) async fn list_records(
         self: Arc<Self>,
         context: &CallContext,
-        mut call: Call,
+        call: Asked,
+        body: Body,
     ) -> Result<Reply> {
         Preconditions::of(&call.head.headers)?.check_untagged()?;
-        let entry = self.read_entry(context, &mut call).await?;
+        let entry = self.read_entry(context, &call, body).await?;
         match entry.as_ref() {
             ReadEntry::List(_) => self.answer_list(entry).await,
             ReadEntry::Count(count) => self.answer_count(count).await,
@@ -105,10 +105,11 @@ impl DatabaseConnector {
     pub(super) async fn get_record(
         self: Arc<Self>,
         context: &CallContext,
-        mut call: Call,
+        call: Asked,
+        body: Body,
     ) -> Result<Reply> {
         let conditions = Preconditions::of(&call.head.headers)?;
-        let entry = self.read_entry(context, &mut call).await?;
+        let entry = self.read_entry(context, &call, body).await?;
         let ReadEntry::Record(record) = entry.as_ref() else {
             return Err(Error::internal("one record was planned as a list"));
         };
@@ -149,9 +150,14 @@ impl DatabaseConnector {
     }
 
     /// The plan for a call: the one of an equal call before, or a new one.
-    async fn read_entry(&self, context: &CallContext, call: &mut Call) -> Result<Arc<ReadEntry>> {
+    async fn read_entry(
+        &self,
+        context: &CallContext,
+        call: &Asked,
+        body: Body,
+    ) -> Result<Arc<ReadEntry>> {
         let table = call.parameters.get("table")?.to_owned();
-        let has_body = !matches!(call.body, Body::Empty);
+        let has_body = !matches!(body, Body::Empty);
         let mut accepts = call.head.headers.get_all(ACCEPT).iter();
         let accept = accepts.next().cloned();
         let is_plain = !has_body && accepts.next().is_none();
@@ -162,7 +168,7 @@ impl DatabaseConnector {
                 return Ok(entry);
             }
         }
-        let built = self.build(context, catalog, call, &table).await?;
+        let built = self.build(context, catalog, call, body, &table).await?;
         let entry = Arc::new(built.entry);
         if is_plain && built.may_keep {
             let key = plan_key(&built.catalog, call, &table, accept.as_ref());
@@ -175,12 +181,13 @@ impl DatabaseConnector {
         &self,
         context: &CallContext,
         mut catalog: Arc<Catalog>,
-        call: &mut Call,
+        call: &Asked,
+        body: Body,
         table: &str,
     ) -> Result<Built> {
         let query = Query::parse(call.head.query())?;
         let is_record = call.operation == super::operations::name::GET_RECORD;
-        let (mut asked, body) = received(call, &query).await?;
+        let (mut asked, body) = received(call, &query, body).await?;
         if asked.refresh {
             catalog = self.fresh_catalog(context.deadline).await?;
         }
@@ -283,11 +290,7 @@ impl DatabaseConnector {
                 ReadEntry::Keys(KeysEntry {
                     list,
                     keys,
-                    single_shape: Arc::new(single.shape(
-                        Frame::Bare,
-                        Format::Json,
-                        &self.options,
-                    )),
+                    single_shape: Arc::new(single.shape(Frame::Bare, Format::Json, &self.options)),
                     single: self.database.prepare(single.select)?,
                     goes_on: asked.continue_on_error,
                 })
@@ -303,7 +306,7 @@ impl DatabaseConnector {
     /// The keys that a list is about, if it is about keys: of `ids`, or of the records in the body.
     fn keys_of(
         &self,
-        call: &Call,
+        call: &Asked,
         catalog: &Catalog,
         table: &Table,
         grant: &Grant,
@@ -443,7 +446,7 @@ impl ListEntry {
 
 fn plan_key<'a>(
     catalog: &'a Arc<Catalog>,
-    call: &'a Call,
+    call: &'a Asked,
     table: &'a str,
     accept: Option<&'a HeaderValue>,
 ) -> PlanKey<'a> {
@@ -460,10 +463,10 @@ fn plan_key<'a>(
 
 /// What the query string and the body say together.
 pub(super) async fn received(
-    call: &mut Call,
+    call: &Asked,
     query: &Query,
+    body: Body,
 ) -> Result<(RecordsQuery, RecordsBody)> {
-    let body = std::mem::replace(&mut call.body, Body::Empty);
     let bytes = body.collect(call.limits.max_body_bytes).await?;
     request::received(&call.head, query, &bytes)
 }
@@ -474,7 +477,7 @@ pub(super) fn identifier_fields(asked: &RecordsQuery) -> Fields {
         asked
             .id_field
             .iter()
-            .map(|name| super::request::FieldItem::Column(name.clone()))
+            .map(|name| request::FieldItem::Column(name.clone()))
             .collect(),
     )
 }

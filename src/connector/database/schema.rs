@@ -31,7 +31,8 @@ struct VisibleColumns<'a> {
 
 impl<'a> VisibleColumns<'a> {
     fn admit(&self, column: &Column) -> bool {
-        self.call.is_none_or(|grant| grant.admits_field(&column.name))
+        self.call
+            .is_none_or(|grant| grant.admits_field(&column.name))
             && (self.records.is_empty()
                 || self
                     .records
@@ -151,7 +152,7 @@ impl<'a> SchemaView<'a> {
         call: Option<&'a Grant>,
     ) -> Vec<(String, Value)> {
         self.relations_of(&self.columns(table, call))
-            .map(|relation| (relation.name.clone(), relation_object(relation)))
+            .map(|found| (found.2.name.clone(), relation_object(found)))
             .collect()
     }
 
@@ -173,10 +174,7 @@ impl<'a> SchemaView<'a> {
     /// Whether the caller may read the other table, and the one between.
     fn may_follow(&self, relation: &Relation) -> bool {
         let may_read = |name: &str, indexes: &[&[usize]]| {
-            let Ok(grant) = self
-                .access
-                .of(&component_of("_table", name), &Method::GET)
-            else {
+            let Ok(grant) = self.access.of(&component_of("_table", name), &Method::GET) else {
                 return false;
             };
             let Ok(table) = self.catalog.table(name, |_| false) else {
@@ -384,10 +382,7 @@ fn rules_of(catalog: &Catalog, table: &Table, relation: &Relation) -> Option<(St
 
 /// The simple type of a column (reference 6.5).
 fn simple_type(table: &Table, index: usize, column: &Column, is_reference: bool) -> &'static str {
-    let is_integer = matches!(
-        column.kind,
-        Type::SmallInt | Type::Integer | Type::BigInt
-    );
+    let is_integer = matches!(column.kind, Type::SmallInt | Type::Integer | Type::BigInt);
     if is_integer && column.is_auto_increment && table.primary_key.as_slice() == [index] {
         return match column.kind {
             Type::BigInt => "bigid",
@@ -453,11 +448,7 @@ pub(super) fn label_of(name: &str) -> String {
 
 /// The English plural of a label; what already looks like one stays.
 fn plural_of(label: &str) -> String {
-    let ends = |ending: &str| {
-        label
-            .to_ascii_lowercase()
-            .ends_with(ending)
-    };
+    let ends = |ending: &str| label.to_ascii_lowercase().ends_with(ending);
     if label.is_empty() || !label.ends_with(|last: char| last.is_ascii_alphabetic()) {
         label.to_owned()
     } else if ends("ss") || ends("x") || ends("ch") || ends("sh") {
@@ -691,8 +682,14 @@ mod tests {
         let table = catalog.table("customer", |_| true).unwrap();
         let entries = vec![("email".to_owned(), json!(1))];
         assert_eq!(
-            find_named(entries.clone(), "EMAIL", ErrorKind::UnknownResource, "field", table)
-                .unwrap(),
+            find_named(
+                entries.clone(),
+                "EMAIL",
+                ErrorKind::UnknownResource,
+                "field",
+                table
+            )
+            .unwrap(),
             1
         );
         let error =
