@@ -65,6 +65,9 @@ pub fn parse_body(
     bytes: &[u8],
     expect: Expect,
 ) -> Result<(RecordsBody, Option<BodyOptions>)> {
+    if bytes.is_empty() {
+        return Ok((RecordsBody::default(), None));
+    }
     let syntax = Syntax::of(content_type)?;
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();

@@ -8,14 +8,16 @@ mod tests;
 
 use std::borrow::Cow;
 
+use http::Method;
+use http::header::CONTENT_TYPE;
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
 use super::plan::Aggregate;
 use crate::connector::filter::{self, Filter, Parameters};
 use crate::error::{Error, ErrorKind, Result, nearest};
-use crate::exchange::Query;
-use crate::exchange::query::truth;
+use crate::exchange::query::{decode_percent, truth};
+use crate::exchange::{Query, RequestHead};
 
 pub use body::{BodyOptions, Expect, MAX_BODY_DEPTH, MAX_RECORDS, no_records, parse_body};
 pub use list::{MAX_FIELDS, MAX_IDENTIFIERS, MAX_ORDER_ITEMS, MAX_RELATED_DEPTH, MAX_RELATIONS};
@@ -287,6 +289,46 @@ pub fn records_query(query: &Query, body: Option<&BodyOptions>) -> Result<Record
         ));
     }
     Ok(wanted)
+}
+
+/// What head and body of a call on records say together.
+///
+/// A body of options alone is understood where it cannot be mistaken for a record: under GET, and under a
+/// tunnelled verb (`X-HTTP-Method` and its like, or the option `method`) that takes no record from a bare object.
+pub fn received(
+    head: &RequestHead,
+    query: &Query,
+    bytes: &[u8],
+) -> Result<(RecordsQuery, RecordsBody)> {
+    const TUNNELS: [&str; 3] = [
+        "x-http-method",
+        "x-method-override",
+        "x-http-method-override",
+    ];
+    let is_tunnelled = TUNNELS.iter().any(|name| head.headers.contains_key(*name))
+        || query.get("method").is_some();
+    let names_record = names_record(head.uri.path());
+    let expect = if head.method == Method::GET
+        || head.method == Method::HEAD
+        || is_tunnelled && (!names_record || head.method == Method::DELETE)
+    {
+        Expect::Tunnelled
+    } else if names_record {
+        Expect::Record
+    } else {
+        Expect::Collection
+    };
+    let (body, options) = parse_body(head.header(&CONTENT_TYPE), bytes, expect)?;
+    Ok((records_query(query, options.as_ref())?, body))
+}
+
+/// Whether a path goes on below `_table/{table}`.
+fn names_record(path: &str) -> bool {
+    path.split('/')
+        .filter(|segment| !segment.is_empty())
+        .skip_while(|segment| !decode_percent(segment).is_ok_and(|segment| segment == "_table"))
+        .nth(2)
+        .is_some()
 }
 
 /// Columns beside aggregates make sense only with groups.

@@ -721,6 +721,7 @@ fn bodies_are_bounded_in_depth_and_number() {
 
 #[test]
 fn what_cannot_be_read_is_415() {
+    assert!(body("image/png", "", Expect::Collection).is_ok());
     for media_type in [
         "application/xml",
         "application/x-www-form-urlencoded",
@@ -734,6 +735,53 @@ fn what_cannot_be_read_is_415() {
             "{media_type}"
         );
         assert!(error.help().is_some_and(|help| help.contains("text/csv")));
+    }
+}
+
+#[test]
+fn path_and_verb_decide_what_a_bare_object_is() {
+    const TABLE: &str = "/api/v2/shop/_table/customer";
+    const ONE: &str = "/api/v2/shop/%5Ftable/customer/5";
+    const BARE: &str = r#"{"filter":"a = 1"}"#;
+    let read = |method: &str, path: &str, tunnel: bool, text: &str| {
+        let mut head = RequestHead {
+            method: method.parse().unwrap(),
+            uri: path.parse().unwrap(),
+            headers: http::HeaderMap::new(),
+            client: std::net::Ipv4Addr::LOCALHOST.into(),
+        };
+        if tunnel {
+            head.headers
+                .insert("x-http-method", http::HeaderValue::from_static("x"));
+        }
+        let query = Query::parse(head.query()).unwrap();
+        received(&head, &query, text.as_bytes())
+            .map(|(asked, body)| (asked.filter.is_some(), body.records.len()))
+            .map_err(|error| error.kind())
+    };
+    for (method, path, tunnel, text, expected) in [
+        ("GET", TABLE, true, BARE, Ok((true, 0))),
+        ("GET", TABLE, false, "", Ok((false, 0))),
+        ("GET", TABLE, false, r#"[{"id":1}]"#, Ok((false, 1))),
+        ("PATCH", ONE, false, BARE, Ok((false, 1))),
+        ("PATCH", ONE, true, BARE, Ok((false, 1))),
+        ("PATCH", TABLE, false, BARE, Err(ErrorKind::InvalidBody)),
+        ("DELETE", TABLE, false, BARE, Err(ErrorKind::InvalidBody)),
+        ("DELETE", TABLE, true, BARE, Ok((true, 0))),
+        ("POST", TABLE, false, BARE, Err(ErrorKind::InvalidBody)),
+        (
+            "PATCH",
+            "/api/v2/shop/_table/customer/?filter=a=1",
+            false,
+            r#"{"filter":"b ==","resource":{"a":1}}"#,
+            Ok((true, 1)),
+        ),
+    ] {
+        assert_eq!(
+            read(method, path, tunnel, text),
+            expected,
+            "{method} {path} {text}"
+        );
     }
 }
 
