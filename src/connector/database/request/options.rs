@@ -105,8 +105,9 @@ pub struct RecordsOptions {
     /// `{relation}.filter`, `{relation}.order`, `{relation}.limit` and `{relation}.offset`.
     pub related: String,
     /// Which records: conditions such as `price >= 10 AND name LIKE 'C%'`, joined by AND, OR, NOT and parentheses.
-    /// Operators: = != > >= < <= [NOT] IN (…), [NOT] BETWEEN … AND …, [NOT] LIKE, [NOT] ILIKE, [NOT] CONTAINS,
-    /// [NOT] STARTS WITH, [NOT] ENDS WITH, IS [NOT] NULL. Text stands in single quotes. Also `where`.
+    /// Operators: `= != > >= < <=`, `IN (…)`, `BETWEEN … AND …`, `LIKE`, `ILIKE`, `CONTAINS`, `STARTS WITH`,
+    /// `ENDS WITH`, each word also with `NOT` before it, and `IS [NOT] NULL`. Text stands in single quotes. Also
+    /// `where`.
     pub filter: String,
     /// Values for `:name` in the filter, as a JSON object: `{":since": "2026-01-01"}`.
     pub params: String,
