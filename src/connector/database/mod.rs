@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod catalog;
+pub mod convert;
 pub mod cursor;
 pub mod dialect;
 pub mod options;
