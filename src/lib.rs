@@ -22,8 +22,17 @@
 pub mod clock;
 pub mod error;
 pub mod names;
+pub mod network;
 pub mod secret;
 
 pub mod exchange;
 
 pub mod connector;
+
+pub mod auth;
+
+pub mod tree;
+
+pub mod manifest;
+
+pub mod cli;
