@@ -129,3 +129,39 @@ pub enum Now {
     /// `CURTIME()`, `CURRENT_TIME`
     Time,
 }
+
+/// Why a text is not a filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterError {
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+    /// Characters before the place.
+    pub position: usize,
+}
+
+/// Placeholder for the parser of another branch.
+pub fn parse_role(text: &str) -> Result<Filter, FilterError> {
+    match text.split_once(" = ") {
+        Some((name, value)) => Ok(Filter::Compare {
+            field: Field {
+                name: name.to_owned(),
+                position: 0,
+            },
+            operator: Comparison::Equal,
+            value: match value
+                .strip_prefix('{')
+                .and_then(|value| value.strip_suffix('}'))
+            {
+                Some(name) => Operand::Lookup(name.to_owned()),
+                None => Operand::Text(value.to_owned()),
+            },
+        }),
+        None => Err(FilterError {
+            message: "an operator must follow".to_owned(),
+            help: None,
+            position: text.chars().count(),
+        }),
+    }
+}
