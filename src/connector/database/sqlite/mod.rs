@@ -17,6 +17,10 @@ mod declared;
 mod error;
 mod pool;
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests damage files on purpose"
+)]
 mod tests;
 mod value;
 
