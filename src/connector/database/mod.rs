@@ -8,6 +8,8 @@ pub mod plan;
 pub mod request;
 pub mod rows;
 pub mod sql;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod value;
 
 use super::ServiceType;
