@@ -27,3 +27,4 @@ pub mod secret;
 pub mod exchange;
 
 pub mod connector;
+pub mod openapi;
