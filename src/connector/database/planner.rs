@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::catalog::{Catalog, Table};
+use super::catalog::{Catalog, Table, Type};
 use super::convert;
 use super::cursor::CursorBinding;
 use super::options::DatabaseOptions;
@@ -67,17 +67,12 @@ pub struct ReadPlan {
 impl ReadPlan {
     /// How the rows are to be written. No digest is taken unless the caller sets it.
     pub fn shape(&self, frame: Frame, format: Format, options: &DatabaseOptions) -> Shape {
+        let outputs = &self.select.output;
         Shape {
-            names: names_of(&self.select.output),
             visible: self.select.visible,
-            frame,
-            format,
-            numbers: options.numbers,
-            datetimes: options.datetimes,
             page: self.page,
             keep: self.keep.clone(),
-            digest: false,
-            check: None,
+            ..shape(&self.select.table, outputs, frame, format, options)
         }
     }
 
@@ -102,33 +97,45 @@ impl Write {
     /// is kept of the last row is the columns of the primary key that are returned.
     pub fn shape(&self, frame: Frame, format: Format, options: &DatabaseOptions) -> Shape {
         let returning = self.returning();
-        let mut names = names_of(returning);
-        let check = self.check().map(|_| names.len());
-        if check.is_some() {
-            names.push(String::new());
+        let mut shape = shape(self.table(), returning, frame, format, options);
+        if self.check().is_some() {
+            shape.check = Some(shape.names.len());
+            shape.names.push(String::new());
         }
-        let keep = self.table().primary_key.iter().filter_map(|key| {
-            returning.iter().position(
-                |output| matches!(output.expression, Expression::Column(index) if index == *key),
-            )
-        });
-        Shape {
-            names,
-            visible: returning.len(),
-            frame,
-            format,
-            numbers: options.numbers,
-            datetimes: options.datetimes,
-            page: None,
-            keep: keep.collect(),
-            digest: false,
-            check,
-        }
+        let key = self.table().primary_key.iter();
+        shape.keep = key
+            .filter_map(|index| position(returning, *index))
+            .collect();
+        shape
     }
 }
 
-fn names_of(outputs: &[Output]) -> Vec<String> {
-    outputs.iter().map(|output| output.name.clone()).collect()
+/// All of these outputs visible, nothing kept.
+fn shape(
+    table: &Table,
+    outputs: &[Output],
+    frame: Frame,
+    format: Format,
+    options: &DatabaseOptions,
+) -> Shape {
+    let is_narrow = |output: &Output| {
+        let Expression::Column(index) = output.expression else {
+            return false;
+        };
+        let column = table.columns.get(index);
+        column.is_some_and(|column| matches!(column.kind, Type::SmallInt | Type::Integer))
+    };
+    let names = outputs.iter().map(|output| output.name.clone()).collect();
+    let narrow = outputs
+        .iter()
+        .enumerate()
+        .filter(|(_, output)| is_narrow(output));
+    Shape {
+        numbers: options.numbers,
+        datetimes: options.datetimes,
+        narrow: narrow.map(|(index, _)| index).collect(),
+        ..Shape::new(names, frame, format)
+    }
 }
 
 /// What is planned on one table for one caller.
