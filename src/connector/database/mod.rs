@@ -5,6 +5,7 @@ mod batch;
 pub mod catalog;
 mod catalog_cache;
 pub mod connector;
+pub mod convert;
 pub mod cursor;
 pub mod dialect;
 mod download;

@@ -6,9 +6,7 @@ use rusqlite::{Connection, Row};
 
 use super::declared::declared;
 use super::error::translate;
-use crate::connector::database::catalog::{
-    Catalog, Column, DefaultValue, ForeignKey, Table, Type,
-};
+use crate::connector::database::catalog::{Catalog, Column, DefaultValue, ForeignKey, Table, Type};
 use crate::error::Result;
 
 /// Reads the whole catalog, as one moment saw it.
@@ -128,8 +126,8 @@ fn read_table(connection: &Connection, listed: &Listed) -> rusqlite::Result<Tabl
     let primary_key: Vec<usize> = primary_key.into_iter().map(|(_, index)| index).collect();
     let mut columns: Vec<Column> = found.into_iter().map(|(column, _)| column).collect();
 
-    let indexes = read_indexes(connection, &listed.name, &columns)?;
-    let has_key_index = indexes.iter().any(|index| index.origin == "pk");
+    let index_list = read_indexes(connection, &listed.name, &columns)?;
+    let has_key_index = index_list.iter().any(|index| index.origin == "pk");
     // Only a lone column declared exactly INTEGER is another name for the rowid
     // (https://www.sqlite.org/lang_createtable.html#rowid); then the key needs no index.
     if let [only] = primary_key.as_slice()
@@ -140,7 +138,7 @@ fn read_table(connection: &Connection, listed: &Listed) -> rusqlite::Result<Tabl
     {
         column.is_auto_increment = true;
     }
-    let unique_keys = indexes
+    let unique_keys = index_list
         .iter()
         .filter(|index| index.is_unique && !index.is_partial && index.origin != "pk")
         .filter_map(|index| index.columns.iter().copied().collect())
@@ -150,7 +148,7 @@ fn read_table(connection: &Connection, listed: &Listed) -> rusqlite::Result<Tabl
         .copied()
         .into_iter()
         .chain(
-            indexes
+            index_list
                 .iter()
                 .filter(|index| !index.is_partial)
                 .filter_map(|index| index.columns.first().copied().flatten()),
@@ -271,9 +269,9 @@ fn read_foreign_keys(
 /// Puts the parts together; none if the target or one of the columns does not exist.
 fn foreign_key(parts: &[KeyPart], table: &Table, tables: &[Table]) -> Option<ForeignKey> {
     let first = parts.first()?;
-    let target = tables
-        .iter()
-        .find(|candidate| !candidate.is_view && candidate.native.eq_ignore_ascii_case(&first.target))?;
+    let target = tables.iter().find(|candidate| {
+        !candidate.is_view && candidate.native.eq_ignore_ascii_case(&first.target)
+    })?;
     let columns = parts
         .iter()
         .map(|part| find(&table.columns, &part.from))
@@ -376,14 +374,30 @@ mod tests {
         let found: Vec<&str> = catalog.tables().map(|table| table.name.as_str()).collect();
         assert_eq!(
             found,
-            ["100%", "order", "sqlitex", "ta'ble\"; DROP TABLE x; --", "with_sequence"]
+            [
+                "100%",
+                "order",
+                "sqlitex",
+                "ta'ble\"; DROP TABLE x; --",
+                "with_sequence"
+            ]
         );
         let order = catalog.table("order", |_| true).unwrap();
         assert_eq!(
             names(order, &[0, 1, 2, 3, 4, 5, 6]),
-            ["select", "a b", "quo\"te", "emoji 🐘", "per%cent", "semi;colon", "apo'strophe"]
+            [
+                "select",
+                "a b",
+                "quo\"te",
+                "emoji 🐘",
+                "per%cent",
+                "semi;colon",
+                "apo'strophe"
+            ]
         );
-        let hostile = catalog.table("ta'ble\"; DROP TABLE x; --", |_| true).unwrap();
+        let hostile = catalog
+            .table("ta'ble\"; DROP TABLE x; --", |_| true)
+            .unwrap();
         assert_eq!(hostile.foreign_keys[0].target, "order");
         assert_eq!(hostile.foreign_keys[0].target_columns, ["select"]);
     }
@@ -401,7 +415,7 @@ mod tests {
                 active BOOLEAN DEFAULT 1,
                 made DATETIME DEFAULT CURRENT_TIMESTAMP,
                 negative INT DEFAULT -5,
-                nothing INT DEFAULT NULL,
+                empty INT DEFAULT NULL,
                 doubled INT GENERATED ALWAYS AS (pa * 2),
                 FOREIGN KEY (pb, pa) REFERENCES parent ON UPDATE SET NULL);
              CREATE UNIQUE INDEX two ON child (pa, pb);
@@ -435,13 +449,21 @@ mod tests {
             keys,
             [
                 ("code".to_owned(), "code".to_owned(), "CASCADE", "NO ACTION"),
-                ("pb,pa".to_owned(), "b,a".to_owned(), "NO ACTION", "SET NULL"),
+                (
+                    "pb,pa".to_owned(),
+                    "b,a".to_owned(),
+                    "NO ACTION",
+                    "SET NULL"
+                ),
             ]
         );
         let column = |name: &str| &child.columns[child.column_index(name).unwrap()];
         let literal = |value: serde_json::Value| Some(DefaultValue::Literal(value));
         assert_eq!(column("total").default, literal(0.5.into()));
-        assert_eq!((column("total").precision, column("total").scale), (Some(12), Some(2)));
+        assert_eq!(
+            (column("total").precision, column("total").scale),
+            (Some(12), Some(2))
+        );
         assert_eq!(column("note").default, literal("it's".into()));
         assert_eq!(column("note").length, Some(40));
         assert_eq!(column("active").default, literal(true.into()));
@@ -450,7 +472,7 @@ mod tests {
             Some(DefaultValue::Expression("CURRENT_TIMESTAMP".to_owned()))
         );
         assert_eq!(column("negative").default, literal((-5).into()));
-        assert_eq!(column("nothing").default, None);
+        assert_eq!(column("empty").default, None);
         assert!(column("doubled").is_generated);
         for name in ["backwards", "worded"] {
             assert!(!catalog.table(name, |_| true).unwrap().columns[0].is_auto_increment);

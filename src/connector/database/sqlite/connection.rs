@@ -96,17 +96,25 @@ impl Settings {
                     .and_then(|file| file.metadata())
                     .map_err(|error| unavailable("the database file cannot be made", error))?
             }
-            other => other
-                .map_err(|error| unavailable("the database file cannot be opened", error))?,
+            other => {
+                other.map_err(|error| unavailable("the database file cannot be opened", error))?
+            }
         };
         if !metadata.is_file() {
-            return Err(Error::new(
-                ErrorKind::BackendUnavailable,
-                "the database is not a file",
-            )
-            .with_fact("path", path.display().to_string()));
+            return Err(
+                Error::new(ErrorKind::BackendUnavailable, "the database is not a file")
+                    .with_fact("path", path.display().to_string()),
+            );
         }
         Ok(file_identity(&metadata))
+    }
+
+    /// The write-ahead log beside the file, if there is anything in it.
+    pub(super) fn log(&self) -> Option<Identity> {
+        let mut name = self.path.as_ref()?.clone().into_os_string();
+        name.push("-wal");
+        let metadata = std::fs::metadata(name).ok()?;
+        (metadata.len() > 0).then(|| file_identity(&metadata))
     }
 }
 
@@ -156,7 +164,8 @@ impl Control {
             .is_ok()
     }
 
-    fn is_cancelled(&self) -> bool {
+    /// Whether nobody wants the result any more.
+    pub(super) fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire) == CANCELLED
     }
 }
@@ -219,9 +228,8 @@ impl Open {
         };
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let path = settings.path.as_deref();
-        let connection =
-            Connection::open_with_flags(path.unwrap_or(Path::new(":memory:")), flags)
-                .map_err(translate)?;
+        let connection = Connection::open_with_flags(path.unwrap_or(Path::new(":memory:")), flags)
+            .map_err(translate)?;
         let watch = Watch {
             current: Arc::new(Mutex::new(None)),
             clock: Arc::clone(&settings.clock),
@@ -365,7 +373,6 @@ impl Open {
                 .map_err(translate)?;
         }
         let is_reading = prepared.readonly();
-        let shape = Arc::clone(rows.shape());
         let mut guides: Vec<Guide> = Vec::new();
         let mut scratch = String::new();
         let mut count: u64 = 0;
@@ -386,9 +393,6 @@ impl Open {
                     if let Some(guide) = guides.get_mut(*index) {
                         *guide = Guide::MadeJson;
                     }
-                }
-                if let Some(guide) = shape.check.and_then(|index| guides.get_mut(index)) {
-                    *guide = Guide::Boolean;
                 }
             }
             if !rows.begin_row() {

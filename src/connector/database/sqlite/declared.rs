@@ -65,9 +65,11 @@ fn kind(name: &str, argument: Option<u32>) -> Type {
         "date" => Type::Date,
         "time" | "time without time zone" => Type::Time,
         "timetz" | "time with time zone" => Type::TimeTz,
-        "datetime" | "datetime2" | "smalldatetime" | "timestamp" | "timestamp without time zone" => {
-            Type::DateTime
-        }
+        "datetime"
+        | "datetime2"
+        | "smalldatetime"
+        | "timestamp"
+        | "timestamp without time zone" => Type::DateTime,
         "timestamptz" | "datetimetz" | "datetimeoffset" | "timestamp with time zone" => {
             Type::TimestampTz
         }
@@ -116,7 +118,13 @@ mod tests {
             ("DATE", Type::Date, None, None, None),
             ("DATETIME", Type::DateTime, None, None, None),
             ("TIMESTAMP(6)", Type::DateTime, None, None, None),
-            ("timestamp(6) with time zone", Type::TimestampTz, None, None, None),
+            (
+                "timestamp(6) with time zone",
+                Type::TimestampTz,
+                None,
+                None,
+                None,
+            ),
             ("JSON", Type::Json, None, None, None),
             ("UUID", Type::Uuid, None, None, None),
             ("", Type::Other, None, None, None),

@@ -7,9 +7,10 @@ use crate::error::{Error, ErrorKind};
 /// The error that a caller sees for an error of the driver. The driver's own words become its source.
 pub(super) fn translate(error: rusqlite::Error) -> Error {
     let (code, message) = match &error {
-        rusqlite::Error::SqliteFailure(failure, message) => {
-            (failure.extended_code, message.as_deref().unwrap_or_default())
-        }
+        rusqlite::Error::SqliteFailure(failure, message) => (
+            failure.extended_code,
+            message.as_deref().unwrap_or_default(),
+        ),
         rusqlite::Error::SqlInputError { error, msg, .. } => (error.extended_code, msg.as_str()),
         _ => {
             return Error::new(
@@ -80,10 +81,14 @@ fn classify(code: i32) -> (ErrorKind, &'static str) {
                 ErrorKind::BackendUnavailable,
                 "the database file is not a SQLite database",
             ),
-            ffi::SQLITE_CORRUPT => {
-                (ErrorKind::BackendUnavailable, "the database file is damaged")
-            }
-            ffi::SQLITE_FULL => (ErrorKind::BackendUnavailable, "the database has no room left"),
+            ffi::SQLITE_CORRUPT => (
+                ErrorKind::BackendUnavailable,
+                "the database file is damaged",
+            ),
+            ffi::SQLITE_FULL => (
+                ErrorKind::BackendUnavailable,
+                "the database has no room left",
+            ),
             ffi::SQLITE_CANTOPEN | ffi::SQLITE_PERM => (
                 ErrorKind::BackendUnavailable,
                 "the database file cannot be opened",

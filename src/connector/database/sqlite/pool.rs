@@ -53,6 +53,10 @@ struct ParkState {
     identity: Option<Identity>,
     /// How many connections are open, at rest or at work.
     open: usize,
+    /// The write-ahead log that belongs to the file, as it was last seen.
+    log: Option<Identity>,
+    /// Whether the file was replaced, and nobody has looked yet for the log of the old one.
+    is_replaced: bool,
 }
 
 impl Park {
@@ -61,29 +65,7 @@ impl Park {
         let identity = self.settings.identity()?;
         let mut state = locked(&self.state);
         if state.identity != Some(identity) {
-            // Two connections to two files would share one write-ahead log, whose name is made from the path.
-            let outdated: Vec<Open> = {
-                let state = &mut *state;
-                state.readers.drain(..).chain(state.writer.take()).collect()
-            };
-            state.open = state.open.saturating_sub(outdated.len());
-            drop(outdated);
-            // Until the last of them is closed, connections that come back are closed too.
-            state.identity = None;
-            let (waited, timeout) = self
-                .emptied
-                .wait_timeout_while(state, self.settings.busy_timeout, |state| {
-                    state.open > 0 && state.identity != Some(identity)
-                })
-                .unwrap_or_else(PoisonError::into_inner);
-            state = waited;
-            if timeout.timed_out() {
-                return Err(Error::new(
-                    ErrorKind::BackendUnavailable,
-                    "the database file was replaced while it is still being read",
-                ));
-            }
-            state.identity = Some(identity);
+            state = self.change_file(state, identity)?;
         }
         let parked = match role {
             Role::Reader => state.readers.pop(),
@@ -97,6 +79,46 @@ impl Park {
         Open::new(&self.settings, role, identity).inspect_err(|_| self.forget())
     }
 
+    /// Closes what belongs to another file. Two connections to two files would share one write-ahead log, because its
+    /// name is made from the path.
+    fn change_file<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, ParkState>,
+        identity: Identity,
+    ) -> Result<MutexGuard<'a, ParkState>> {
+        let replaced = |text: &'static str| Error::new(ErrorKind::BackendUnavailable, text);
+        state.is_replaced |= state.identity.is_some();
+        // Until the last of them is closed, connections that come back are closed too.
+        state.identity = None;
+        let outdated: Vec<Open> = {
+            let state = &mut *state;
+            state.readers.drain(..).chain(state.writer.take()).collect()
+        };
+        state.open = state.open.saturating_sub(outdated.len());
+        drop(outdated);
+        let (mut state, timeout) = self
+            .emptied
+            .wait_timeout_while(state, self.settings.busy_timeout, |state| {
+                state.open > 0 && state.identity != Some(identity)
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            return Err(replaced(
+                "the database file was replaced while the old one is still in use",
+            ));
+        }
+        if state.is_replaced && state.log.is_some() && self.settings.log() == state.log {
+            // SQLite would take the old file's changes for changes of the new one.
+            return Err(replaced(
+                "the database file was replaced, but the write-ahead log of the old one is still beside it",
+            )
+            .with_fact("mend", "remove the files of the same name that end in -wal and -shm"));
+        }
+        state.is_replaced = false;
+        state.identity = Some(identity);
+        Ok(state)
+    }
+
     /// Takes a connection back.
     fn put(&self, role: Role, open: Open) {
         let mut state = locked(&self.state);
@@ -107,7 +129,10 @@ impl Park {
         }
         match role {
             Role::Reader => state.readers.push(open),
-            Role::Writer => state.writer = Some(open),
+            Role::Writer => {
+                state.log = self.settings.log();
+                state.writer = Some(open);
+            }
         }
     }
 
@@ -262,6 +287,10 @@ impl Workers {
         let crew = &self.0;
         let mut queue = locked(&crew.queue);
         if queue.jobs.len() >= MAX_WAITING {
+            // Callers who went away do not take the place of others.
+            queue.jobs.retain(|job| !job.control.is_cancelled());
+        }
+        if queue.jobs.len() >= MAX_WAITING {
             return Err(too_busy());
         }
         queue.jobs.push_back(job);
@@ -280,7 +309,10 @@ impl Workers {
         let worker = Arc::clone(crew);
         std::thread::Builder::new()
             // Linux shows fifteen characters of it, so the number goes first.
-            .name(format!("sqlite-{letter}{number}-{}", crew.park.settings.service))
+            .name(format!(
+                "sqlite-{letter}{number}-{}",
+                crew.park.settings.service
+            ))
             .spawn(move || worker.serve())
             .map(drop)
             .map_err(|error| {

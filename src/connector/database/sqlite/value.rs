@@ -103,10 +103,11 @@ fn is_json(text: &str) -> bool {
 /// Whether a text is a JSON number without an exponent: `-12.50`.
 fn is_plain_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let (whole, fraction) = digits.split_once('.').map_or((digits, None), |(whole, rest)| {
-        (whole, Some(rest))
-    });
-    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, fraction) = digits
+        .split_once('.')
+        .map_or((digits, None), |(whole, rest)| (whole, Some(rest)));
+    let all_digits =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     all_digits(whole)
         && (whole == "0" || !whole.starts_with('0'))
         && fraction.is_none_or(all_digits)
@@ -170,10 +171,7 @@ fn parse_time(text: &str) -> Option<(i64, &str)> {
     let Some(fraction) = rest.strip_prefix('.') else {
         return Some((micros, rest));
     };
-    let length = fraction
-        .bytes()
-        .take_while(u8::is_ascii_digit)
-        .count();
+    let length = fraction.bytes().take_while(u8::is_ascii_digit).count();
     // Six digits are what the gateway keeps; a finer text stays text rather than lose some.
     if length == 0 || length > 6 {
         return None;
@@ -226,23 +224,19 @@ pub(super) fn bind(scalar: &Scalar) -> Result<ToSqlOutput<'_>> {
             ));
         }
         Scalar::Float(value) => ToSqlOutput::Borrowed(ValueRef::Real(*value)),
-        Scalar::Text(text) => text_to_bind(text)?,
         // A bare JSON number is changed by the affinity of a column declared JSON just as a decimal is.
         Scalar::Json(text) if is_plain_number(text.trim()) => {
             ToSqlOutput::Owned(exact_number(text.trim())?)
         }
-        Scalar::Json(text) => text_to_bind(text)?,
+        Scalar::Text(text) | Scalar::Json(text) => text_to_bind(text)?,
         Scalar::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
         Scalar::Temporal(text) => ToSqlOutput::Owned(Stored::Text(stored_temporal(text))),
         Scalar::Uuid(bytes) => ToSqlOutput::Owned(Stored::Text(
             uuid::Uuid::from_bytes(*bytes).hyphenated().to_string(),
         )),
         Scalar::Array(_) => {
-            return Err(Error::new(
-                ErrorKind::InvalidValue,
-                "SQLite has no arrays",
-            )
-            .with_help("send a JSON text, or use a table of its own"));
+            return Err(Error::new(ErrorKind::InvalidValue, "SQLite has no arrays")
+                .with_help("send a JSON text, or use a table of its own"));
         }
     })
 }
@@ -331,34 +325,70 @@ mod tests {
             (ValueRef::Integer(0), Some("tinyint(1)"), "Bool(false)"),
             (ValueRef::Integer(2), Some("BOOLEAN"), "Int(2)"),
             (text("yes"), Some("BOOLEAN"), "Text(\"yes\")"),
-            (ValueRef::Integer(i64::MAX), Some("INTEGER"), "Int(9223372036854775807)"),
+            (
+                ValueRef::Integer(i64::MAX),
+                Some("INTEGER"),
+                "Int(9223372036854775807)",
+            ),
             (ValueRef::Integer(5), None, "Int(5)"),
-            (ValueRef::Integer(5), Some("DECIMAL(10,2)"), "Decimal(\"5\")"),
+            (
+                ValueRef::Integer(5),
+                Some("DECIMAL(10,2)"),
+                "Decimal(\"5\")",
+            ),
             (ValueRef::Real(0.1), Some("NUMERIC"), "Decimal(\"0.1\")"),
-            (ValueRef::Real(1e21), Some("NUMERIC"), "Decimal(\"1000000000000000000000\")"),
+            (
+                ValueRef::Real(1e21),
+                Some("NUMERIC"),
+                "Decimal(\"1000000000000000000000\")",
+            ),
             (ValueRef::Real(0.5), None, "Float(0.5)"),
             (text("12.50"), Some("DECIMAL"), "Decimal(\"12.50\")"),
             (text("1e5"), Some("DECIMAL"), "Text(\"1e5\")"),
             (text("007"), Some("DECIMAL"), "Text(\"007\")"),
             (text("1970-01-02"), Some("DATE"), "Date(1)"),
             (text("1970-01-02"), Some("TEXT"), "Text(\"1970-01-02\")"),
-            (text("1970-01-01 00:00:01"), Some("DATETIME"), "Timestamp(1000000)"),
-            (text("1970-01-01T00:00:01.5"), Some("TIMESTAMP"), "Timestamp(1500000)"),
-            (text("1970-01-01T01:00:00+01:00"), Some("DATETIME"), "TimestampTz(0)"),
+            (
+                text("1970-01-01 00:00:01"),
+                Some("DATETIME"),
+                "Timestamp(1000000)",
+            ),
+            (
+                text("1970-01-01T00:00:01.5"),
+                Some("TIMESTAMP"),
+                "Timestamp(1500000)",
+            ),
+            (
+                text("1970-01-01T01:00:00+01:00"),
+                Some("DATETIME"),
+                "TimestampTz(0)",
+            ),
             (text("1970-01-01T00:00:00Z"), Some("DATE"), "TimestampTz(0)"),
             (text("1970-01-01 00:00"), Some("DATETIME"), "Timestamp(0)"),
             (text("10:00:00"), Some("TIME"), "Time(36000000000, None)"),
             (text("1970-02-30"), Some("DATE"), "Text(\"1970-02-30\")"),
-            (text("2026-02-01T"), Some("DATETIME"), "Text(\"2026-02-01T\")"),
+            (
+                text("2026-02-01T"),
+                Some("DATETIME"),
+                "Text(\"2026-02-01T\")",
+            ),
             (text("10:é0:00"), Some("TIME"), "Text(\"10:é0:00\")"),
             (text("{\"a\":1}"), Some("JSON"), "Json(\"{\\\"a\\\":1}\")"),
             (text("{a"), Some("JSON"), "Text(\"{a\")"),
-            (ValueRef::Blob(&[0; 16]), Some("UUID"), "Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])"),
+            (
+                ValueRef::Blob(&[0; 16]),
+                Some("UUID"),
+                "Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])",
+            ),
             (ValueRef::Blob(&[1]), Some("UUID"), "Bytes([1])"),
             (ValueRef::Text(&[b'a', 0xff]), None, "Text(\"a\u{fffd}\")"),
             (ValueRef::Null, Some("BOOLEAN"), "Null"),
         ] {
-            assert_eq!(text_of(stored, declared_type), expected, "{declared_type:?}");
+            assert_eq!(
+                text_of(stored, declared_type),
+                expected,
+                "{declared_type:?}"
+            );
         }
     }
 
@@ -378,10 +408,22 @@ mod tests {
                 Scalar::Decimal("9223372036854775807".into()),
                 "Integer(9223372036854775807)".to_owned(),
             ),
-            (Scalar::Decimal("9223372036854775808".into()), "invalid_value".to_owned()),
-            (Scalar::Decimal("0.1234567890123456".into()), "invalid_value".to_owned()),
-            (Scalar::Decimal("0.000000000000000012".into()), "Real(1.2e-17)".to_owned()),
-            (Scalar::Json("12345678901234567890".into()), "invalid_value".to_owned()),
+            (
+                Scalar::Decimal("9223372036854775808".into()),
+                "invalid_value".to_owned(),
+            ),
+            (
+                Scalar::Decimal("0.1234567890123456".into()),
+                "invalid_value".to_owned(),
+            ),
+            (
+                Scalar::Decimal("0.000000000000000012".into()),
+                "Real(1.2e-17)".to_owned(),
+            ),
+            (
+                Scalar::Json("12345678901234567890".into()),
+                "invalid_value".to_owned(),
+            ),
             (Scalar::Float(f64::NAN), "invalid_value".to_owned()),
             (Scalar::Text("a\0b".into()), "invalid_value".to_owned()),
             (Scalar::Array(vec![]), "invalid_value".to_owned()),
