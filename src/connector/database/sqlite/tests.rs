@@ -637,3 +637,73 @@ fn a_path_stays_in_the_data_directory() {
     both.create = true;
     assert_eq!(both.check()[0].pointer, "/read_only");
 }
+
+/// How many rows the source of the sample data has.
+const NORTHWIND: [(&str, usize); 7] = [
+    ("categories", 8),
+    ("suppliers", 29),
+    ("customers", 91),
+    ("shippers", 3),
+    ("products", 77),
+    ("orders", 830),
+    ("order_details", 2155),
+];
+
+#[tokio::test]
+async fn the_sample_database_holds_all_rows_and_its_keys_hold() {
+    let mut sample = config("gateway.d/data/northwind.db");
+    sample.read_only = true;
+    let pool = sample.pool(&Resources {
+        service: "northwind".parse().unwrap(),
+        data_directory: env!("CARGO_MANIFEST_DIR").into(),
+        clock: crate::clock::system(),
+    });
+    for (table, count) in NORTHWIND {
+        let found = read(&pool, &format!("SELECT count(*) FROM {table}"), &["n"]).await;
+        assert_eq!(found.unwrap(), format!(r#"{{"n":{count}}}"#), "{table}");
+    }
+    for (check, expected) in [
+        ("PRAGMA integrity_check", r#"{"n":"ok"}"#),
+        (
+            "SELECT count(*) FROM pragma_foreign_key_check",
+            r#"{"n":0}"#,
+        ),
+        ("PRAGMA journal_mode", r#"{"n":"delete"}"#),
+        (
+            "SELECT count(*) FROM products WHERE typeof(unit_price) NOT IN ('integer', 'real')",
+            r#"{"n":0}"#,
+        ),
+        (
+            "SELECT count(*) FROM orders WHERE order_date <> date(order_date)",
+            r#"{"n":0}"#,
+        ),
+    ] {
+        assert_eq!(
+            read(&pool, check, &["n"]).await.unwrap(),
+            expected,
+            "{check}"
+        );
+    }
+    let catalog = pool.catalog().await.unwrap();
+    let details = catalog.table("order_details", |_| true).unwrap();
+    assert_eq!(
+        (details.primary_key.len(), details.foreign_keys.len()),
+        (2, 2)
+    );
+}
+
+#[test]
+fn the_sample_data_for_postgresql_is_the_same() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/northwind-postgresql/data/northwind.sql"
+    );
+    let text = std::fs::read_to_string(path).unwrap();
+    for (table, count) in NORTHWIND {
+        let start = format!("\nINSERT INTO {table} VALUES\n");
+        let (_, rows) = text.split_once(&start).unwrap();
+        let (rows, _) = rows.split_once(";\n").unwrap();
+        let found = rows.lines().filter(|line| line.starts_with('(')).count();
+        assert_eq!(found, count, "{table}");
+    }
+}
