@@ -150,12 +150,19 @@ async fn values_come_back_as_they_went_in() {
     ];
     let insert =
         "INSERT INTO t (big, flag, price, x, name, day, at, zoned, doc, uid, raw, exact, empty)
-         VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id";
+         VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id, flag, day";
     let (rows, touched) = transaction
-        .run(&statement(insert, values), &[], writer(&["id"]))
+        .run(
+            &statement(insert, values),
+            &[],
+            writer(&["id", "flag", "day"]),
+        )
         .await
         .unwrap();
-    assert_eq!((text(rows).as_str(), touched), (r#"{"id":1}"#, 1));
+    assert_eq!(
+        (text(rows).as_str(), touched),
+        (r#"{"id":1,"flag":true,"day":"2026-02-01"}"#, 1)
+    );
     transaction.commit().await.unwrap();
     let names = [
         "id", "big", "flag", "price", "x", "name", "day", "at", "zoned", "doc", "uid", "raw",
@@ -382,6 +389,27 @@ async fn constraints_become_kinds() {
         let mut transaction = pool.begin().await.unwrap();
         let error = run(&mut transaction, sql).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{sql}: {error:?}");
+    }
+    for (sql, kind) in [
+        (
+            format!("SELECT 1 WHERE 1 IN ({})", vec!["?"; 40_000].join(",")),
+            ErrorKind::InvalidRequest,
+        ),
+        (
+            format!("SELECT 1 WHERE {}", vec!["1"; 2_000].join(" OR ")),
+            ErrorKind::InvalidRequest,
+        ),
+        (
+            format!("SELECT 1 WHERE {} 1", " ".repeat(1_100_000)),
+            ErrorKind::InvalidRequest,
+        ),
+        (
+            format!("SELECT 1 WHERE 'a' LIKE '{}'", "%a".repeat(30_000)),
+            ErrorKind::InvalidValue,
+        ),
+    ] {
+        let error = read(&pool, &sql, &["a"]).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error:?}");
     }
     let mut transaction = pool.begin().await.unwrap();
     run(&mut transaction, "INSERT INTO deferred VALUES (9)")
