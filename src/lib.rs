@@ -25,6 +25,8 @@ pub mod names;
 pub mod network;
 pub mod secret;
 
+pub mod telemetry;
+
 pub mod exchange;
 
 pub mod connector;
@@ -34,5 +36,17 @@ pub mod auth;
 pub mod tree;
 
 pub mod manifest;
+
+pub mod openapi;
+
+pub mod snapshot;
+
+pub mod pipeline;
+
+pub mod http;
+
+pub mod watch;
+
+pub mod daemon;
 
 pub mod cli;
