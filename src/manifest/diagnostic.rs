@@ -385,7 +385,8 @@ impl Diagnostics {
                 let lead = " ".repeat(place.caret);
                 let carets = "^".repeat(place.length);
                 let _ = writeln!(text, "  {file}:{line}:{column}");
-                let _ = writeln!(text, "  {dim}{line} |{dim:#} {}", place.source);
+                let space = if place.source.is_empty() { "" } else { " " };
+                let _ = writeln!(text, "  {dim}{line} |{dim:#}{space}{}", place.source);
                 let _ = writeln!(
                     text,
                     "  {dim}{gutter} |{dim:#} {lead}{severity}{carets}{severity:#}"

@@ -114,7 +114,12 @@ impl Document {
         if error.message() == "duplicate key" {
             return self.duplicate(&span, place);
         }
-        Diagnostic::error(place, format!("this is not TOML: {}", error.message()))
+        let text = self.text.get(span).unwrap_or_default();
+        let (message, help) = in_our_words(error.message(), text);
+        Diagnostic {
+            help,
+            ..Diagnostic::error(place, format!("this is not TOML: {message}"))
+        }
     }
 
     /// The parser does not say where the other one is, so the text is searched for it.
@@ -238,6 +243,33 @@ impl Document {
             pointer = around;
         }
     }
+}
+
+/// The parser's words, or better ones for the mistakes that everybody makes.
+fn in_our_words(message: &str, text: &str) -> (String, Option<String>) {
+    let help = |message: &str, help: &str| (message.to_owned(), Some(help.to_owned()));
+    let begins = |words: &str| message.starts_with(words);
+    if begins("string values must be quoted") {
+        let quoted = format!("put it in quotes: \"{}\"", text.trim());
+        return help("text must stand in quotes", &quoted);
+    }
+    let is_open = ["basic", "literal", "multi-line basic", "multi-line literal"]
+        .into_iter()
+        .any(|what| begins(&format!("invalid {what} string, expected")));
+    if is_open {
+        let words = "add the closing quote; is the end of the file missing?";
+        return help("the text does not end", words);
+    }
+    for what in ["table", "array", "inline table"] {
+        if begins(&format!("unclosed {what}, expected")) {
+            let words = "add the closing bracket; is the end of the file missing?";
+            return help(message, words);
+        }
+    }
+    if begins("key with no value") {
+        return help(message, "write key = value");
+    }
+    (message.to_owned(), None)
 }
 
 /// Adds a segment to a JSON pointer (RFC 6901).
