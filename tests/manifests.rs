@@ -437,6 +437,7 @@ fn the_schema_for_editors_accepts_what_loads_and_refuses_what_does_not() {
     assert!(!accepts("[service.Orders]\ntype = \"sample\"\n"));
     assert!(!accepts("[rol.reader]\n"));
     assert!(!schema.to_string().contains("x-expected"));
+    assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
 }
 
 /// Lines that mean something together in many ways.

@@ -264,9 +264,12 @@ impl Linker<'_> {
         let name = table.get("type")?.as_str()?;
         let Some(service_type) = self.schemas.service_type(name).copied() else {
             let known: Vec<&str> = self.schemas.type_names().collect();
-            let help = match nearest(name, known.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`? the types are {}", list(&known)),
-                None => format!("the types are {}", list(&known)),
+            let help = match (nearest(name, known.iter().copied()), known.as_slice()) {
+                (_, []) => "this build of tidegate has no service types".to_owned(),
+                (Some(near), _) => {
+                    format!("did you mean `{near}`? the types are {}", list(&known))
+                }
+                (None, _) => format!("the types are {}", list(&known)),
             };
             let pointer = join(spot.pointer, "type");
             let diagnostic = Diagnostic::error(
