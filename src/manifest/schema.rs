@@ -293,6 +293,12 @@ fn resolve<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
     schema
 }
 
+/// Whether a schema is that of a [`Secret`].
+fn is_secret(schema: &Value) -> bool {
+    let reference = schema.get("$ref").and_then(Value::as_str);
+    reference.and_then(|reference| reference.rsplit('/').next()) == Some(Secret::SCHEMA_NAME)
+}
+
 /// JSON pointers, in `config`, of the places where the schema has a [`Secret`].
 fn secret_places(schema: &Value, config: &Value) -> Vec<String> {
     let mut found = Vec::new();
@@ -308,8 +314,7 @@ fn walk_secrets(
     pointer: &str,
     found: &mut Vec<String>,
 ) {
-    let reference = schema.get("$ref").and_then(Value::as_str);
-    if reference.and_then(|reference| reference.rsplit('/').next()) == Some(Secret::SCHEMA_NAME) {
+    if is_secret(schema) {
         found.push(pointer.to_owned());
         return;
     }
@@ -452,11 +457,19 @@ impl Context<'_> {
         } else {
             ("key", format!(" in {}", table_name(pointer)))
         };
-        let diagnostic = Diagnostic::error(
-            self.document.key_place(&place),
-            format!("unknown {what} `{key}`{around}"),
-        );
-        let help = nearest(key, known.iter().copied()).map_or_else(
+        let near = nearest(key, known.iter().copied());
+        // A misspelt `password` is a password all the same.
+        let is_secret = near
+            .and_then(|near| schema.get("properties")?.get(near))
+            .is_some_and(is_secret);
+        let shown = self.document.key_place(&place);
+        let shown = if is_secret {
+            shown.masked_after()
+        } else {
+            shown
+        };
+        let diagnostic = Diagnostic::error(shown, format!("unknown {what} `{key}`{around}"));
+        let help = near.map_or_else(
             || match known.as_slice() {
                 [] => format!("remove it; there are no {what}s here"),
                 known => format!("the {what}s here are {}", list(known)),
@@ -508,7 +521,7 @@ impl Context<'_> {
                 let expected = expectation(schema);
                 let given = self.given(pointer, instance, schema);
                 let diagnostic = error(format!("{name} must be {expected}, not {given}"));
-                match self.mend(pointer, instance, schema) {
+                match Self::mend(pointer, instance, schema) {
                     Some(help) => diagnostic.with_help(help),
                     None => diagnostic,
                 }
@@ -539,7 +552,7 @@ impl Context<'_> {
     }
 
     /// What to write instead, where that can be guessed.
-    fn mend(&self, pointer: &str, instance: &Value, schema: &Value) -> Option<String> {
+    fn mend(pointer: &str, instance: &Value, schema: &Value) -> Option<String> {
         let key = segments(pointer).next_back()?;
         let is_member = key.parse::<usize>().is_ok();
         let write = |value: &str| {
@@ -582,11 +595,7 @@ impl Context<'_> {
 
     /// A value as one could write it.
     fn sample(&self, schema: &Value) -> String {
-        let is_secret = schema
-            .get("$ref")
-            .and_then(Value::as_str)
-            .is_some_and(|reference| reference.ends_with(&format!("/{}", Secret::SCHEMA_NAME)));
-        if is_secret {
+        if is_secret(schema) {
             return "{ env = \"NAME\" }".to_owned();
         }
         let schema = resolve(self.root, schema);
