@@ -22,7 +22,7 @@ use super::plan::{Selector, Write};
 use super::planner::{Planner, needs_re_read};
 use super::precondition::{EntityTag, Preconditions};
 use super::read::{identifier_fields, received, text_of, text_of_key};
-use super::request::{self, Fields, Identifier, Record, RecordsBody, RecordsQuery};
+use super::request::{self, Fields, Identifier, Record, RecordsBody, RecordsQuery, no_records};
 use super::rows::{Frame, RowWriter, join_bare, list_of_bare};
 use super::value::Scalar;
 use crate::connector::access::Grant;
@@ -96,12 +96,6 @@ impl DatabaseConnector {
         let format = negotiate(&call.head, &query, Format::ALL)?;
         let conditions = Preconditions::of(&call.head.headers)?;
         let (mut asked, body) = received(&call, &query, body).await?;
-        if asked.rollback && asked.continue_on_error {
-            return Err(Error::new(
-                ErrorKind::InvalidParameter,
-                "rollback and continue operations can not be requested at the same time",
-            ));
-        }
         let catalog = if asked.refresh {
             self.fresh_catalog(context.deadline).await?
         } else {
@@ -334,12 +328,6 @@ fn refuse_selectors_beside_a_path(asked: &RecordsQuery) -> Result<()> {
 /// The first record of the body, which says what to change (reference 4.1).
 fn change_set(body: RecordsBody) -> Result<Record> {
     body.records.into_iter().next().ok_or_else(no_records)
-}
-
-fn no_records() -> Error {
-    Error::new(ErrorKind::InvalidBody, "no record(s) detected in request").with_help(
-        "wrap records in a 'resource' member: {\"resource\":[{\"record\":1},{\"record\":2}]}",
-    )
 }
 
 impl Job<'_> {
