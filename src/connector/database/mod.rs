@@ -5,6 +5,8 @@ pub mod catalog;
 pub mod dialect;
 pub mod options;
 pub mod plan;
+#[cfg(feature = "postgres")]
+mod postgresql;
 pub mod request;
 pub mod rows;
 pub mod sql;
@@ -13,4 +15,7 @@ pub mod value;
 use super::ServiceType;
 
 /// Every database type, in the order of the documentation.
-pub(super) const TYPES: &[ServiceType] = &[];
+pub(super) const TYPES: &[ServiceType] = &[
+    #[cfg(feature = "postgres")]
+    ServiceType::of::<postgresql::PostgresqlConfig>(),
+];
