@@ -185,9 +185,7 @@ impl Alone {
                 self.connector.timed_out();
                 unavailable("connect timed out")
             }
-            PoolError::Closed
-            | PoolError::NoRuntimeSpecified
-            | PoolError::PostCreateHook(_) => {
+            PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
                 Error::internal("the pool of connections is closed")
             }
         })?;
@@ -326,11 +324,7 @@ async fn read_in_steps(
         let mut stream = pin!(wait.run(portal_rows).await.ok_or_else(late)??);
         let mut count: i32 = 0;
         let mut bytes: usize = 0;
-        while let Some(row) = wait
-            .run(pin!(stream.try_next()))
-            .await
-            .ok_or_else(late)??
-        {
+        while let Some(row) = wait.run(pin!(stream.try_next())).await.ok_or_else(late)?? {
             count = count.saturating_add(1);
             bytes = bytes.saturating_add(row.raw_size_bytes());
             if write_row(&row, &decoders, &mut scratch, rows)? {
@@ -419,11 +413,7 @@ async fn run_statement(
     let query = pin!(client.query_raw(&statement, parameters));
     let mut stream = pin!(wait.run(query).await.ok_or_else(late)??);
     let mut scratch = String::new();
-    while let Some(row) = wait
-        .run(pin!(stream.try_next()))
-        .await
-        .ok_or_else(late)??
-    {
+    while let Some(row) = wait.run(pin!(stream.try_next())).await.ok_or_else(late)?? {
         if write_row(&row, &decoders, &mut scratch, rows)? {
             rows.flush().await?;
             wait.restart(limit);

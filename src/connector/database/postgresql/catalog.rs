@@ -6,9 +6,7 @@ use std::collections::HashMap;
 use tokio_postgres::{Client, Row};
 
 use super::decode::Decoder;
-use crate::connector::database::catalog::{
-    Catalog, Column, DefaultValue, ForeignKey, Table, Type,
-};
+use crate::connector::database::catalog::{Catalog, Column, DefaultValue, ForeignKey, Table, Type};
 
 /// The schemas that are served, and the one whose tables go without a prefix. Parameter 1 is the manifest's `schema`.
 const SCHEMAS: &str = "\
@@ -582,12 +580,12 @@ mod tests {
             ),
             ("true", Type::Boolean, literal(json!(true))),
             ("NULL::character varying", Type::String, None),
+            ("'{\"a\": 1}'::jsonb", Type::Json, literal(json!({"a": 1}))),
             (
-                "'{\"a\": 1}'::jsonb",
-                Type::Json,
-                literal(json!({"a": 1})),
+                "'2026-01-01'::date",
+                Type::Date,
+                literal(json!("2026-01-01")),
             ),
-            ("'2026-01-01'::date", Type::Date, literal(json!("2026-01-01"))),
             ("now()", Type::TimestampTz, expression("now()")),
             (
                 "'now'::text || 'x'::text",
@@ -600,8 +598,16 @@ mod tests {
                 expression("('now'::text)::date"),
             ),
             ("1 + 1", Type::Integer, expression("1 + 1")),
-            ("'{}'::text[]", Type::Array(Box::new(Type::Text)), expression("'{}'::text[]")),
-            ("gen_random_uuid()", Type::Uuid, expression("gen_random_uuid()")),
+            (
+                "'{}'::text[]",
+                Type::Array(Box::new(Type::Text)),
+                expression("'{}'::text[]"),
+            ),
+            (
+                "gen_random_uuid()",
+                Type::Uuid,
+                expression("gen_random_uuid()"),
+            ),
         ] {
             assert_eq!(default_value(text, &kind), expected, "{text}");
         }

@@ -7,9 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::connector::Problem;
-use crate::connector::database::options::{
-    DEFAULT_MAX_RECORDS, DatabaseOptions, UnknownMembers,
-};
+use crate::connector::database::options::{DEFAULT_MAX_RECORDS, DatabaseOptions, UnknownMembers};
 use crate::connector::database::value::{DateTimeStyle, NumberStyle};
 use crate::secret::Secret;
 

@@ -231,12 +231,8 @@ impl Decoder {
                 let west = i32::from_be_bytes(whole(rest)?);
                 Value::Time(i64::from_be_bytes(micros), Some(west.checked_neg()?))
             }
-            Self::Timestamp => {
-                timestamp(i64::from_be_bytes(whole(bytes)?), false, style, scratch)
-            }
-            Self::TimestampTz => {
-                timestamp(i64::from_be_bytes(whole(bytes)?), true, style, scratch)
-            }
+            Self::Timestamp => timestamp(i64::from_be_bytes(whole(bytes)?), false, style, scratch),
+            Self::TimestampTz => timestamp(i64::from_be_bytes(whole(bytes)?), true, style, scratch),
             Self::Interval => {
                 write_interval(bytes, scratch)?;
                 Value::Text(scratch)
@@ -667,7 +663,10 @@ mod tests {
 
     fn decoded(decoder: &Decoder, bytes: &[u8]) -> String {
         let mut scratch = String::new();
-        format!("{:?}", decoder.decode(Raw(Some(bytes)), STYLE, &mut scratch))
+        format!(
+            "{:?}",
+            decoder.decode(Raw(Some(bytes)), STYLE, &mut scratch)
+        )
     }
 
     #[test]
@@ -691,11 +690,7 @@ mod tests {
             assert_eq!(write_numeric(&bytes, &mut out), Some(true));
             assert_eq!(out, expected);
         }
-        for (sign, expected) in [
-            (0xC000, "NaN"),
-            (0xD000, "Infinity"),
-            (0xF000, "-Infinity"),
-        ] {
+        for (sign, expected) in [(0xC000, "NaN"), (0xD000, "Infinity"), (0xF000, "-Infinity")] {
             assert_eq!(
                 decoded(&Decoder::Numeric, &numeric(0, sign, 0, &[])),
                 format!("Ok(Text({expected:?}))")
@@ -776,7 +771,10 @@ mod tests {
             (array(&[], &[]), "[]"),
             (array(&[2], &[Some(b"a\"b"), None]), r#"["a\"b",null]"#),
             (
-                array(&[2, 2], &[Some(b"a"), Some(b"b"), Some(b"c"), Some(b"\x01")]),
+                array(
+                    &[2, 2],
+                    &[Some(b"a"), Some(b"b"), Some(b"c"), Some(b"\x01")],
+                ),
                 r#"[["a","b"],["c","\u0001"]]"#,
             ),
             (
@@ -810,18 +808,46 @@ mod tests {
     #[test]
     fn the_small_types_look_as_postgresql_prints_them() {
         for (decoder, bytes, expected) in [
-            (Decoder::Money, (-123_456_i64).to_be_bytes().to_vec(), "Decimal(\"-1234.56\")"),
-            (Decoder::Network, vec![2, 32, 0, 4, 127, 0, 0, 1], "Text(\"127.0.0.1\")"),
-            (Decoder::Network, vec![2, 8, 1, 4, 10, 0, 0, 0], "Text(\"10.0.0.0/8\")"),
-            (Decoder::MacAddress, vec![8, 0, 43, 1, 2, 3], "Text(\"08:00:2b:01:02:03\")"),
-            (Decoder::Bits, vec![0, 0, 0, 5, 0b1010_1000], "Text(\"10101\")"),
+            (
+                Decoder::Money,
+                (-123_456_i64).to_be_bytes().to_vec(),
+                "Decimal(\"-1234.56\")",
+            ),
+            (
+                Decoder::Network,
+                vec![2, 32, 0, 4, 127, 0, 0, 1],
+                "Text(\"127.0.0.1\")",
+            ),
+            (
+                Decoder::Network,
+                vec![2, 8, 1, 4, 10, 0, 0, 0],
+                "Text(\"10.0.0.0/8\")",
+            ),
+            (
+                Decoder::MacAddress,
+                vec![8, 0, 43, 1, 2, 3],
+                "Text(\"08:00:2b:01:02:03\")",
+            ),
+            (
+                Decoder::Bits,
+                vec![0, 0, 0, 5, 0b1010_1000],
+                "Text(\"10101\")",
+            ),
             (Decoder::Char, vec![b'x'], "Text(\"x\")"),
             (Decoder::Char, vec![0xE4], "Text(\"\\\\344\")"),
             (Decoder::Jsonb, b"\x01[1]".to_vec(), "Json(\"[1]\")"),
-            (Decoder::Oid, u32::MAX.to_be_bytes().to_vec(), "Int(4294967295)"),
+            (
+                Decoder::Oid,
+                u32::MAX.to_be_bytes().to_vec(),
+                "Int(4294967295)",
+            ),
             (
                 Decoder::TimeTz,
-                [0_i64.to_be_bytes().as_slice(), (-3600_i32).to_be_bytes().as_slice()].concat(),
+                [
+                    0_i64.to_be_bytes().as_slice(),
+                    (-3600_i32).to_be_bytes().as_slice(),
+                ]
+                .concat(),
                 "Time(0, Some(3600))",
             ),
         ] {
@@ -834,7 +860,11 @@ mod tests {
         scalars
             .iter()
             .cloned()
-            .chain(scalars.iter().map(|inner| Decoder::Array(Box::new(inner.clone()))))
+            .chain(
+                scalars
+                    .iter()
+                    .map(|inner| Decoder::Array(Box::new(inner.clone()))),
+            )
             .collect()
     }
 

@@ -57,15 +57,11 @@ pub(super) fn classify(code: &str) -> (ErrorKind, &'static str) {
             "the tables of the database have changed",
         ),
         // 22: data exception; the value is the caller's, or is in the table and does not fit the question.
-        _ if code.starts_with("22") => (
-            ErrorKind::InvalidValue,
-            "a value does not fit its column",
-        ),
+        _ if code.starts_with("22") => (ErrorKind::InvalidValue, "a value does not fit its column"),
         // 428C9: a value for a column that the database computes. 42804, 42846: a type that does not fit.
-        "428C9" | "42804" | "42846" | "42P18" => (
-            ErrorKind::InvalidValue,
-            "a value does not fit its column",
-        ),
+        "428C9" | "42804" | "42846" | "42P18" => {
+            (ErrorKind::InvalidValue, "a value does not fit its column")
+        }
         "3D000" => (
             ErrorKind::BackendUnavailable,
             "the database is not available",

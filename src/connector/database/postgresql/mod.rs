@@ -14,6 +14,8 @@ mod error;
 mod pool;
 mod rows;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod wait;
 
@@ -35,7 +37,9 @@ impl PostgresqlConfig {
             .map(|path| resources.data_directory.join(path));
         let tls = tokio::task::spawn_blocking(move || tls::connector(mode, ca.as_deref()))
             .await
-            .map_err(|error| Error::internal("reading certificates broke off").with_source(error))??;
+            .map_err(|error| {
+                Error::internal("reading certificates broke off").with_source(error)
+            })??;
         PostgresqlPool::new(self, tls, &resources.clock)
     }
 }

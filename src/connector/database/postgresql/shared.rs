@@ -434,8 +434,11 @@ impl Shared {
             return Ok(Outcome::Elsewhere);
         };
         let mut place = connection.enter();
-        match tokio::time::timeout(PATIENCE.max(STALLED_AFTER), connection.client.check_connection())
-            .await
+        match tokio::time::timeout(
+            PATIENCE.max(STALLED_AFTER),
+            connection.client.check_connection(),
+        )
+        .await
         {
             Ok(result) => {
                 place.answered();
