@@ -14,11 +14,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// The superuser of the cluster.
-pub const USER: &str = "tidegate";
+pub(crate) const USER: &str = "tidegate";
 /// Its password.
-pub const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD: &str = "correct horse";
 /// The database that is there from the start.
-pub const DATABASE: &str = "postgres";
+pub(crate) const DATABASE: &str = "postgres";
 
 const INSTALL: &str = "install it with `tests/run --install-only`, or `apt-get install postgresql`";
 /// How long to wait for the server, in steps.
@@ -26,7 +26,7 @@ const STEPS: u32 = 3000;
 const STEP: Duration = Duration::from_millis(20);
 
 /// A running server. Its methods panic, as tests do.
-pub struct PostgresqlServer {
+pub(crate) struct PostgresqlServer {
     programs: PathBuf,
     folder: tempfile::TempDir,
     port: u16,
@@ -36,12 +36,12 @@ pub struct PostgresqlServer {
 
 impl PostgresqlServer {
     /// A server without TLS.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with_options(&[])
     }
 
     /// A server with TLS, whose certificate is valid for `localhost` and signed by [`PostgresqlServer::authority`].
-    pub fn start_with_tls() -> Self {
+    pub(crate) fn start_with_tls() -> Self {
         let mut server = Self::create();
         server.make_certificates();
         server.options = [
@@ -56,7 +56,7 @@ impl PostgresqlServer {
     }
 
     /// A server with settings such as `max_connections=20`.
-    pub fn with_options(options: &[&str]) -> Self {
+    pub(crate) fn with_options(options: &[&str]) -> Self {
         let mut server = Self::create();
         server.options = options.iter().map(|&option| option.to_owned()).collect();
         server.launch();
@@ -64,22 +64,22 @@ impl PostgresqlServer {
     }
 
     /// The port on 127.0.0.1.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// The folder of the Unix socket.
-    pub fn socket_folder(&self) -> &Path {
+    pub(crate) fn socket_folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// The certificate that signed the server's.
-    pub fn authority(&self) -> PathBuf {
+    pub(crate) fn authority(&self) -> PathBuf {
         self.data().join("authority.pem")
     }
 
     /// Runs SQL as the superuser; gives what it prints, unaligned and without headers.
-    pub fn sql(&self, sql: &str) -> String {
+    pub(crate) fn sql(&self, sql: &str) -> String {
         let output = Command::new(self.programs.join("psql"))
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-"])
             .args(["-h", "127.0.0.1", "-U", USER, "-d", DATABASE, "-p"])
@@ -100,7 +100,7 @@ impl PostgresqlServer {
     }
 
     /// Stops the server: connections are closed at once. Does nothing if it is stopped.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let Some(mut process) = self.process.take() else {
             return;
         };
@@ -119,7 +119,7 @@ impl PostgresqlServer {
     }
 
     /// Starts a stopped server again, on the same port and with the same data.
-    pub fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         self.launch();
     }
 

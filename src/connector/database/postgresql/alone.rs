@@ -202,8 +202,8 @@ impl Alone {
         loop {
             let mut lease = self.lease().await?;
             lease.state = State::Busy;
-            let begun = in_time(self.limit, lease.client()?.batch_execute(begin)).await;
-            match begun {
+            let result = in_time(self.limit, lease.client()?.batch_execute(begin)).await;
+            match result {
                 Ok(()) => {
                     lease.state = State::InTransaction;
                     return Ok(lease);

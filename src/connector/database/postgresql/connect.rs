@@ -21,7 +21,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 /// Time after which a peer that acknowledges nothing counts as dead.
 const DEAD_PEER: Duration = Duration::from_secs(30);
 /// Idle time after which the peer is asked whether it is still there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 /// Longest a request to cancel a statement may take.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -277,23 +277,19 @@ fn take<const N: usize>(bytes: &[u8]) -> Option<([u8; N], &[u8])> {
 
 /// Databases with the encoding `SQL_ASCII` may hold anything; what is no UTF-8 shows as U+FFFD.
 fn text<'a>(bytes: &'a [u8], scratch: &'a mut String) -> Value<'a> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Value::Text(text),
-        Err(_) => {
-            scratch.push_str(&String::from_utf8_lossy(bytes));
-            Value::Text(scratch)
-        }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Value::Text(text);
     }
+    scratch.push_str(&String::from_utf8_lossy(bytes));
+    Value::Text(scratch)
 }
 
 fn json<'a>(bytes: &'a [u8], scratch: &'a mut String) -> Value<'a> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Value::Json(text),
-        Err(_) => {
-            scratch.push_str(&String::from_utf8_lossy(bytes));
-            Value::Json(scratch)
-        }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Value::Json(text);
     }
+    scratch.push_str(&String::from_utf8_lossy(bytes));
+    Value::Json(scratch)
 }
 
 /// Days from 1970-01-01 to PostgreSQL's 2000-01-01.

@@ -105,7 +105,7 @@ pub(super) fn cause(error: &tokio_postgres::Error) -> Cause {
 }
 
 fn has_source<E: std::error::Error + 'static>(error: &tokio_postgres::Error) -> bool {
-    error.source().is_some_and(|source| source.is::<E>())
+    error.source().is_some_and(<dyn std::error::Error>::is::<E>)
 }
 
 /// The error for callers and log.

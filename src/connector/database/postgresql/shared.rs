@@ -38,11 +38,11 @@ const SLOW: Duration = Duration::from_millis(50);
 /// Bytes from which a result counts as large.
 const LARGE_BYTES: usize = 1024 * 1024;
 /// How long slow and large statements run on connections of their own.
-const HEAVY_FOR: Duration = Duration::from_secs(60);
+const HEAVY_FOR: Duration = Duration::from_mins(1);
 /// Bytes that are buffered for a slow reader before the connection has to wait for it.
 const READER_BYTES: usize = 4 * 1024 * 1024;
 /// Longest time to catch up with answers that nobody waits for any more.
-const CATCH_UP: Duration = Duration::from_secs(600);
+const CATCH_UP: Duration = Duration::from_mins(10);
 
 /// How a read on a shared connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -122,7 +122,10 @@ async fn eventually(what: &str, mut probe: impl AsyncFnMut() -> bool) {
     panic!("gave up: {what}");
 }
 
-const TYPES: &[(&str, &str, fn() -> Scalar, &str)] = &[
+/// Name, type, value, and the value as JSON.
+type TypeCase = (&'static str, &'static str, fn() -> Scalar, &'static str);
+
+const TYPES: &[TypeCase] = &[
     ("bool", "boolean", || Scalar::Bool(true), "true"),
     ("int2", "smallint", || Scalar::Int(-32_768), "-32768"),
     (
