@@ -22,8 +22,31 @@
 pub mod clock;
 pub mod error;
 pub mod names;
+pub mod network;
 pub mod secret;
+
+pub mod telemetry;
 
 pub mod exchange;
 
 pub mod connector;
+
+pub mod auth;
+
+pub mod tree;
+
+pub mod manifest;
+
+pub mod openapi;
+
+pub mod snapshot;
+
+pub mod pipeline;
+
+pub mod http;
+
+pub mod watch;
+
+pub mod daemon;
+
+pub mod cli;

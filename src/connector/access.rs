@@ -168,7 +168,7 @@ pub struct Rule {
 }
 
 /// Values of the names that filters may use: `{user.email}`, `{lookup.region}`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Lookups(std::collections::BTreeMap<String, String>);
 
 impl Lookups {
@@ -243,6 +243,15 @@ impl Access {
     pub fn with_lookups(&self, lookups: Arc<Lookups>) -> Self {
         Self {
             lookups,
+            ..self.clone()
+        }
+    }
+
+    /// The same rules for another service, for rows that name none.
+    #[must_use]
+    pub fn for_service(&self, service: &str) -> Self {
+        Self {
+            service: service.into(),
             ..self.clone()
         }
     }

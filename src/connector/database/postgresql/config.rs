@@ -14,80 +14,80 @@ use crate::secret::Secret;
 /// A database of a PostgreSQL server, version 13 or newer.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct PostgresqlConfig {
+pub struct PostgresqlConfig {
     /// Host name or address of the server; a path that begins with `/` is the folder of its Unix socket.
     #[schemars(length(min = 1))]
-    pub(crate) host: String,
+    pub host: String,
     /// TCP port on which the server listens; also part of the name of its Unix socket.
     #[serde(default = "default_port")]
     #[schemars(range(min = 1))]
-    pub(crate) port: u16,
+    pub port: u16,
     /// Name of the database.
     #[schemars(length(min = 1))]
-    pub(crate) database: String,
+    pub database: String,
     /// Name of the database account. What it may not do, no role of the gateway can do.
     #[schemars(length(min = 1))]
-    pub(crate) username: String,
+    pub username: String,
     /// Password of the account, always by reference. Leave it out where the server asks for none.
     #[serde(default)]
-    pub(crate) password: Option<Secret>,
+    pub password: Option<Secret>,
     /// Encryption of the connection. Default: `off` on loopback addresses and Unix sockets, `verify` elsewhere.
     #[serde(default)]
-    pub(crate) tls: Option<TlsMode>,
+    pub tls: Option<TlsMode>,
     /// Path of a PEM file with the certificates that may sign the server's, instead of the system's. Relative paths
     /// start at the data directory. Only with `tls = "verify"`.
     #[serde(default)]
-    pub(crate) ca: Option<PathBuf>,
+    pub ca: Option<PathBuf>,
     /// Which tables are served: empty, those of every schema that the account may use; `default`, those of the
     /// account's default schema; otherwise those of the schema of this name. Tables outside the default schema are
     /// called `schema.table`; a schema that is named here counts as the default one.
     #[serde(default)]
-    pub(crate) schema: String,
+    pub schema: String,
     /// Most connections for transactions and large results.
     #[serde(default = "default_max_connections")]
     #[schemars(range(min = 1, max = 1000))]
-    pub(crate) max_connections: u32,
+    pub max_connections: u32,
     /// Connections that small reads share. On each, one statement runs at a time and the next ones are already
     /// under way. Default: one for each processor of the gateway's machine, at least 2 and at most 8.
     #[serde(default)]
     #[schemars(range(min = 1, max = 64))]
-    pub(crate) read_connections: Option<u32>,
+    pub read_connections: Option<u32>,
     /// Longest wait for a new connection, in seconds.
     #[serde(default = "default_connect_timeout_seconds")]
     #[schemars(range(min = 1, max = 300))]
-    pub(crate) connect_timeout_seconds: u32,
+    pub connect_timeout_seconds: u32,
     /// Longest time that one statement may run, in seconds.
     #[serde(default = "default_statement_timeout_seconds")]
     #[schemars(range(min = 1, max = 86_400))]
-    pub(crate) statement_timeout_seconds: u32,
+    pub statement_timeout_seconds: u32,
     /// Most records that one read gives; larger limits are clipped.
     #[serde(default = "default_max_records")]
-    #[schemars(range(min = 1, max = 100_000))]
-    pub(crate) max_records: u64,
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_records: u64,
     /// Whether PUT and PATCH insert a record whose key is not there.
     #[serde(default)]
-    pub(crate) allow_upsert: bool,
+    pub allow_upsert: bool,
     /// How decimals and 64-bit integers are written.
     #[serde(default)]
-    pub(crate) numbers: NumberStyle,
+    pub numbers: NumberStyle,
     /// How dates and times are written.
     #[serde(default)]
-    pub(crate) datetimes: DateTimeStyle,
+    pub datetimes: DateTimeStyle,
     /// What happens to members of a record that are no columns.
     #[serde(default)]
-    pub(crate) unknown_members: UnknownMembers,
+    pub unknown_members: UnknownMembers,
     /// What the server calls the gateway in `pg_stat_activity` and in its log.
     #[serde(default = "default_application_name")]
-    pub(crate) application_name: String,
+    pub application_name: String,
     /// SQL that is run once on each new connection, for settings such as `SET work_mem = '64MB'`.
     #[serde(default)]
-    pub(crate) statements: Vec<String>,
+    pub statements: Vec<String>,
 }
 
 /// Encryption of connections to a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum TlsMode {
+pub enum TlsMode {
     /// Encrypted; the server's certificate must be valid for `host`.
     Verify,
     /// Encrypted; the server's certificate is not looked at, so it may be anybody's.
@@ -122,7 +122,7 @@ fn default_application_name() -> String {
 
 impl PostgresqlConfig {
     /// The settings that every database type shares.
-    pub(super) fn options(&self) -> DatabaseOptions {
+    pub fn options(&self) -> DatabaseOptions {
         DatabaseOptions {
             max_records: self.max_records,
             allow_upsert: self.allow_upsert,

@@ -51,10 +51,14 @@ pub(super) fn classify(code: &str) -> (ErrorKind, &'static str) {
             ErrorKind::BackendTimeout,
             "the database did not finish in time",
         ),
-        // The catalogue that the statement was written for has changed, or the prepared statement is gone.
-        "42P01" | "42703" | "42883" | "42704" | "3F000" | "26000" | "0A000" => (
-            ErrorKind::BackendFailure,
-            "the tables of the database have changed",
+        // The statement was written for a catalogue that has changed. Whoever reads these kinds reads it anew.
+        "42P01" | "3F000" => (
+            ErrorKind::UnknownTable,
+            "a table of the request does not exist any more",
+        ),
+        "42703" => (
+            ErrorKind::UnknownField,
+            "a field of the request does not exist any more",
         ),
         // 22: data exception; the value is the caller's, or is in the table and does not fit the question.
         _ if code.starts_with("22") => (ErrorKind::InvalidValue, "a value does not fit its column"),
@@ -111,7 +115,14 @@ fn has_source<E: std::error::Error + 'static>(error: &tokio_postgres::Error) -> 
 /// The error for callers and log.
 pub(super) fn from_driver(error: tokio_postgres::Error) -> Error {
     if let Some(server) = error.as_db_error() {
-        let (kind, message) = classify(server.code().code());
+        let (kind, message) = if cause(&error) == Cause::Stale {
+            (
+                ErrorKind::SerializationFailure,
+                "the tables changed during the request and nothing was written",
+            )
+        } else {
+            classify(server.code().code())
+        };
         return with_server_facts(Error::new(kind, message), server).with_source(error);
     }
     if has_source::<Unencodable>(&error) {
@@ -215,8 +226,8 @@ mod tests {
             ("28000", Kind::BackendUnavailable),
             ("3D000", Kind::BackendUnavailable),
             ("42501", Kind::Forbidden),
-            ("42P01", Kind::BackendFailure),
-            ("42703", Kind::BackendFailure),
+            ("42P01", Kind::UnknownTable),
+            ("42703", Kind::UnknownField),
             ("25006", Kind::BackendFailure),
             ("42601", Kind::BackendFailure),
             ("XX000", Kind::BackendFailure),

@@ -21,7 +21,7 @@ mod wait;
 
 use std::sync::Arc;
 
-pub(super) use config::PostgresqlConfig;
+pub use config::{PostgresqlConfig, TlsMode};
 use pool::PostgresqlPool;
 
 use crate::connector::{Connector, Family, Problem, Resources, ServiceConfig};

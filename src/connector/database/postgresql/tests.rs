@@ -52,6 +52,7 @@ fn statement(sql: &str, values: Vec<Scalar>) -> Statement {
     Statement {
         sql: Arc::from(sql),
         binds: values.into_iter().map(Bind::Value).collect(),
+        json_columns: Arc::default(),
         expected_rows: Some(1),
     }
 }
@@ -459,7 +460,7 @@ async fn what_the_server_refuses_has_its_kind_and_says_nothing_of_the_server() {
             vec![],
             ErrorKind::BackendTimeout,
         ),
-        ("SELECT 1 FROM gone", vec![], ErrorKind::BackendFailure),
+        ("SELECT 1 FROM gone", vec![], ErrorKind::UnknownTable),
     ] {
         let mut transaction = pool.begin().await.unwrap();
         let error = run(&mut transaction, sql, values, &["a"])
