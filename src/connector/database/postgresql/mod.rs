@@ -24,6 +24,9 @@ use std::sync::Arc;
 pub use config::{PostgresqlConfig, TlsMode};
 use pool::PostgresqlPool;
 
+use crate::connector::database::connector::DatabaseConnector;
+use crate::connector::database::dialect::PostgresqlDialect;
+use crate::connector::database::sql::{RenderOptions, Sql};
 use crate::connector::{Connector, Family, Problem, Resources, ServiceConfig};
 use crate::error::{Error, Result};
 
@@ -55,7 +58,11 @@ impl ServiceConfig for PostgresqlConfig {
     }
 
     async fn open(&self, resources: &Resources) -> Result<Arc<dyn Connector>> {
-        let _pool = self.pool(resources).await?;
-        Err(Error::internal("not yet"))
+        let options = self.options();
+        let pool = self.pool(resources).await?;
+        let database = Sql::new(PostgresqlDialect, pool, RenderOptions::from(&options));
+        Ok(Arc::new(DatabaseConnector::new(
+            database, options, resources,
+        )))
     }
 }
