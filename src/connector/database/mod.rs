@@ -15,6 +15,8 @@ pub mod options;
 pub mod plan;
 mod plan_cache;
 pub mod planner;
+#[cfg(feature = "postgres")]
+pub mod postgresql;
 mod precondition;
 mod read;
 pub mod request;
@@ -32,4 +34,6 @@ use super::ServiceType;
 pub(super) const TYPES: &[ServiceType] = &[
     #[cfg(feature = "sqlite")]
     ServiceType::of::<sqlite::SqliteConfig>(),
+    #[cfg(feature = "postgres")]
+    ServiceType::of::<postgresql::PostgresqlConfig>(),
 ];
