@@ -5,6 +5,8 @@ mod batch;
 pub mod catalog;
 mod catalog_cache;
 pub mod connector;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
 pub mod convert;
 pub mod cursor;
 pub mod dialect;
