@@ -4,6 +4,13 @@
 //! Code that exists only for tests (what stands below `#[cfg(test)]` at the foot of a file, `tests.rs` and
 //! `contract.rs`) may use whatever it wants to test.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on should panic"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
