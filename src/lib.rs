@@ -24,6 +24,18 @@ pub mod error;
 pub mod names;
 pub mod secret;
 
+pub mod telemetry;
+
 pub mod exchange;
 
 pub mod connector;
+
+pub mod auth;
+
+pub mod snapshot;
+
+pub mod pipeline;
+
+pub mod http;
+
+pub mod watch;

@@ -15,8 +15,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
 use crate::clock::Clock;
-use crate::error::{Error, Result};
-use crate::exchange::{Body, CallContext, Format, Reply, RequestHead};
+use crate::error::Result;
+use crate::exchange::{Body, CallContext, Reply, RequestHead};
 use crate::names::ServiceName;
 use access::{Access, Grant};
 use operation::{Component, Operation, PathParameters};
@@ -214,13 +214,4 @@ pub enum Description {
     General,
     /// Tables and columns.
     Database(Arc<database::catalog::Catalog>),
-}
-
-/// The formats of documents and rows that the caller accepts, best first; 406 when there is none.
-pub fn negotiate(head: &RequestHead, offered: &[Format]) -> Result<Format> {
-    let _ = head;
-    offered
-        .first()
-        .copied()
-        .ok_or_else(|| Error::internal("nothing was offered"))
 }

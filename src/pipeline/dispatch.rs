@@ -1,0 +1,96 @@
+//! Calls the connector: deadlines, hang-ups, writes that must finish, panics that must not spread.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use super::permit::Permit;
+use crate::clock::Clock;
+use crate::connector::operation::Effect;
+use crate::connector::{Call, CallLimits};
+use crate::error::{Error, ErrorKind, Origin, Result};
+use crate::exchange::{Body, CallContext, Reply, RequestHead};
+use crate::snapshot::{Health, Settings};
+
+/// Carries out a permitted call.
+///
+/// When the client hangs up, this future is dropped: an operation that reads is dropped with it; one that writes runs
+/// to its end in a task of its own.
+pub async fn dispatch(
+    permit: Permit,
+    context: CallContext,
+    head: RequestHead,
+    body: Body,
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+) -> Result<Reply> {
+    let operation = permit.operation()?;
+    let (name, effect) = (operation.name, operation.effect);
+    let (service, parameters, component, grant, access) = permit.into_parts();
+    let call = Call {
+        operation: name,
+        parameters,
+        component,
+        grant,
+        access,
+        head,
+        body,
+        limits: CallLimits {
+            max_body_bytes: settings.max_body_bytes,
+        },
+    };
+    let remaining = context.deadline.saturating_duration_since(clock.instant());
+    let work = AssertUnwindSafe(Arc::clone(&service.connector).call(context, call)).catch_unwind();
+    let outcome = match effect {
+        Effect::Reads => tokio::time::timeout(remaining, work).await,
+        Effect::Writes => {
+            let task = tokio::spawn(work);
+            tokio::time::timeout(remaining, task)
+                .await
+                .map(|joined| joined.unwrap_or_else(|error| Err(Box::new(error.to_string()))))
+        }
+    };
+    let outcome = match outcome {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panic)) => Err(Error::internal(panic_text(panic.as_ref()))),
+        Err(_elapsed) => Err(Error::new(
+            ErrorKind::BackendTimeout,
+            "the service did not answer in time",
+        )),
+    };
+    note_health(&service.health, service.name.as_str(), &outcome);
+    outcome.map_err(|error| {
+        error
+            .with_fact("service", service.name.as_str())
+            .with_fact("operation", name)
+    })
+}
+
+/// What the outcome of a call says of the backend.
+fn note_health(health: &Health, service: &str, outcome: &Result<Reply>) {
+    let is_up = match outcome {
+        Ok(_) => true,
+        Err(error) => match error.kind() {
+            ErrorKind::BackendUnavailable | ErrorKind::BackendTimeout => false,
+            kind if kind.origin() == Origin::Backend => true,
+            _ => return,
+        },
+    };
+    if health.note(is_up) {
+        if is_up {
+            tracing::info!(service.name = service, "the backend answers");
+        } else {
+            tracing::warn!(service.name = service, "the backend does not answer");
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "unknown".to_owned());
+    format!("panic: {text}")
+}

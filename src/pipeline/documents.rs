@@ -1,0 +1,242 @@
+//! What the gateway itself answers: the list of services, OpenAPI documents, the documentation page, OPTIONS.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, LOCATION};
+use http::{HeaderValue, Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::permit::Caller;
+use super::route::Target;
+use crate::clock::Clock;
+use crate::connector::operation::allowed_methods;
+use crate::connector::{Description, service_types};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exchange::format::negotiate;
+use crate::exchange::{Body, Format, Query, Reply, RequestHead};
+use crate::openapi;
+use crate::openapi::page;
+use crate::snapshot::{Service, Snapshot};
+
+/// The services that the caller may see, and every service type.
+pub fn services(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    head: &RequestHead,
+    query: &Query,
+) -> Result<Reply> {
+    only_reads(head, "/api/v2")?;
+    let format = negotiate(head, query, &[Format::Json, Format::Xml])?;
+    let groups = query.get("group").map(|groups| groups.to_ascii_lowercase());
+    let wanted = |group: &str, name: &str| match (&groups, query.get("type")) {
+        (Some(groups), _) => groups
+            .split(',')
+            .any(|wanted| wanted.trim().eq_ignore_ascii_case(group)),
+        (None, Some(kind)) => kind == name,
+        (None, None) => true,
+    };
+    let mut rows = Vec::new();
+    for service in snapshot
+        .services
+        .values()
+        .filter(|service| service.is_active)
+    {
+        if may_see(caller, service) && wanted(service.kind.family.name(), service.kind.name) {
+            let mut row = Map::new();
+            row.insert("name".to_owned(), json!(service.name.as_str()));
+            row.insert("label".to_owned(), json!(service.label));
+            row.insert("description".to_owned(), json!(service.description));
+            row.insert("type".to_owned(), json!(service.kind.name));
+            if let Some(fields) = query
+                .get("fields")
+                .filter(|fields| !fields.is_empty() && *fields != "*")
+            {
+                row.retain(|name, _| fields.split(',').any(|wanted| wanted.trim() == name));
+            }
+            row.insert(
+                "spec_url".to_owned(),
+                json!(format!("/api/v2/api_docs/{}", service.name)),
+            );
+            rows.push(Value::Object(row));
+        }
+    }
+    let types: Vec<Value> = service_types()
+        .filter(|kind| wanted(kind.family.name(), kind.name))
+        .map(|kind| {
+            json!({
+                "name": kind.name,
+                "label": kind.label,
+                "group": kind.family.name(),
+                "description": kind.description,
+            })
+        })
+        .collect();
+    Reply::document(format, &json!({ "services": rows, "service_types": types }))
+}
+
+fn may_see(caller: &Caller, service: &Service) -> bool {
+    caller
+        .application()
+        .access(service.name.as_str())
+        .is_ok_and(|access| !access.is_empty())
+}
+
+fn only_reads(head: &RequestHead, path: &str) -> Result<()> {
+    if head.method == Method::GET || head.method == Method::HEAD {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::MethodNotAllowed,
+        format!("{} requests for {path} are not supported", head.method),
+    )
+    .with_help("configuration changes by commits alone; this resource takes GET")
+    .with_allow("GET, HEAD, OPTIONS"))
+}
+
+/// The OpenAPI document of one service or of all: only what the caller may do. A backend that does not answer leaves
+/// its general operations in the document.
+pub async fn api_docs(
+    snapshot: &Arc<Snapshot>,
+    caller: &Caller,
+    head: &RequestHead,
+    query: &Query,
+    service: Option<&str>,
+    deadline: Instant,
+    clock: &Arc<dyn Clock>,
+) -> Result<Reply> {
+    only_reads(head, "/api/v2/api_docs")?;
+    let format = negotiate(head, query, &[Format::Json])?;
+    let services: Vec<&Arc<Service>> = match service {
+        None => snapshot
+            .services
+            .values()
+            .filter(|service| service.is_active && may_see(caller, service))
+            .collect(),
+        Some(name) => match snapshot
+            .service(name)
+            .filter(|service| may_see(caller, service))
+        {
+            Some(service) if service.is_active => vec![service],
+            Some(_) => {
+                return Err(Error::new(
+                    ErrorKind::ServiceDeactivated,
+                    format!("service {name} is deactivated"),
+                ));
+            }
+            None => {
+                return Err(Error::new(
+                    ErrorKind::Forbidden,
+                    format!("this role has no access to the documentation of service '{name}'"),
+                ));
+            }
+        },
+    };
+    let remaining = deadline.saturating_duration_since(clock.instant()) / 2;
+    let described =
+        futures_util::future::join_all(services.into_iter().map(|service| async move {
+            let description =
+                match tokio::time::timeout(remaining, service.connector.describe()).await {
+                    Ok(Ok(description)) => description,
+                    Ok(Err(_)) | Err(_) => Description::General,
+                };
+            (service, description)
+        }))
+        .await;
+    let mut descriptions = Vec::with_capacity(described.len());
+    for (service, description) in &described {
+        descriptions.push(openapi::ServiceDescription {
+            name: service.name.as_str(),
+            label: &service.label,
+            description: &service.description,
+            operations: service.connector.operations(),
+            details: description,
+            access: caller.application().access(service.name.as_str())?,
+        });
+    }
+    let document = openapi::document(
+        &descriptions,
+        service.is_some(),
+        &snapshot.revision.to_string(),
+    );
+    Reply::document(format, &document)
+}
+
+/// The answer to OPTIONS: `Allow`, for resources of services that the caller may see.
+pub fn options(snapshot: &Snapshot, caller: &Caller, target: &Target) -> Result<Reply> {
+    let allow = match target {
+        Target::Service { service, component } => {
+            let access = caller.application().access(service)?;
+            if access.is_empty() {
+                return Err(Error::new(
+                    ErrorKind::Forbidden,
+                    format!("this role has no access to service '{service}'"),
+                ));
+            }
+            let found = snapshot.service(service).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::UnknownService,
+                    format!("could not find a service for {service}"),
+                )
+            })?;
+            allowed_methods(found.connector.operations(), component).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::UnknownResource,
+                    format!(
+                        "resource '{}' not found for service '{service}'",
+                        component.as_str()
+                    ),
+                )
+            })?
+        }
+        Target::Services | Target::ApiDocs(_) | Target::Docs(_) | Target::Root => {
+            "GET, HEAD, OPTIONS".to_owned()
+        }
+    };
+    let allow = HeaderValue::try_from(allow).map_err(|error| {
+        Error::internal("an Allow header is not visible text").with_source(error)
+    })?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT).with_header(ALLOW, allow))
+}
+
+/// The documentation page and its assets. They hold nothing secret and need no key.
+pub fn page(target: &Target, head: &RequestHead) -> Result<Reply> {
+    if head.method == Method::OPTIONS {
+        return Ok(Reply::empty(StatusCode::NO_CONTENT)
+            .with_header(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS")));
+    }
+    only_reads(head, "/docs")?;
+    let Target::Docs(path) = target else {
+        return Ok(redirect("/docs/"));
+    };
+    if path.is_empty() && !head.uri.path().ends_with('/') {
+        return Ok(redirect("/docs/"));
+    }
+    let asset = page::asset(path).ok_or_else(|| {
+        Error::new(ErrorKind::UnknownResource, "there is no such page")
+            .with_help("the documentation begins at /docs/")
+    })?;
+    let etag = HeaderValue::try_from(asset.etag)
+        .map_err(|error| Error::internal("an entity tag is not visible text").with_source(error))?;
+    if head
+        .headers
+        .get(IF_NONE_MATCH)
+        .is_some_and(|sent| *sent == etag)
+    {
+        return Ok(Reply::empty(StatusCode::NOT_MODIFIED).with_header(ETAG, etag));
+    }
+    Ok(Reply::ok(
+        HeaderValue::from_static(asset.content_type),
+        Body::Bytes(asset.bytes),
+    )
+    .with_header(ETAG, etag)
+    .with_header(CACHE_CONTROL, HeaderValue::from_static("public, no-cache"))
+    .with_header(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(page::CONTENT_SECURITY_POLICY),
+    ))
+}
+
+fn redirect(to: &'static str) -> Reply {
+    Reply::empty(StatusCode::FOUND).with_header(LOCATION, HeaderValue::from_static(to))
+}

@@ -1,0 +1,139 @@
+//! What operators ask: `/livez`, `/readyz`, `/status`, `/metrics`. Read-only, on a listener of their own.
+
+use http::header::ALLOW;
+use http::{HeaderValue, Method, StatusCode};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Gateway;
+use crate::exchange::{Body, Reply};
+
+/// Whether the daemon still takes requests; false while it drains.
+#[derive(Debug)]
+pub struct Readiness(AtomicBool);
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self(AtomicBool::new(true))
+    }
+}
+
+impl Readiness {
+    /// The daemon stops taking requests.
+    pub fn drain(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
+    /// Whether the daemon takes requests.
+    pub fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+const RESOURCES: [&str; 4] = ["/livez", "/readyz", "/status", "/metrics"];
+
+/// Answers a request of an operator.
+pub fn answer(gateway: &Gateway, readiness: &Readiness, method: &Method, path: &str) -> Reply {
+    if !RESOURCES.contains(&path) {
+        let resources = RESOURCES.join(", ");
+        return json_reply(
+            StatusCode::NOT_FOUND,
+            &json!({ "error": { "status_code": 404, "message": format!("there is nothing here; try {resources}") } }),
+        );
+    }
+    if method != Method::GET && method != Method::HEAD {
+        return json_reply(
+            StatusCode::METHOD_NOT_ALLOWED,
+            &json!({ "error": {
+                "status_code": 405,
+                "message": "this listener is read-only: configuration changes by commits alone",
+            } }),
+        )
+        .with_header(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    match path {
+        "/livez" => text(StatusCode::OK, "live\n".to_owned()),
+        "/readyz" => ready(gateway, readiness),
+        "/metrics" => metrics(gateway),
+        _ => json_reply(StatusCode::OK, &status(gateway)),
+    }
+}
+
+/// Ready: a revision is served. Degraded says that the tree as it is now has problems and an older revision is served.
+fn ready(gateway: &Gateway, readiness: &Readiness) -> Reply {
+    if !readiness.is_ready() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
+    }
+    let snapshot = gateway.reader().current();
+    let state = if is_degraded(gateway) {
+        "ready, degraded"
+    } else {
+        "ready"
+    };
+    text(StatusCode::OK, format!("{state} {}\n", snapshot.revision))
+}
+
+fn is_degraded(gateway: &Gateway) -> bool {
+    gateway.reader().last_attempt().outcome == "refused"
+}
+
+/// The document of `/status`.
+pub fn status(gateway: &Gateway) -> Value {
+    let snapshot = gateway.reader().current();
+    let attempt = gateway.reader().last_attempt();
+    let services: Vec<Value> = snapshot
+        .services
+        .values()
+        .map(|service| {
+            json!({
+                "name": service.name.as_str(),
+                "type": service.kind.name,
+                "active": service.is_active,
+                "health": service.health.state().name(),
+                "message": match service.health.state() {
+                    crate::snapshot::HealthState::Down => Some("the backend does not answer"),
+                    _ => None,
+                },
+            })
+        })
+        .collect();
+    json!({
+        "revision": snapshot.revision.to_string(),
+        "generation": snapshot.revision.generation,
+        "digest": snapshot.revision.digest,
+        "commit": snapshot.revision.commit,
+        "loaded_at": snapshot.revision.loaded_at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        "degraded": is_degraded(gateway),
+        "last_attempt": {
+            "at": attempt.at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            "outcome": attempt.outcome,
+            "problems": attempt.problems,
+        },
+        "services": services,
+    })
+}
+
+fn metrics(gateway: &Gateway) -> Reply {
+    Reply::ok(
+        HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        Body::Bytes(gateway.metrics().encode().into()),
+    )
+}
+
+fn text(status: StatusCode, text: String) -> Reply {
+    let mut reply = Reply::ok(
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+        Body::Bytes(text.into()),
+    );
+    reply.status = status;
+    reply
+}
+
+fn json_reply(status: StatusCode, document: &Value) -> Reply {
+    let mut reply = Reply::ok(
+        HeaderValue::from_static("application/json; charset=utf-8"),
+        Body::Bytes(document.to_string().into()),
+    );
+    reply.status = status;
+    reply
+}

@@ -1,0 +1,234 @@
+//! Method and path → what is asked for. Only splits the path: whether the service exists is asked after
+//! authorization. Pure.
+
+use http::Method;
+
+use crate::connector::operation::Component;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exchange::query::decode_percent;
+
+/// Most segments a path may have.
+const MAX_SEGMENTS: usize = 64;
+
+/// What a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `/api/v2`: the services that the caller may see.
+    Services,
+    /// `/api/v2/api_docs[/{service}]`: the OpenAPI document of one service, or of all.
+    ApiDocs(Option<String>),
+    /// `/api/v2/{service}/…`
+    Service {
+        /// The name, in lower case.
+        service: String,
+        /// The path below it.
+        component: Component,
+    },
+    /// `/docs…`: the documentation page and its assets.
+    Docs(String),
+    /// `/`
+    Root,
+}
+
+/// Reads a path. `/api/{service}` without a version means the same as with one; any version that looks like `v2` or
+/// `v2.0` is taken (reference 1.1).
+///
+/// Errors: 404 for what is none of ours; 400 for a path that is not UTF-8 or has `.`, `..` or empty segments.
+pub fn target(path: &str) -> Result<Target> {
+    if path == "/" {
+        return Ok(Target::Root);
+    }
+    if let Some(rest) = path.strip_prefix("/docs")
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        return Ok(Target::Docs(rest.trim_start_matches('/').to_owned()));
+    }
+    let Some(rest) = path
+        .strip_prefix("/api")
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    else {
+        return Err(unknown(path));
+    };
+    let has_trailing_slash = rest.len() > 1 && rest.ends_with('/');
+    let mut segments = Vec::new();
+    for segment in rest.split('/').skip(1) {
+        if segments.len() == MAX_SEGMENTS {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!("the path has more than {MAX_SEGMENTS} segments"),
+            ));
+        }
+        segments.push(decode_percent(segment)?);
+    }
+    if segments.last().is_some_and(String::is_empty) {
+        segments.pop();
+    }
+    if segments
+        .iter()
+        .any(|segment| segment.is_empty() || segment == "." || segment == "..")
+    {
+        return Err(Error::new(
+            ErrorKind::InvalidRequest,
+            "the path has an empty segment, `.` or `..`",
+        )
+        .with_help("percent-encode a key that contains a slash as %2F"));
+    }
+    let mut segments = segments.into_iter().peekable();
+    segments.next_if(|first| is_version(first));
+    let Some(service) = segments.next() else {
+        return Ok(Target::Services);
+    };
+    let service = service.to_ascii_lowercase();
+    let rest: Vec<String> = segments.collect();
+    if service == "api_docs" {
+        return match <[String; 1]>::try_from(rest) {
+            Ok([service]) => Ok(Target::ApiDocs(Some(service.to_ascii_lowercase()))),
+            Err(rest) if rest.is_empty() => Ok(Target::ApiDocs(None)),
+            Err(_) => Err(unknown(path)),
+        };
+    }
+    Ok(Target::Service {
+        service,
+        component: Component::new(rest, has_trailing_slash),
+    })
+}
+
+fn is_version(segment: &str) -> bool {
+    segment.strip_prefix('v').is_some_and(|digits| {
+        !digits.is_empty()
+            && digits
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    })
+}
+
+fn unknown(path: &str) -> Error {
+    let shown: String = path.chars().take(100).collect();
+    Error::new(
+        ErrorKind::UnknownResource,
+        format!("there is nothing at '{shown}'"),
+    )
+    .with_help("services are at /api/v2/{service}, the documentation is at /docs")
+}
+
+/// The method that a request really means: a POST may carry another one in `X-HTTP-Method`, `X-Method-Override` or
+/// `X-HTTP-Method-Override`, or in the option `method`. `MERGE` means PATCH. Errors: 400 for a method that cannot be
+/// tunnelled.
+pub fn tunnelled(
+    method: &Method,
+    headers: &http::HeaderMap,
+    option: Option<&str>,
+) -> Result<Method> {
+    if method != Method::POST {
+        return Ok(method.clone());
+    }
+    let header = [
+        "x-http-method",
+        "x-method-override",
+        "x-http-method-override",
+    ]
+    .into_iter()
+    .find_map(|name| headers.get(name))
+    .map(|value| value.to_str().unwrap_or("?"));
+    match header
+        .or(option)
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+    {
+        None => Ok(Method::POST),
+        Some(text) => match text.to_ascii_uppercase().as_str() {
+            "GET" => Ok(Method::GET),
+            "POST" => Ok(Method::POST),
+            "PUT" => Ok(Method::PUT),
+            "PATCH" | "MERGE" => Ok(Method::PATCH),
+            "DELETE" => Ok(Method::DELETE),
+            _ => Err(Error::new(
+                ErrorKind::InvalidRequest,
+                "the tunnelled method is not one of ours",
+            )
+            .with_help("X-HTTP-Method takes GET, POST, PUT, PATCH, MERGE or DELETE")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(path: &str) -> (String, String) {
+        match target(path).unwrap() {
+            Target::Service { service, component } => (service, component.as_str().to_owned()),
+            other => panic!("{path} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn paths_name_services_with_and_without_a_version() {
+        assert_eq!(
+            service("/api/v2/shop/_table/a"),
+            ("shop".into(), "_table/a".into())
+        );
+        assert_eq!(
+            service("/api/shop/_table/a/"),
+            ("shop".into(), "_table/a".into())
+        );
+        assert_eq!(service("/api/v2.0/SHOP"), ("shop".into(), String::new()));
+        assert_eq!(
+            service("/api/v2/shop/_table/a%2Fb/x%20y"),
+            ("shop".into(), "_table/a%2Fb/x y".into())
+        );
+        assert_eq!(target("/api/v2").unwrap(), Target::Services);
+        assert_eq!(target("/api/v2/").unwrap(), Target::Services);
+        assert_eq!(target("/api/v2/api_docs").unwrap(), Target::ApiDocs(None));
+        assert_eq!(
+            target("/api/v2/api_docs/shop").unwrap(),
+            Target::ApiDocs(Some("shop".into()))
+        );
+        assert_eq!(target("/docs/x.js").unwrap(), Target::Docs("x.js".into()));
+    }
+
+    #[test]
+    fn odd_paths_are_refused() {
+        for path in [
+            "/api/v2//a",
+            "/api/v2/shop/../x",
+            "/api/v2/shop/%2e%2e/x",
+            "/api/v2/shop/%ff",
+            "/api/v2/shop/%00",
+        ] {
+            assert_eq!(
+                target(path).unwrap_err().kind(),
+                ErrorKind::InvalidRequest,
+                "{path}"
+            );
+        }
+        for path in ["/apis", "/x", "/docsy", "/api/v2/api_docs/a/b"] {
+            assert_eq!(
+                target(path).unwrap_err().kind(),
+                ErrorKind::UnknownResource,
+                "{path}"
+            );
+        }
+        assert!(target(&format!("/api{}", "/a".repeat(100))).is_err());
+    }
+
+    #[test]
+    fn only_a_post_can_carry_another_method() {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("x-http-method", http::HeaderValue::from_static("merge"));
+        assert_eq!(
+            tunnelled(&Method::POST, &headers, None).unwrap(),
+            Method::PATCH
+        );
+        assert_eq!(
+            tunnelled(&Method::GET, &headers, None).unwrap(),
+            Method::GET
+        );
+        assert_eq!(
+            tunnelled(&Method::POST, &http::HeaderMap::new(), Some("get")).unwrap(),
+            Method::GET
+        );
+        headers.insert("x-http-method", http::HeaderValue::from_static("TRACE"));
+        assert!(tunnelled(&Method::POST, &headers, None).is_err());
+    }
+}

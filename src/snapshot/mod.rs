@@ -1,0 +1,262 @@
+//! What runs: one immutable value for each revision.
+
+pub mod publish;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use chrono::{DateTime, Utc};
+
+use crate::auth::application::Application;
+use crate::auth::key::KeyRing;
+use crate::connector::{AnyConfig, Connector, ServiceType};
+use crate::names::ServiceName;
+use crate::telemetry::metrics::OperationMetrics;
+
+/// Which revision something is.
+#[derive(Clone, Debug)]
+pub struct Revision {
+    /// Counts the revisions that went live since the start, from 1.
+    pub generation: u64,
+    /// The digest of the tree, in hexadecimal.
+    pub digest: String,
+    /// The commit that the tree was read from, if it is in git.
+    pub commit: Option<String>,
+    /// When it went live.
+    pub loaded_at: DateTime<Utc>,
+    header: http::HeaderValue,
+}
+
+/// Digits of the commit or digest that the short form shows.
+const SHORT_DIGITS: usize = 12;
+
+impl Revision {
+    /// A revision. `digest` and `commit` are hexadecimal.
+    pub fn new(
+        generation: u64,
+        digest: String,
+        commit: Option<String>,
+        loaded_at: DateTime<Utc>,
+    ) -> Self {
+        let long = commit.as_ref().unwrap_or(&digest);
+        let short = format!("g{generation}-{}", long.get(..SHORT_DIGITS).unwrap_or(long));
+        let header = http::HeaderValue::try_from(short)
+            .unwrap_or_else(|_| http::HeaderValue::from(generation));
+        Self {
+            generation,
+            digest,
+            commit,
+            loaded_at,
+            header,
+        }
+    }
+
+    /// The value of `X-Tidegate-Revision`: `g17-4f2a9c0b1d3e`.
+    pub fn header(&self) -> &http::HeaderValue {
+        &self.header
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.header.to_str().unwrap_or("g0"))
+    }
+}
+
+/// Settings of the gateway on one revision.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Most bytes a collected body may have.
+    pub max_body_bytes: usize,
+    /// Longest path and query string, in bytes.
+    pub max_uri_bytes: usize,
+    /// How long an answer may take to begin.
+    pub request_timeout: std::time::Duration,
+    /// Requests served at a time; more are answered 503.
+    pub max_in_flight: usize,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<AddressRange>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 10 * 1024 * 1024,
+            max_uri_bytes: 16 * 1024,
+            request_timeout: std::time::Duration::from_secs(30),
+            max_in_flight: 1024,
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// A range of addresses in CIDR notation (RFC 4632): `10.0.0.0/8`; a bare address is a range of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressRange {
+    address: std::net::IpAddr,
+    bits: u8,
+}
+
+impl AddressRange {
+    /// Reads a range.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address.parse().ok()?, Some(bits.parse().ok()?)),
+            None => (text.parse().ok()?, None),
+        };
+        let width = match address {
+            std::net::IpAddr::V4(_) => 32,
+            std::net::IpAddr::V6(_) => 128,
+        };
+        let bits = bits.unwrap_or(width);
+        (bits <= width).then_some(Self { address, bits })
+    }
+
+    /// Whether an address lies in it. IPv4 addresses mapped into IPv6 count as IPv4.
+    pub fn contains(&self, address: std::net::IpAddr) -> bool {
+        use std::net::IpAddr::{V4, V6};
+        match (self.address, address.to_canonical()) {
+            (V4(range), V4(address)) => {
+                let shift = 32_u32.saturating_sub(u32::from(self.bits));
+                (range.to_bits() ^ address.to_bits())
+                    .checked_shr(shift)
+                    .unwrap_or(0)
+                    == 0
+            }
+            (V6(range), V6(address)) => {
+                let shift = 128_u32.saturating_sub(u32::from(self.bits));
+                (range.to_bits() ^ address.to_bits())
+                    .checked_shr(shift)
+                    .unwrap_or(0)
+                    == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+/// One revision, running.
+pub struct Snapshot {
+    /// Which one.
+    pub revision: Revision,
+    /// The services, by name.
+    pub services: BTreeMap<ServiceName, Arc<Service>>,
+    /// The applications, by key.
+    pub applications: KeyRing<Application>,
+    /// Settings of the gateway.
+    pub settings: Settings,
+}
+
+impl Snapshot {
+    /// A service by its name, in any ASCII case.
+    pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
+        self.services.get(name)
+    }
+}
+
+/// A service of one revision. Built anew for each, so that a new label shows at once; what is kept over revisions is
+/// the connector and its health.
+pub struct Service {
+    /// Its name.
+    pub name: ServiceName,
+    /// Its label.
+    pub label: String,
+    /// Its description.
+    pub description: String,
+    /// Its type.
+    pub kind: &'static ServiceType,
+    /// False answers 403.
+    pub is_active: bool,
+    /// What the connector was opened with.
+    pub config: Arc<dyn AnyConfig>,
+    /// What answers.
+    pub connector: Arc<dyn Connector>,
+    /// Whether the backend answered last time.
+    pub health: Arc<Health>,
+    /// Counters, in the order of the connector's operations.
+    pub metrics: Vec<(&'static str, Arc<OperationMetrics>)>,
+}
+
+/// Whether a backend answered when it was last asked.
+#[derive(Debug, Default)]
+pub struct Health(AtomicU8);
+
+/// What is known of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthState {
+    /// It was not asked yet.
+    Unknown,
+    /// It answered.
+    Up,
+    /// It did not.
+    Down,
+}
+
+impl Health {
+    /// What is known.
+    pub fn state(&self) -> HealthState {
+        match self.0.load(Ordering::Relaxed) {
+            1 => HealthState::Up,
+            2 => HealthState::Down,
+            _ => HealthState::Unknown,
+        }
+    }
+
+    /// Notes an answer or its absence. True if that is news.
+    pub fn note(&self, is_up: bool) -> bool {
+        let state = if is_up { 1 } else { 2 };
+        // Reading first keeps the cache line shared while nothing changes.
+        self.0.load(Ordering::Relaxed) != state && self.0.swap(state, Ordering::Relaxed) != state
+    }
+}
+
+impl HealthState {
+    /// As `/status` shows it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_contain_their_addresses() {
+        let contains = |range: &str, address: &str| {
+            AddressRange::parse(range)
+                .unwrap()
+                .contains(address.parse().unwrap())
+        };
+        assert!(contains("10.0.0.0/8", "10.255.1.2"));
+        assert!(!contains("10.0.0.0/8", "11.0.0.0"));
+        assert!(contains("0.0.0.0/0", "1.2.3.4"));
+        assert!(contains("127.0.0.1", "127.0.0.1"));
+        assert!(contains("127.0.0.1", "::ffff:127.0.0.1"));
+        assert!(!contains("127.0.0.1", "127.0.0.2"));
+        assert!(contains("2001:db8::/32", "2001:db8:1::1"));
+        assert!(contains("::/0", "::1"));
+        assert!(AddressRange::parse("10.0.0.0/33").is_none());
+        assert!(AddressRange::parse("ten").is_none());
+    }
+
+    #[test]
+    fn a_revision_shows_its_commit_before_its_digest() {
+        let now = DateTime::<Utc>::UNIX_EPOCH;
+        let digest = "ab".repeat(32);
+        assert_eq!(
+            Revision::new(3, digest.clone(), None, now).to_string(),
+            "g3-abababababab"
+        );
+        assert_eq!(
+            Revision::new(3, digest, Some("12".repeat(20)), now).to_string(),
+            "g3-121212121212"
+        );
+    }
+}

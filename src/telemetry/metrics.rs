@@ -1,0 +1,317 @@
+//! Metrics in the text format of Prometheus (OpenMetrics 1.0). Labels come from the manifests and from the tables of
+//! operations, never from callers, so their number is bounded.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use std::collections::BTreeMap;
+
+/// Upper bounds of the duration buckets, in seconds.
+pub const DURATION_BUCKETS: [f64; 11] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0,
+];
+
+/// Counters of one operation of one service. Written without locks.
+#[derive(Debug, Default)]
+pub struct OperationMetrics {
+    by_class: [AtomicU64; 5],
+    buckets: [AtomicU64; DURATION_BUCKETS.len()],
+    count: AtomicU64,
+    sum_nanoseconds: AtomicU64,
+}
+
+impl OperationMetrics {
+    /// Counts one answered call.
+    pub fn observe(&self, status: http::StatusCode, duration: Duration) {
+        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
+        if let Some(counter) = self.by_class.get(class) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        let seconds = duration.as_secs_f64();
+        if let Some(bucket) = DURATION_BUCKETS
+            .iter()
+            .position(|bound| seconds <= *bound)
+            .and_then(|index| self.buckets.get(index))
+        {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.sum_nanoseconds
+            .fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+}
+
+/// All metrics of one daemon.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    operations: Mutex<BTreeMap<(String, &'static str), Arc<OperationMetrics>>>,
+    /// Requests being served.
+    pub in_flight: AtomicI64,
+    /// Requests refused because the gateway was at capacity.
+    pub shed: AtomicU64,
+    /// Connections open on the API listener.
+    pub connections: AtomicI64,
+    reload: Mutex<ReloadMetrics>,
+}
+
+#[derive(Debug, Default)]
+struct ReloadMetrics {
+    applied: u64,
+    refused: u64,
+    unchanged: u64,
+    last_successful: bool,
+    last_success_seconds: i64,
+    generation: u64,
+    revision: String,
+    commit: String,
+    services: BTreeMap<String, u8>,
+}
+
+/// How a look at the tree ended, for [`Metrics::reloaded`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadOutcome {
+    /// A new revision is live.
+    Applied,
+    /// The tree has problems; the old revision stays.
+    Refused,
+    /// Nothing had changed.
+    Unchanged,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Metrics {
+    /// The counters of an operation; the same ones every time.
+    pub fn operation(&self, service: &str, operation: &'static str) -> Arc<OperationMetrics> {
+        Arc::clone(
+            locked(&self.operations)
+                .entry((service.to_owned(), operation))
+                .or_default(),
+        )
+    }
+
+    /// Forgets the counters of services that are gone, so that series do not pile up over reloads.
+    pub fn retain_services(&self, exists: impl Fn(&str) -> bool) {
+        locked(&self.operations).retain(|(service, _), _| service.is_empty() || exists(service));
+        locked(&self.reload)
+            .services
+            .retain(|service, _| exists(service));
+    }
+
+    /// Notes the end of a look at the tree.
+    pub fn reloaded(&self, outcome: ReloadOutcome, now_seconds: i64) {
+        let mut reload = locked(&self.reload);
+        match outcome {
+            ReloadOutcome::Applied => reload.applied += 1,
+            ReloadOutcome::Refused => reload.refused += 1,
+            ReloadOutcome::Unchanged => reload.unchanged += 1,
+        }
+        reload.last_successful = outcome != ReloadOutcome::Refused;
+        if outcome == ReloadOutcome::Applied {
+            reload.last_success_seconds = now_seconds;
+        }
+    }
+
+    /// Notes the revision that is served.
+    pub fn serves(&self, generation: u64, revision: &str, commit: Option<&str>) {
+        let mut reload = locked(&self.reload);
+        reload.generation = generation;
+        revision.clone_into(&mut reload.revision);
+        commit.unwrap_or("").clone_into(&mut reload.commit);
+    }
+
+    /// Notes whether a service's backend answers.
+    pub fn service_is_up(&self, service: &str, is_up: bool) {
+        locked(&self.reload)
+            .services
+            .insert(service.to_owned(), u8::from(is_up));
+    }
+
+    /// The text form.
+    pub fn encode(&self) -> String {
+        let mut out = String::with_capacity(4096);
+        self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) {
+        let operations: Vec<((String, &'static str), Arc<OperationMetrics>)> =
+            locked(&self.operations)
+                .iter()
+                .map(|(labels, metrics)| (labels.clone(), Arc::clone(metrics)))
+                .collect();
+        header(
+            out,
+            "tidegate_requests",
+            "counter",
+            "Requests answered, by the class of their status.",
+        );
+        for ((service, operation), metrics) in &operations {
+            for (class, counter) in (1..).zip(&metrics.by_class) {
+                let value = counter.load(Ordering::Relaxed);
+                if value > 0 {
+                    let _ = writeln!(
+                        out,
+                        "tidegate_requests_total{{service=\"{service}\",operation=\"{operation}\",status=\"{class}xx\"}} {value}"
+                    );
+                }
+            }
+        }
+        header(
+            out,
+            "tidegate_request_duration_seconds",
+            "histogram",
+            "Time from the head of a request to the head of its answer.",
+        );
+        for ((service, operation), metrics) in &operations {
+            let labels = format!("service=\"{service}\",operation=\"{operation}\"");
+            let mut total = 0;
+            for (bound, bucket) in DURATION_BUCKETS.iter().zip(&metrics.buckets) {
+                total += bucket.load(Ordering::Relaxed);
+                let _ = writeln!(
+                    out,
+                    "tidegate_request_duration_seconds_bucket{{{labels},le=\"{bound}\"}} {total}"
+                );
+            }
+            let count = metrics.count.load(Ordering::Relaxed).max(total);
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a sum of durations is a measurement"
+            )]
+            let sum = metrics.sum_nanoseconds.load(Ordering::Relaxed) as f64 / 1e9;
+            let _ = writeln!(
+                out,
+                "tidegate_request_duration_seconds_bucket{{{labels},le=\"+Inf\"}} {count}"
+            );
+            let _ = writeln!(
+                out,
+                "tidegate_request_duration_seconds_sum{{{labels}}} {sum}"
+            );
+            let _ = writeln!(
+                out,
+                "tidegate_request_duration_seconds_count{{{labels}}} {count}"
+            );
+        }
+        let mut gauge = |name: &str, help: &str, value: i64| {
+            header(out, name, "gauge", help);
+            let _ = writeln!(out, "{name} {value}");
+        };
+        gauge(
+            "tidegate_requests_in_flight",
+            "Requests being served.",
+            self.in_flight.load(Ordering::Relaxed),
+        );
+        gauge(
+            "tidegate_connections",
+            "Connections open on the API listener.",
+            self.connections.load(Ordering::Relaxed),
+        );
+        let reload = locked(&self.reload);
+        gauge(
+            "tidegate_last_reload_successful",
+            "1 if the tree as it is now is served, 0 if it has problems.",
+            i64::from(reload.last_successful),
+        );
+        gauge(
+            "tidegate_last_reload_success_timestamp_seconds",
+            "When the revision that is served went live.",
+            reload.last_success_seconds,
+        );
+        gauge(
+            "tidegate_generation",
+            "Revisions that went live since the start.",
+            i64::try_from(reload.generation).unwrap_or(i64::MAX),
+        );
+        header(
+            out,
+            "tidegate_requests_shed",
+            "counter",
+            "Requests refused because the gateway was at capacity.",
+        );
+        let _ = writeln!(
+            out,
+            "tidegate_requests_shed_total {}",
+            self.shed.load(Ordering::Relaxed)
+        );
+        header(
+            out,
+            "tidegate_reloads",
+            "counter",
+            "Looks at the tree, by outcome.",
+        );
+        for (outcome, value) in [
+            ("applied", reload.applied),
+            ("refused", reload.refused),
+            ("unchanged", reload.unchanged),
+        ] {
+            let _ = writeln!(
+                out,
+                "tidegate_reloads_total{{outcome=\"{outcome}\"}} {value}"
+            );
+        }
+        header(
+            out,
+            "tidegate_revision_info",
+            "gauge",
+            "The revision that is served.",
+        );
+        let _ = writeln!(
+            out,
+            "tidegate_revision_info{{revision=\"{}\",commit=\"{}\"}} 1",
+            reload.revision, reload.commit
+        );
+        header(
+            out,
+            "tidegate_service_up",
+            "gauge",
+            "1 if the service's backend answered last time.",
+        );
+        for (service, up) in &reload.services {
+            let _ = writeln!(out, "tidegate_service_up{{service=\"{service}\"}} {up}");
+        }
+        out.push_str("# EOF\n");
+    }
+}
+
+fn header(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn observed_calls_are_counted_by_class_and_duration() {
+        let metrics = Metrics::default();
+        let operation = metrics.operation("shop", "get_record");
+        operation.observe(http::StatusCode::OK, Duration::from_micros(600));
+        operation.observe(http::StatusCode::NOT_FOUND, Duration::from_secs(60));
+        let text = metrics.encode();
+        for line in [
+            r#"tidegate_requests_total{service="shop",operation="get_record",status="2xx"} 1"#,
+            r#"tidegate_requests_total{service="shop",operation="get_record",status="4xx"} 1"#,
+            r#"tidegate_request_duration_seconds_bucket{service="shop",operation="get_record",le="0.0005"} 0"#,
+            r#"tidegate_request_duration_seconds_bucket{service="shop",operation="get_record",le="0.001"} 1"#,
+            r#"tidegate_request_duration_seconds_bucket{service="shop",operation="get_record",le="+Inf"} 2"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn series_of_services_that_are_gone_are_forgotten() {
+        let metrics = Metrics::default();
+        metrics
+            .operation("gone", "x")
+            .observe(http::StatusCode::OK, Duration::ZERO);
+        metrics.retain_services(|service| service == "stays");
+        assert!(!metrics.encode().contains("gone"));
+    }
+}
