@@ -172,7 +172,7 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["clap", "clap_complete", "anstream", "anstyle"],
-        &["cli", "daemon", "manifest::diagnostic"],
+        &["cli", "daemon", "manifest::diagnostic", "telemetry::log"],
         "the terminal is the business of `cli`",
     ),
 ];

@@ -45,7 +45,9 @@ fn no_option_lets_text_become_sql() {
     let count = || client.query(CUSTOMER, &[("count_only", "true")]).json();
     let before = count();
     for injection in INJECTIONS {
-        for option in ["fields", "order", "group", "related", "ids", "filter", "id_field", "limit", "cursor"] {
+        for option in [
+            "fields", "order", "group", "related", "ids", "filter", "id_field", "limit", "cursor",
+        ] {
             let answer = client.query(CUSTOMER, &[(option, injection)]);
             assert!(
                 !answer.text().contains("xyzzy"),
@@ -74,7 +76,13 @@ fn no_option_lets_text_become_sql() {
             );
         }
         // As a value it is only a value.
-        let target = with_options(CUSTOMER, &[("filter", "email = :text"), ("params", &json!({":text": injection}).to_string())]);
+        let target = with_options(
+            CUSTOMER,
+            &[
+                ("filter", "email = :text"),
+                ("params", &json!({":text": injection}).to_string()),
+            ],
+        );
         let answer = client.get(&target);
         assert_eq!(answer.records().len(), 0, "{injection}");
         let quoted = format!("email = '{}'", injection.replace('\'', "''"));
@@ -165,7 +173,11 @@ fn filters_have_a_depth_a_length_and_a_grammar() {
         .header("X-HTTP-Method", "GET")
         .json(&json!({"filter": many}))
         .send();
-    assert!(answer.status == 200 || answer.status == 400, "{}", answer.text());
+    assert!(
+        answer.status == 200 || answer.status == 400,
+        "{}",
+        answer.text()
+    );
     // A filter that is no text must never count as no filter.
     for body in [
         json!({"filter": {"id": 1}, "resource": [{"full_name": "x"}]}),
@@ -186,9 +198,7 @@ fn bodies_that_are_no_documents_are_refused_whole() {
     let (_directory, gateway) = start();
     let client = gateway.client_with(ADMIN);
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    let deep_member = format!(
-        "{{\"resource\":[{{\"email\":\"a@b\",\"full_name\":{deep}}}]}}"
-    );
+    let deep_member = format!("{{\"resource\":[{{\"email\":\"a@b\",\"full_name\":{deep}}}]}}");
     for body in [
         &b""[..],
         b"{",
@@ -229,10 +239,16 @@ fn values_that_a_column_cannot_hold_are_refused() {
         (json!({"full_name": "no mail"}), 422),
         (json!({"email": "ann@example.org"}), 409),
         (json!({"email": "neg@example.org", "credit": -1}), 422),
-        (json!({"email": "word@example.org", "credit": "plenty"}), 400),
+        (
+            json!({"email": "word@example.org", "credit": "plenty"}),
+            400,
+        ),
         (json!({"email": "big@example.org", "id": 1e30}), 400),
         (json!({"email": {"a": 1}}), 400),
-        (json!({"email": "maybe@example.org", "is_active": "perhaps"}), 400),
+        (
+            json!({"email": "maybe@example.org", "is_active": "perhaps"}),
+            400,
+        ),
         (json!({"id": 1, "email": "again@example.org"}), 409),
     ] {
         let answer = client.send_json("POST", CUSTOMER, &json!({"resource": [record.clone()]}));
@@ -247,7 +263,15 @@ fn values_that_a_column_cannot_hold_are_refused() {
     let answer = client.send_json("POST", "/api/v2/shop/_table/invoice", &bad_reference);
     let inner = answer.json()["error"]["context"]["resource"][0].clone();
     assert_eq!(inner["type"], "foreign_key_violation", "{}", answer.text());
-    for id in ["x", "1.5", "99999999999999999999", "1%2C2", "-", "%20", "'1'"] {
+    for id in [
+        "x",
+        "1.5",
+        "99999999999999999999",
+        "1%2C2",
+        "-",
+        "%20",
+        "'1'",
+    ] {
         let answer = client.get(&format!("{CUSTOMER}/{id}"));
         assert!(
             answer.status == 400 || answer.status == 404,
@@ -331,7 +355,11 @@ fn a_write_without_a_selector_is_refused() {
     let client = gateway.client_with(ADMIN);
     let delete = client.request("DELETE", CUSTOMER).send();
     delete.expect_error(400, "missing_selector");
-    let patch = client.send_json("PATCH", CUSTOMER, &json!({"resource": [{"full_name": "x"}]}));
+    let patch = client.send_json(
+        "PATCH",
+        CUSTOMER,
+        &json!({"resource": [{"full_name": "x"}]}),
+    );
     assert_eq!(patch.status, 400, "{}", patch.text());
     assert_eq!(client.query(CUSTOMER, &[("count_only", "true")]).json(), 4);
     gateway.stop();

@@ -18,8 +18,16 @@ fn an_unchanged_record_is_not_sent_twice() {
     let (_directory, gateway) = start();
     let client = gateway.client_with(ADMIN);
     let first = client.get(ANN);
-    let tag = first.header("etag").expect("an ETag on GET by key").to_owned();
-    let again = |value: &str| client.request("GET", ANN).header("If-None-Match", value).send();
+    let tag = first
+        .header("etag")
+        .expect("an ETag on GET by key")
+        .to_owned();
+    let again = |value: &str| {
+        client
+            .request("GET", ANN)
+            .header("If-None-Match", value)
+            .send()
+    };
     for value in [tag.clone(), format!("\"other\", {tag}"), "*".to_owned()] {
         let answer = again(&value);
         assert_eq!(answer.status, 304, "{value}");
@@ -27,7 +35,9 @@ fn an_unchanged_record_is_not_sent_twice() {
         assert!(answer.body.is_empty());
     }
     again("\"other\"").expect_ok();
-    client.send_json("PATCH", ANN, &json!({"full_name": "New"})).expect_ok();
+    client
+        .send_json("PATCH", ANN, &json!({"full_name": "New"}))
+        .expect_ok();
     let changed = again(&tag);
     changed.expect_ok();
     assert_ne!(changed.header("etag"), Some(tag.as_str()));
@@ -50,7 +60,10 @@ fn a_write_on_an_old_state_is_refused() {
     patch(&tag, "second").expect_error(412, "precondition_failed");
     assert_eq!(client.get(ANN).json()["full_name"], "first");
     patch("*", "third").expect_ok();
-    let delete = client.request("DELETE", ANN).header("If-Match", &tag).send();
+    let delete = client
+        .request("DELETE", ANN)
+        .header("If-Match", &tag)
+        .send();
     delete.expect_error(412, "precondition_failed");
     client.get(ANN).expect_ok();
     gateway.stop();
@@ -73,7 +86,10 @@ fn a_condition_never_shows_more_than_the_role_may_see() {
         .client_with(ADMIN)
         .send_json("PATCH", ANN, &json!({"credit": 1}))
         .expect_ok();
-    let after = narrow.request("GET", ANN).header("If-None-Match", &before).send();
+    let after = narrow
+        .request("GET", ANN)
+        .header("If-None-Match", &before)
+        .send();
     assert_eq!(after.status, 304, "a hidden column shows in the tag");
     gateway.stop();
 }

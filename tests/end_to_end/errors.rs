@@ -57,7 +57,11 @@ fn a_method_that_a_resource_does_not_take_is_405_with_allow() {
     for method in ["TRACE", "CONNECT", "BREW"] {
         let answer = client.request(method, CUSTOMER).send_that_may_break();
         if let Some(answer) = answer {
-            assert!((400..502).contains(&answer.status), "{method}: {}", answer.status);
+            assert!(
+                (400..502).contains(&answer.status),
+                "{method}: {}",
+                answer.status
+            );
         }
     }
     gateway.stop();
@@ -67,12 +71,26 @@ fn a_method_that_a_resource_does_not_take_is_405_with_allow() {
 fn what_cannot_be_produced_is_406_and_what_cannot_be_read_is_415() {
     let (_directory, gateway) = start();
     let client = gateway.client_with(ADMIN);
-    for accept in ["image/png", "application/pdf, image/*", "application/json;q=0"] {
-        let answer = client.request("GET", CUSTOMER).header("Accept", accept).send();
+    for accept in [
+        "image/png",
+        "application/pdf, image/*",
+        "application/json;q=0",
+    ] {
+        let answer = client
+            .request("GET", CUSTOMER)
+            .header("Accept", accept)
+            .send();
         answer.expect_error(406, "not_acceptable");
     }
-    for media_type in ["application/pdf", "multipart/form-data; boundary=x", "nonsense"] {
-        let answer = client.request("POST", CUSTOMER).body(media_type, "{}").send();
+    for media_type in [
+        "application/pdf",
+        "multipart/form-data; boundary=x",
+        "nonsense",
+    ] {
+        let answer = client
+            .request("POST", CUSTOMER)
+            .body(media_type, "{}")
+            .send();
         answer.expect_error(415, "unsupported_media_type");
     }
     gateway.stop();
@@ -103,7 +121,11 @@ fn bodies_targets_and_heads_have_limits() {
     let long = format!("{CUSTOMER}?filter={}", "a".repeat(80_000));
     let answer = client.request("GET", &long).send_that_may_break();
     if let Some(answer) = answer {
-        assert!(matches!(answer.status, 414 | 431 | 400), "{}", answer.status);
+        assert!(
+            matches!(answer.status, 414 | 431 | 400),
+            "{}",
+            answer.status
+        );
     }
     let answer = client
         .request("GET", CUSTOMER)
@@ -128,7 +150,12 @@ fn options_and_columns_that_do_not_exist_are_named_with_a_neighbour() {
         ("order", "emial desc", "unknown_field", "email"),
         ("filter", "emial = 'x'", "unknown_field", "email"),
         ("group", "emial", "unknown_field", "email"),
-        ("related", "invoce_by_customer_id", "unknown_relation", "invoice_by_customer_id"),
+        (
+            "related",
+            "invoce_by_customer_id",
+            "unknown_relation",
+            "invoice_by_customer_id",
+        ),
     ] {
         let answer = client.query(CUSTOMER, &[(option, value)]);
         answer.expect_error(400, kind);
@@ -168,7 +195,12 @@ fn options_with_impossible_values_are_refused() {
 fn an_error_follows_accept_where_it_can_and_is_json_otherwise() {
     let (_directory, gateway) = start();
     let client = gateway.client_with(ADMIN);
-    for accept in ["text/csv", "application/x-ndjson", "application/json", "*/*"] {
+    for accept in [
+        "text/csv",
+        "application/x-ndjson",
+        "application/json",
+        "*/*",
+    ] {
         let answer = client
             .request("GET", "/api/v2/shop/_table/absent")
             .header("Accept", accept)

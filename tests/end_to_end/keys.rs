@@ -92,7 +92,11 @@ fn whoever_cannot_be_identified_gets_one_and_the_same_401() {
 fn a_key_is_taken_from_either_header_and_both_digests_count_during_a_rotation() {
     let directory = keys_of_every_kind();
     let gateway = TestGateway::start_with_data(directory.tree(), directory.data());
-    for header in ["X-API-Key", "X-DreamFactory-API-Key", "x-dreamfactory-api-key"] {
+    for header in [
+        "X-API-Key",
+        "X-DreamFactory-API-Key",
+        "x-dreamfactory-api-key",
+    ] {
         for key in [READER, "rotating-old-0123456789", "rotating-new-0123456789"] {
             let client = gateway.client();
             let answer = client.request("GET", TABLE).header(header, key).send();

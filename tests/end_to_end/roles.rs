@@ -80,7 +80,10 @@ fn start() -> (WatchedDirectory, TestGateway) {
 
 fn ids(answer: &Answer) -> Vec<i64> {
     let records = answer.records();
-    let mut ids: Vec<i64> = records.iter().map(|row| row["id"].as_i64().unwrap()).collect();
+    let mut ids: Vec<i64> = records
+        .iter()
+        .map(|row| row["id"].as_i64().unwrap())
+        .collect();
     ids.sort_unstable();
     ids
 }
@@ -100,7 +103,11 @@ fn nothing_is_allowed_that_no_row_allows() {
         client.get(path).expect_error(403, "forbidden");
     }
     client
-        .send_json("POST", "/api/v2/shop/_table/tag", &json!({"resource": [{"label": "x"}]}))
+        .send_json(
+            "POST",
+            "/api/v2/shop/_table/tag",
+            &json!({"resource": [{"label": "x"}]}),
+        )
         .expect_error(403, "forbidden");
     gateway.stop();
 }
@@ -126,8 +133,12 @@ fn a_403_does_not_tell_whether_the_service_or_the_table_exists() {
     );
     // Whoever may see the name is told.
     let reader = gateway.client_with(sample::READER);
-    reader.get("/api/v2/absent/_table/x").expect_error(404, "unknown_service");
-    reader.get("/api/v2/asleep/_table/x").expect_error(403, "service_deactivated");
+    reader
+        .get("/api/v2/absent/_table/x")
+        .expect_error(404, "unknown_service");
+    reader
+        .get("/api/v2/asleep/_table/x")
+        .expect_error(403, "service_deactivated");
     gateway.stop();
 }
 
@@ -144,7 +155,14 @@ fn the_list_of_tables_shows_what_the_role_may_see() {
         names.sort();
         names
     };
-    let all = ["customer", "invoice", "invoice_tag", "rich", "secret", "tag"];
+    let all = [
+        "customer",
+        "invoice",
+        "invoice_tag",
+        "rich",
+        "secret",
+        "tag",
+    ];
     assert_eq!(names(sample::READER), all);
     let without_secret: Vec<&str> = all.into_iter().filter(|name| *name != "secret").collect();
     assert_eq!(names(DENIED), without_secret);
@@ -156,13 +174,23 @@ fn a_deny_row_wins_and_concerns_the_verbs_it_lists() {
     let (_directory, gateway) = start();
     let client = gateway.client_with(DENIED);
     client.get(CUSTOMER).expect_ok();
-    client.get("/api/v2/shop/_table/secret").expect_error(403, "forbidden");
-    client.get("/api/v2/shop/_table/secret/1").expect_error(403, "forbidden");
-    client.get("/api/v2/shop/_table/SECRET/1").expect_error(403, "forbidden");
-    let delete = client.request("DELETE", "/api/v2/shop/_table/customer/4").send();
-    delete.expect_error(403, "forbidden");
     client
-        .request("DELETE", "/api/v2/shop/_table/invoice_tag?ids=invoice_id%3D2%2Ctag_id%3D2&force=true");
+        .get("/api/v2/shop/_table/secret")
+        .expect_error(403, "forbidden");
+    client
+        .get("/api/v2/shop/_table/secret/1")
+        .expect_error(403, "forbidden");
+    client
+        .get("/api/v2/shop/_table/SECRET/1")
+        .expect_error(403, "forbidden");
+    let delete = client
+        .request("DELETE", "/api/v2/shop/_table/customer/4")
+        .send();
+    delete.expect_error(403, "forbidden");
+    client.request(
+        "DELETE",
+        "/api/v2/shop/_table/invoice_tag?ids=invoice_id%3D2%2Ctag_id%3D2&force=true",
+    );
     gateway.stop();
 }
 
@@ -191,7 +219,9 @@ fn a_row_filter_holds_on_reads_by_list_by_key_and_by_filter() {
     let client = gateway.client_with(NORTH);
     assert_eq!(ids(&client.get(CUSTOMER)), [1, 2]);
     client.get(&format!("{CUSTOMER}/1")).expect_ok();
-    client.get(&format!("{CUSTOMER}/3")).expect_error(404, "unknown_record");
+    client
+        .get(&format!("{CUSTOMER}/3"))
+        .expect_error(404, "unknown_record");
     for filter in [
         "id > 0",
         "(id > 0) OR (owner = 'south')",
@@ -206,7 +236,11 @@ fn a_row_filter_holds_on_reads_by_list_by_key_and_by_filter() {
     let count = client.query(CUSTOMER, &[("count_only", "true")]);
     assert_eq!(count.expect_ok().json(), 2);
     let ids_answer = client.query(CUSTOMER, &[("ids", "1,3")]);
-    assert!(!ids_answer.text().contains("cy@example.org"), "{}", ids_answer.text());
+    assert!(
+        !ids_answer.text().contains("cy@example.org"),
+        "{}",
+        ids_answer.text()
+    );
     gateway.stop();
 }
 
@@ -228,9 +262,17 @@ fn a_row_filter_holds_on_writes_and_on_what_they_leave_behind() {
     // Leaving the filter is refused, on insert and on update, and nothing is half written.
     let outside = json!({"resource": [{"email": "out@example.org", "owner": "south"}]});
     let answer = client.send_json("POST", CUSTOMER, &outside);
-    assert!(answer.status == 403 || answer.status == 400, "{}", answer.text());
+    assert!(
+        answer.status == 403 || answer.status == 400,
+        "{}",
+        answer.text()
+    );
     client
-        .send_json("PATCH", &format!("{CUSTOMER}/1"), &json!({"owner": "south"}))
+        .send_json(
+            "PATCH",
+            &format!("{CUSTOMER}/1"),
+            &json!({"owner": "south"}),
+        )
         .expect_error(403, "row_not_permitted");
     assert_eq!(count(), 4);
     assert_eq!(admin.get(&format!("{CUSTOMER}/1")).json()["owner"], "north");
@@ -238,14 +280,27 @@ fn a_row_filter_holds_on_writes_and_on_what_they_leave_behind() {
     // By filter: only rows inside it.
     let target = crate::support::client::with_options(CUSTOMER, &[("filter", "id > 0")]);
     client
-        .send_json("PATCH", &target, &json!({"resource": {"full_name": "Northern"}}))
+        .send_json(
+            "PATCH",
+            &target,
+            &json!({"resource": {"full_name": "Northern"}}),
+        )
         .expect_ok();
     assert_eq!(admin.get(&hidden).json()["full_name"], Value::Null);
-    assert_eq!(admin.get(&format!("{CUSTOMER}/2")).json()["full_name"], "Northern");
+    assert_eq!(
+        admin.get(&format!("{CUSTOMER}/2")).json()["full_name"],
+        "Northern"
+    );
 
     // force deletes what the filter admits: customers 1 and 2 have invoices, so that the keys refuse.
-    let forced = client.request("DELETE", &format!("{CUSTOMER}?force=true")).send();
-    assert!(forced.status == 409 || forced.status == 400, "{}", forced.text());
+    let forced = client
+        .request("DELETE", &format!("{CUSTOMER}?force=true"))
+        .send();
+    assert!(
+        forced.status == 409 || forced.status == 400,
+        "{}",
+        forced.text()
+    );
     assert_eq!(count(), 4);
     gateway.stop();
 }
@@ -276,7 +331,10 @@ fn a_column_outside_the_list_behaves_as_if_it_did_not_exist() {
         assert_eq!(hidden, "unknown_field", "{options:?}");
         // The same words as for a column that really is not there.
         let help = answer.json()["error"]["help"].to_string();
-        assert!(!help.contains("owner") && !help.contains("credit"), "{help}");
+        assert!(
+            !help.contains("owner") && !help.contains("credit"),
+            "{help}"
+        );
     }
     let write = client.send_json(
         "PATCH",
@@ -286,7 +344,11 @@ fn a_column_outside_the_list_behaves_as_if_it_did_not_exist() {
     write.expect_error(400, "unknown_field");
     let described = client.get("/api/v2/shop/_schema/customer");
     if described.status == 200 {
-        assert!(!described.text().contains("\"owner\""), "{}", described.text());
+        assert!(
+            !described.text().contains("\"owner\""),
+            "{}",
+            described.text()
+        );
     }
     gateway.stop();
 }

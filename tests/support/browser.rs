@@ -95,9 +95,8 @@ impl Browser {
     /// Waits until a script returns something that is true, and gives it.
     pub fn wait_for(&self, what: &str, script: &str) -> Value {
         super::eventually(what, 30, || {
-            Some(self.run(script)).filter(|value| {
-                !(value.is_null() || *value == json!(false) || *value == json!(""))
-            })
+            Some(self.run(script))
+                .filter(|value| !(value.is_null() || *value == json!(false) || *value == json!("")))
         })
     }
 

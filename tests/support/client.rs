@@ -496,7 +496,10 @@ fn check_envelope(answer: &Answer, id: &str, context: &str) {
     let media_type = answer.header("content-type").unwrap_or_default();
     if !media_type.starts_with("application/json") {
         // Errors follow Accept where the format can carry them.
-        assert!(!answer.body.is_empty(), "an error without a body: {context}");
+        assert!(
+            !answer.body.is_empty(),
+            "an error without a body: {context}"
+        );
         return;
     }
     let body = serde_json::from_slice::<Value>(&answer.decoded())
@@ -549,7 +552,10 @@ fn check_envelope(answer: &Answer, id: &str, context: &str) {
     let message = error["message"].as_str().unwrap_or_default();
     assert!(!message.is_empty(), "{context}");
     for word in FOREIGN_WORDS {
-        assert!(!message.contains(word), "the message says {word:?}: {context}");
+        assert!(
+            !message.contains(word),
+            "the message says {word:?}: {context}"
+        );
     }
 }
 
@@ -590,8 +596,13 @@ fn check_content_type(answer: &Answer, context: &str) {
                 .starts_with("<!doctype html"),
             "not HTML: {context}"
         ),
-        "text/plain" | "text/css" | "text/javascript" | "application/javascript"
-        | "application/yaml" | "image/png" | "image/svg+xml" => {}
+        "text/plain"
+        | "text/css"
+        | "text/javascript"
+        | "application/javascript"
+        | "application/yaml"
+        | "image/png"
+        | "image/svg+xml" => {}
         other => panic!("an unexpected media type {other}: {context}"),
     }
 }
