@@ -22,6 +22,7 @@
 pub mod clock;
 pub mod error;
 pub mod names;
+pub mod network;
 pub mod secret;
 
 pub mod telemetry;
@@ -32,6 +33,12 @@ pub mod connector;
 
 pub mod auth;
 
+pub mod tree;
+
+pub mod manifest;
+
+pub mod openapi;
+
 pub mod snapshot;
 
 pub mod pipeline;
@@ -39,3 +46,7 @@ pub mod pipeline;
 pub mod http;
 
 pub mod watch;
+
+pub mod daemon;
+
+pub mod cli;

@@ -8,9 +8,9 @@ use crate::connector::access::{Access, Lookups, Rule};
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::{RoleName, ServiceName};
 
-/// A role, compiled for calls from outside.
+/// The rules of a role for calls from outside, sorted by service.
 #[derive(Clone, Debug)]
-pub struct Role {
+pub struct RoleRules {
     /// Its name.
     pub name: RoleName,
     /// Whether it admits anything.
@@ -26,14 +26,14 @@ pub struct Role {
 pub struct Application {
     /// The key.
     pub key: Key,
-    role: Option<Arc<Role>>,
+    role: Option<Arc<RoleRules>>,
     access: BTreeMap<ServiceName, Access>,
     other_access: Access,
 }
 
 impl Application {
     /// A key, its role and the values that the role's filters may use.
-    pub fn new(key: Key, role: Option<Arc<Role>>, lookups: &Arc<Lookups>) -> Self {
+    pub fn new(key: Key, role: Option<Arc<RoleRules>>, lookups: &Arc<Lookups>) -> Self {
         let (access, other_access) = match &role {
             None => (BTreeMap::new(), Access::default()),
             Some(role) => {

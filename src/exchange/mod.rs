@@ -1,6 +1,7 @@
 //! One request and its answer, free of any web framework.
 
 pub mod body;
+pub mod compress;
 pub mod context;
 pub mod format;
 pub mod query;

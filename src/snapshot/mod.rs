@@ -1,5 +1,7 @@
 //! What runs: one immutable value for each revision.
 
+pub mod build;
+pub mod plan;
 pub mod publish;
 
 use std::collections::BTreeMap;

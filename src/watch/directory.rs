@@ -23,29 +23,26 @@ const RETRY: Duration = Duration::from_secs(10);
 /// events) it says so once and tries again now and then; the interval still fires.
 pub async fn run(trigger: Trigger, directory: PathBuf, clock: Arc<dyn Clock>) {
     let events = Arc::new(Notify::new());
-    let mut watcher = None;
+    let mut armed: Option<RecommendedWatcher> = None;
     let mut has_complained = false;
     loop {
+        // The old watch goes only after the new one stands, so that no change falls between them.
         match arm(&directory, &events) {
-            // The old watch goes only after the new one stands, so that no change falls between them.
-            Ok(armed) => {
-                watcher = Some(armed);
+            Ok(watcher) => {
+                drop(armed.replace(watcher));
                 has_complained = false;
+                trigger.fire();
+                gather(&events, clock.as_ref()).await;
             }
             Err(error) => {
-                watcher = None;
+                armed = None;
                 if !has_complained {
                     tracing::warn!(%error, "files cannot be watched; changes are found by polling");
                     has_complained = true;
                 }
+                tokio::time::sleep(RETRY).await;
             }
         }
-        if watcher.is_none() {
-            tokio::time::sleep(RETRY).await;
-            continue;
-        }
-        trigger.fire();
-        gather(&events, clock.as_ref()).await;
     }
 }
 

@@ -1,0 +1,117 @@
+//! `tidegate check`: everything that is wrong with a tree, found before it is merged.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Failure, GOOD, OutputFormat, PROBLEMS};
+use crate::manifest::secrets::{Machine, Placeholders};
+use crate::manifest::{Diagnostics, Schemas, SecretSource, Severity, load};
+use crate::tree::directory;
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    /// Folders of manifests; each is a tree of its own.
+    #[arg(value_name = "DIR", default_value = "gateway.d")]
+    folders: Vec<PathBuf>,
+    /// Reads the secrets as well. Without it they count as there, so that a check needs none.
+    #[arg(long)]
+    secrets: bool,
+}
+
+/// Exit code 0 when every tree would be accepted, 1 otherwise.
+pub(super) fn run(
+    arguments: &CheckArguments,
+    format: OutputFormat,
+    output: &mut dyn Write,
+) -> Result<u8, Failure> {
+    let source: &dyn SecretSource = if arguments.secrets {
+        &Machine
+    } else {
+        &Placeholders
+    };
+    let found: Vec<Diagnostics> = arguments
+        .folders
+        .iter()
+        .map(|folder| check(folder, source))
+        .collect();
+    match format {
+        OutputFormat::Text => {
+            for diagnostics in &found {
+                write!(output, "{}", diagnostics.render(true))?;
+            }
+        }
+        OutputFormat::Json => {
+            let trees: Vec<_> = arguments
+                .folders
+                .iter()
+                .zip(&found)
+                .map(|(folder, diagnostics)| {
+                    json!({
+                        "folder": folder,
+                        "files": diagnostics.files(),
+                        "errors": diagnostics.count(Severity::Error),
+                        "warnings": diagnostics.count(Severity::Warning),
+                        "problems": diagnostics.to_json(),
+                    })
+                })
+                .collect();
+            writeln!(output, "{:#}", json!({ "trees": trees }))?;
+        }
+    }
+    let is_good = found
+        .iter()
+        .all(|diagnostics| diagnostics.count(Severity::Error) == 0);
+    Ok(if is_good { GOOD } else { PROBLEMS })
+}
+
+/// The warnings of a tree that would be accepted, or everything that is wrong with it.
+fn check(folder: &std::path::Path, source: &dyn SecretSource) -> Diagnostics {
+    let schemas = Schemas::standard();
+    // Git holds its lock while it runs a pre-commit hook, so there is no waiting for it here.
+    let outcome = directory::read(folder)
+        .map_err(Diagnostics::from)
+        .and_then(|tree| load(&tree, schemas))
+        .and_then(|set| set.configs(source, schemas).map(|_| set.warnings));
+    outcome.unwrap_or_else(|problems| problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(text: &str, format: OutputFormat) -> (u8, String) {
+        let folder = tempfile::tempdir().unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a test may block")]
+        std::fs::write(folder.path().join("a.toml"), text).unwrap();
+        let arguments = CheckArguments {
+            folders: vec![folder.path().to_owned()],
+            secrets: false,
+        };
+        let mut output = Vec::new();
+        let code = run(&arguments, format, &mut output).unwrap();
+        (code, String::from_utf8(output).unwrap())
+    }
+
+    #[test]
+    fn a_good_tree_is_good_and_a_bad_one_is_not() {
+        let (code, text) = checked("[role.reader]\n", OutputFormat::Text);
+        assert_eq!((code, text.as_str()), (GOOD, "no problems in 1 file\n"));
+        let (code, text) = checked("[role.Reader]\n", OutputFormat::Text);
+        assert_eq!(code, PROBLEMS);
+        assert!(text.contains("a.toml:1:7"), "{text}");
+    }
+
+    #[test]
+    fn programs_get_json() {
+        let (code, text) = checked("[rol.reader]\n", OutputFormat::Json);
+        assert_eq!(code, PROBLEMS);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let tree = &value["trees"][0];
+        assert_eq!(tree["errors"], 1);
+        assert_eq!(tree["problems"][0]["line"], 1);
+        assert_eq!(tree["problems"][0]["help"], "did you mean `role`?");
+    }
+}

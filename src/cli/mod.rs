@@ -1,0 +1,198 @@
+//! The command line: one file for each subcommand.
+
+mod check;
+mod completions;
+mod key;
+mod schema;
+pub mod serve;
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Exit code: everything is good.
+pub const GOOD: u8 = 0;
+/// Exit code: problems were found.
+pub const PROBLEMS: u8 = 1;
+/// Exit code: the command itself was wrong.
+pub const USAGE: u8 = 2;
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// A gateway that turns a git repository of TOML manifests into a secured REST interface.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidegate",
+    version,
+    about,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::ServeArguments,
+    /// How results are written.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "TIDEGATE_FORMAT"
+    )]
+    format: OutputFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves a folder of manifests; what happens without a subcommand.
+    Serve(serve::ServeArguments),
+    /// Finds everything that is wrong with folders of manifests.
+    Check(check::CheckArguments),
+    /// Prints the JSON Schema of a manifest, for editors.
+    Schema,
+    /// Makes keys and their digests.
+    Key(key::KeyArguments),
+    /// Prints completions for a shell.
+    Completions(completions::CompletionsArguments),
+}
+
+/// Why a command ended without a result of its own.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    help: Option<String>,
+    code: u8,
+}
+
+impl Failure {
+    /// Something went wrong.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            help: None,
+            code: PROBLEMS,
+        }
+    }
+
+    /// The command was used wrongly.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self {
+            code: USAGE,
+            ..Self::new(message)
+        }
+    }
+
+    /// Adds what to do instead.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let style = anstyle::AnsiColor::Red.on_default().bold();
+        write!(formatter, "{style}error{style:#}: {}", self.message)?;
+        match &self.help {
+            Some(help) => write!(formatter, "\n  help: {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(format!("the output cannot be written: {error}"))
+    }
+}
+
+/// Runs the command that the arguments name. Colours appear on terminals only.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // `--help` and `--version` come this way too, and are no misuse.
+            let code = if error.use_stderr() { USAGE } else { GOOD };
+            let printed = error.print();
+            return ExitCode::from(if printed.is_ok() { code } else { PROBLEMS });
+        }
+    };
+    let mut output = anstream::AutoStream::auto(std::io::stdout().lock());
+    let outcome = match arguments.command {
+        None => serve::run(arguments.serve),
+        Some(Command::Serve(serve)) => serve::run(serve),
+        Some(Command::Check(check)) => check::run(&check, arguments.format, &mut output),
+        Some(Command::Schema) => schema::run(&mut output),
+        Some(Command::Key(key)) => key::run(&key, arguments.format, &mut output),
+        Some(Command::Completions(completions)) => completions::run(&completions, &mut output),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            let mut errors = anstream::AutoStream::auto(std::io::stderr().lock());
+            // There is nobody left to tell when this fails.
+            let _ = std::io::Write::write_fmt(&mut errors, format_args!("{failure}\n"));
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn serving_is_what_happens_without_a_subcommand() {
+        let arguments = Arguments::try_parse_from(["tidegate", "--listen", "127.0.0.1:1"]).unwrap();
+        assert!(arguments.command.is_none());
+        let arguments = Arguments::try_parse_from(["tidegate", "serve", "--poll-seconds", "9"]);
+        assert!(matches!(
+            arguments.unwrap().command,
+            Some(Command::Serve(_))
+        ));
+    }
+
+    #[test]
+    fn every_flag_of_serve_has_an_environment_twin() {
+        let command = Arguments::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        for flag in serve.get_arguments().filter(|flag| flag.get_id() != "help") {
+            let name = flag.get_long().unwrap().to_uppercase().replace('-', "_");
+            assert_eq!(
+                flag.get_env().unwrap().to_str(),
+                Some(format!("TIDEGATE_{name}").as_str())
+            );
+        }
+    }
+
+    #[test]
+    fn misuse_is_refused() {
+        for arguments in [
+            &["tidegate", "--port", "80"][..],
+            &["tidegate", "chek"],
+            &["tidegate", "key"],
+            &["tidegate", "--poll-seconds", "0"],
+            &["tidegate", "completions", "klingon"],
+        ] {
+            let error = Arguments::try_parse_from(arguments).unwrap_err();
+            assert!(error.use_stderr(), "{arguments:?}");
+        }
+    }
+}

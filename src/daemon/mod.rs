@@ -1,0 +1,138 @@
+//! The composition root: starts everything, in order. Contains no decisions.
+
+pub mod health;
+pub mod reload;
+pub mod shutdown;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch as channel;
+
+use crate::clock::{self, Clock};
+use crate::http::{Listener, Server};
+use crate::manifest::diagnostic::Diagnostics;
+use crate::pipeline::Gateway;
+use crate::pipeline::operations::Readiness;
+use crate::snapshot::publish::Reader;
+use crate::telemetry::metrics::Metrics;
+use crate::watch::{Trigger, directory, interval, signal};
+use reload::Reloader;
+
+/// How long running requests may take to finish after a signal to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// What belongs to the host and so does not reload.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The folder of manifests.
+    pub config: PathBuf,
+    /// Where callers connect.
+    pub listen: SocketAddr,
+    /// Where operators connect.
+    pub ops_listen: SocketAddr,
+    /// Where relative data paths start; the folder of manifests by default.
+    pub data_directory: Option<PathBuf>,
+    /// Time between two looks at the tree.
+    pub poll: Duration,
+    /// Threads that serve; as many as there are processors by default.
+    pub workers: Option<usize>,
+}
+
+/// Why the daemon could not start, or could not go on.
+#[derive(Debug)]
+pub enum Failure {
+    /// The tree has problems and there is nothing else to serve.
+    Tree(Diagnostics),
+    /// Something of the host: an address that is taken, a signal that cannot be caught.
+    Host(String),
+}
+
+/// Serves until a signal to stop. Returns when all is closed.
+pub fn run(settings: Settings) -> Result<(), Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(workers) = settings.workers {
+        builder.worker_threads(workers);
+    }
+    let runtime = builder
+        .enable_all()
+        .thread_name("tidegate")
+        .build()
+        .map_err(|error| Failure::Host(format!("the runtime cannot start: {error}")))?;
+    let outcome = runtime.block_on(serve(settings));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+async fn serve(settings: Settings) -> Result<(), Failure> {
+    let clock = clock::system();
+    let metrics = Arc::new(Metrics::default());
+    let (reloader, reader) = Reloader::start(&settings, Arc::clone(&clock), Arc::clone(&metrics)).await?;
+    let gateway = Arc::new(Gateway::new(reader.clone(), Arc::clone(&clock), Arc::clone(&metrics)));
+    let readiness = Arc::new(Readiness::default());
+
+    let api = bind(settings.listen, "--listen")?;
+    let operations = bind(settings.ops_listen, "--ops-listen")?;
+    let address = |listener: &Listener| listener.address().map_or_else(|_| "?".to_owned(), |found| found.to_string());
+    tracing::info!(
+        api = address(&api),
+        operations = address(&operations),
+        revision = %reader.current().revision,
+        "listening"
+    );
+
+    let background = background(&settings, reloader, reader, &clock, &metrics);
+    let (stop_api, api_stops) = channel::channel(false);
+    let (stop_operations, operations_stop) = channel::channel(false);
+    let api = tokio::spawn(Server::api(Arc::clone(&gateway)).run(api, api_stops, DRAIN));
+    let operations = tokio::spawn(
+        Server::operations(Arc::clone(&gateway), Arc::clone(&readiness)).run(operations, operations_stop, DRAIN),
+    );
+
+    let signal = shutdown::requested()
+        .await
+        .map_err(|error| Failure::Host(format!("signals cannot be caught: {error}")))?;
+    tracing::info!(signal, "stopping: running requests may finish");
+    readiness.drain();
+    stop_api.send_replace(true);
+    if !api.await.unwrap_or(false) {
+        tracing::warn!(seconds = DRAIN.as_secs(), "some requests did not finish in time and were cut");
+    }
+    stop_operations.send_replace(true);
+    let _ = operations.await;
+    for task in background {
+        task.abort();
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn bind(address: SocketAddr, flag: &str) -> Result<Listener, Failure> {
+    Listener::bind(address)
+        .map_err(|error| Failure::Host(format!("cannot listen on {address}: {error}; choose another one with {flag}")))
+}
+
+/// Starts what runs beside the listeners: looking at the tree, and asking for health.
+fn background(
+    settings: &Settings,
+    reloader: Reloader,
+    reader: Reader,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let trigger = Trigger::default();
+    let hangups = trigger.clone();
+    vec![
+        tokio::spawn(directory::run(trigger.clone(), settings.config.clone(), Arc::clone(clock))),
+        tokio::spawn(interval::run(trigger.clone(), settings.poll)),
+        tokio::spawn(async move {
+            if let Err(error) = signal::run(hangups).await {
+                tracing::warn!(%error, "SIGHUP cannot be caught");
+            }
+        }),
+        tokio::spawn(reloader.run(trigger)),
+        tokio::spawn(health::run(reader, Arc::clone(metrics))),
+    ]
+}

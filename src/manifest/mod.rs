@@ -1,0 +1,176 @@
+//! What the files say: text → JSON → validated → linked and typed. Pure but for [`secrets`].
+//!
+//! [`load`] reports every problem in the tree at once. Secrets stay references until [`ManifestSet::configs`].
+
+pub mod diagnostic;
+mod document;
+pub mod gateway;
+pub mod key;
+mod link;
+pub mod lookup;
+pub mod role;
+pub mod schema;
+pub mod secrets;
+pub mod service;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::auth::role::Role;
+use crate::connector::AnyConfig;
+use crate::names::{KeyName, RoleName, ServiceName};
+use crate::tree::Tree;
+pub use diagnostic::{Diagnostic, Diagnostics, Place, Position, Severity};
+pub use gateway::Gateway;
+pub use key::KeyTable;
+pub use schema::Schemas;
+pub use secrets::{SecretSource, SecretsRead};
+pub use service::Service;
+
+/// Something, and where its table stands.
+#[derive(Clone, Debug)]
+pub struct Located<T> {
+    /// What it says.
+    pub value: T,
+    /// Where the table stands.
+    pub position: Position,
+}
+
+/// What a whole tree says: validated, linked, typed. Secrets are references still.
+#[derive(Clone, Debug, Default)]
+pub struct ManifestSet {
+    /// Services.
+    pub services: BTreeMap<ServiceName, Located<Service>>,
+    /// Roles; the position of each row is in its rule.
+    pub roles: BTreeMap<RoleName, Located<Role>>,
+    /// Keys.
+    pub keys: BTreeMap<KeyName, Located<KeyTable>>,
+    /// Values for `{lookup.NAME}`.
+    pub lookups: BTreeMap<String, Located<String>>,
+    /// Settings of the gateway; the defaults where no file has the table.
+    pub gateway: Gateway,
+    /// What somebody should look at, although the tree is accepted.
+    pub warnings: Diagnostics,
+    label: String,
+    files: usize,
+}
+
+/// The configs of all services, typed, with the values of their secrets.
+pub struct Configs {
+    /// One for each service, active or not.
+    pub services: BTreeMap<ServiceName, Arc<dyn AnyConfig>>,
+    /// What was read for them, to notice a rotated secret.
+    pub secrets: SecretsRead,
+}
+
+/// Reads a tree: everything it says, or everything that is wrong with it.
+///
+/// Files are independent of each other and of their names: the same tables in other files mean the same.
+pub fn load(tree: &Tree, schemas: &Schemas) -> Result<ManifestSet, Diagnostics> {
+    link::load(tree, schemas)
+}
+
+impl ManifestSet {
+    /// Whether nothing can be served: no service, no role, no key. Such a tree replaces a full one only with
+    /// `[gateway] allow_empty = true`.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.roles.is_empty() && self.keys.is_empty()
+    }
+
+    /// How many files the tree has.
+    pub fn files(&self) -> usize {
+        self.files
+    }
+
+    /// Resolves the secrets of every service with `source` and types its config.
+    ///
+    /// Fails with everything that is wrong: secrets without a value, and what the service types themselves find
+    /// wrong with their configs.
+    pub fn configs(
+        &self,
+        source: &dyn SecretSource,
+        schemas: &Schemas,
+    ) -> Result<Configs, Diagnostics> {
+        let mut configs = Configs {
+            services: BTreeMap::new(),
+            secrets: SecretsRead::default(),
+        };
+        let mut problems = Vec::new();
+        for (name, service) in &self.services {
+            let config = typed(&service.value, source, schemas, &mut configs.secrets);
+            match config {
+                Ok(config) => {
+                    configs.services.insert(name.clone(), config);
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+        if problems.is_empty() {
+            Ok(configs)
+        } else {
+            Err(Diagnostics::new(self.label.clone(), self.files, problems))
+        }
+    }
+}
+
+fn typed(
+    service: &Service,
+    source: &dyn SecretSource,
+    schemas: &Schemas,
+    read: &mut SecretsRead,
+) -> Result<Arc<dyn AnyConfig>, Vec<Diagnostic>> {
+    let document = &service.document;
+    let at = |pointer: &str| format!("{}{pointer}", service.pointer);
+    let mut config = service.config.clone();
+    let mut problems = Vec::new();
+    for pointer in schemas.secret_places(&service.service_type, &service.config) {
+        let Some(value) = config.pointer_mut(&pointer) else {
+            continue;
+        };
+        let name = document::segments(&pointer).next_back().unwrap_or_default();
+        match secrets::written(&name, value) {
+            Ok(secrets::Written::Plain(text)) => *value = Value::String(text),
+            Ok(secrets::Written::Reference(reference)) => match source.read(&reference) {
+                Ok(text) => {
+                    read.add(reference, &text);
+                    *value = Value::String(text);
+                }
+                Err(unreadable) => problems.push(
+                    Diagnostic::error(
+                        document.value_place(&at(&pointer)),
+                        format!("`{name}` has no value: {reference} {}", unreadable.message),
+                    )
+                    .with_help(unreadable.help),
+                ),
+            },
+            // `load` has refused it already.
+            Err(misplaced) => {
+                problems.push(link::misplaced_secret(document, &at(&pointer), misplaced))
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let config = (service.service_type.parse)(config).map_err(|error| {
+        vec![Diagnostic::error(
+            document.key_place(&service.pointer),
+            format!("this config is not accepted: {error}"),
+        )]
+    })?;
+    let problems: Vec<Diagnostic> = config
+        .check()
+        .into_iter()
+        .map(|problem| Diagnostic {
+            help: problem.help,
+            ..Diagnostic::error(document.value_place(&at(&problem.pointer)), problem.message)
+        })
+        .collect();
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(problems)
+    }
+}

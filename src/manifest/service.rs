@@ -1,0 +1,70 @@
+//! `[service.NAME]`: one thing that the gateway serves.
+
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::document::Document;
+use crate::connector::ServiceType;
+
+/// A service: one database, and later one file store, remote API, script runner or mailer.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceTable {
+    /// The kind of service; decides what `config` holds.
+    pub r#type: String,
+    /// What people call it.
+    pub label: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Whether it is served. A service that is not answers 403 and keeps its rows in roles. Default: true.
+    #[serde(default = "default_active")]
+    pub active: bool,
+    /// Settings of the service; which ones depends on `type`.
+    #[serde(default)]
+    #[schemars(transform = any_table)]
+    pub config: serde_json::Map<String, Value>,
+}
+
+fn default_active() -> bool {
+    true
+}
+
+/// `config` is described by the schema of the service type.
+fn any_table(schema: &mut Schema) {
+    schema.remove("additionalProperties");
+    schema.remove("default");
+}
+
+/// A service, linked. Its config still has references where secrets belong.
+#[derive(Clone)]
+pub struct Service {
+    /// What serves it.
+    pub service_type: ServiceType,
+    /// What people call it.
+    pub label: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Whether it is served.
+    pub active: bool,
+    /// Settings, validated, secrets unresolved.
+    pub(super) config: Value,
+    /// The file it stands in.
+    pub(super) document: Arc<Document>,
+    /// JSON pointer of the config in that file.
+    pub(super) pointer: String,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Service")
+            .field("type", &self.service_type.name)
+            .field("label", &self.label)
+            .field("description", &self.description)
+            .field("active", &self.active)
+            .finish_non_exhaustive()
+    }
+}
