@@ -16,13 +16,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Open to every module.
-const FOUNDATION: &[&str] = &["error", "names", "secret", "clock"];
+const FOUNDATION: &[&str] = &["error", "names", "network", "secret", "clock"];
 
 /// A module, and what it may use besides itself and the foundation. A longer name stands for itself alone:
 /// `connector::operation` admits that module and nothing else of `connector`.
 const TABLE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("names", &[]),
+    ("network", &[]),
     ("secret", &[]),
     ("clock", &[]),
     ("telemetry", &[]),

@@ -21,7 +21,7 @@ fn records_are_made_read_changed_and_deleted() {
     let made = client.send_json(
         "POST",
         CUSTOMER,
-        &json!({"resource": [{"email": "e1@example.org"}, {"email": "e2@example.org", "credit": 1234567890.12}]}),
+        &json!({"resource": [{"email": "e1@example.org"}, {"email": "e2@example.org", "credit": 1_234_567_890.12}]}),
     );
     let ids: Vec<i64> = made
         .records()

@@ -1,4 +1,4 @@
-//! A headless Chromium behind ChromeDriver, spoken to in WebDriver (W3C WebDriver level 2).
+//! A headless Chromium behind its driver, spoken to in the protocol of the W3C recommendation "Webdriver".
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ pub struct Browser {
     driver: Child,
     client: TestClient,
     session: String,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 impl Browser {
@@ -46,7 +46,7 @@ impl Browser {
             driver,
             client,
             session: String::new(),
-            _profile: profile,
+            profile,
         };
         let capabilities = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
@@ -55,7 +55,7 @@ impl Browser {
                 "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                 "--disable-quic", "--no-first-run", "--disable-background-networking",
                 "--disable-component-update", "--disable-sync", "--window-size=1280,1600",
-                format!("--user-data-dir={}", browser._profile.path().display()),
+                format!("--user-data-dir={}", browser.profile.path().display()),
             ]},
         }}});
         let answer = browser.command("POST", "/session", &capabilities);

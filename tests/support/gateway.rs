@@ -218,20 +218,6 @@ impl Start {
         Self { command }
     }
 
-    /// Adds an argument.
-    #[must_use]
-    pub fn argument(mut self, argument: &str) -> Self {
-        self.command.arg(argument);
-        self
-    }
-
-    /// Sets an environment variable.
-    #[must_use]
-    pub fn environment(mut self, name: &str, value: &str) -> Self {
-        self.command.env(name, value);
-        self
-    }
-
     /// Starts it and waits until it says where it listens.
     pub fn start(mut self) -> TestGateway {
         let mut child = self

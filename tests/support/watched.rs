@@ -1,6 +1,6 @@
 //! A tree of manifests that a test edits while it is being served.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
@@ -64,26 +64,5 @@ impl WatchedDirectory {
     /// Deletes a file of the tree.
     pub fn remove(&self, name: &str) {
         std::fs::remove_file(self.tree().join(name)).unwrap();
-    }
-
-    /// Copies a folder of the repository (`gateway.d`, `examples/…`) into the tree.
-    pub fn copy_from(&self, folder: &str) {
-        copy(
-            &Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
-            &self.tree(),
-        );
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
     }
 }
