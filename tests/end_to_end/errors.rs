@@ -111,7 +111,7 @@ fn bodies_targets_and_heads_have_limits() {
         "POST {CUSTOMER} HTTP/1.1\r\nHost: x\r\nX-API-Key: {ADMIN}\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
     for _ in 0..8 {
-        request.push_str(&format!("4000\r\n{chunk}\r\n"));
+        request += &format!("4000\r\n{chunk}\r\n");
     }
     request.push_str("0\r\n\r\n");
     if let Some(answer) = client.raw(request.as_bytes()) {

@@ -104,10 +104,10 @@ fn every_format_carries_the_same_rows() {
 
 #[test]
 fn compression_is_given_to_those_who_ask() {
-    let (_directory, gateway) = start();
+    let (directory, gateway) = start();
     let client = gateway.client_with(ADMIN);
-    sample::create_numbers(&_directory.data().join("numbers.db"), 500);
-    _directory.write(
+    sample::create_numbers(&directory.data().join("numbers.db"), 500);
+    directory.write(
         "numbers.toml",
         sample::sqlite_service("numbers", "numbers.db"),
     );

@@ -1,5 +1,6 @@
 //! The real binary, driven from outside: one module per question.
 #![expect(
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

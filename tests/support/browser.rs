@@ -59,10 +59,10 @@ impl Browser {
             ]},
         }}});
         let answer = browser.command("POST", "/session", &capabilities);
-        browser.session = answer["sessionId"]
+        answer["sessionId"]
             .as_str()
             .unwrap_or_else(|| panic!("a session: {answer}"))
-            .to_owned();
+            .clone_into(&mut browser.session);
         Some(browser)
     }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::client::{Answer, TestClient};
 
 /// How long the binary may take until it listens, and until it ends.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Lines of both output streams, in the order in which they arrived.
 #[derive(Default)]

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use rusqlite::Connection;
-use sha2::{Digest, Sha256};
 
 use super::watched::WatchedDirectory;
 
@@ -14,10 +13,7 @@ pub const READER: &str = "key-of-the-reader-0123456789abcdef";
 
 /// The digest of a key as manifests hold it.
 pub fn digest(key: &str) -> String {
-    Sha256::digest(key.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    tidegate::auth::key::KeyDigest::of(key).to_string()
 }
 
 /// A `[key.…]` table.
