@@ -30,7 +30,14 @@ fn main() {
     let role = RoleRules {
         name: "bench".parse().expect("a name"),
         is_active: true,
-        rules: (0..10).map(|number| (format!("s{number}").parse().expect("a name"), Arc::clone(&rules))).collect(),
+        rules: (0..10)
+            .map(|number| {
+                (
+                    format!("s{number}").parse().expect("a name"),
+                    Arc::clone(&rules),
+                )
+            })
+            .collect(),
         other_rules: Arc::from([]),
     };
     let key = Key {
@@ -51,7 +58,14 @@ fn main() {
         let presented = presented_key(black_box(&headers), &query).expect("a key");
         let application = ring.find(presented.key).expect("a known key");
         let access = application.access(black_box("s7")).expect("a role");
-        black_box(access.of_path(black_box("_table/t13/4711"), &Method::GET).expect("a grant"));
+        black_box(
+            access
+                .of_path(black_box("_table/t13/4711"), &Method::GET)
+                .expect("a grant"),
+        );
     }
-    println!("{:.0}", start.elapsed().as_nanos() as f64 / f64::from(DECISIONS));
+    println!(
+        "{:.0}",
+        start.elapsed().as_nanos() as f64 / f64::from(DECISIONS)
+    );
 }

@@ -1,49 +1,79 @@
 //! Keys, held as digests and compared in constant time. Pure.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::names::{KeyName, RoleName};
 
+/// The digest of a key as a manifest writes it.
+pub const DIGEST_PATTERN: &str = "^[0-9A-Fa-f]{64}$";
+
 /// The SHA-256 digest of a key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct KeyDigest([u8; 32]);
 
 impl KeyDigest {
-    /// The digest of a presented key.
+    /// The digest of a key's text.
     pub fn of(key: &str) -> Self {
         Self(Sha256::digest(key.as_bytes()).into())
     }
 
-    /// From its 64 hexadecimal digits, in either case.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut digest = [0_u8; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return None;
-        }
-        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        Some(Self(digest))
+    /// The bytes of the digest.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 
-impl fmt::Display for KeyDigest {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl TryFrom<String> for KeyDigest {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let digits: Vec<u8> = text
+            .chars()
+            .map(|digit| {
+                digit
+                    .to_digit(16)
+                    .and_then(|digit| u8::try_from(digit).ok())
+            })
+            .collect::<Option<_>>()
+            .ok_or("a digest has hexadecimal digits only")?;
+        let (pairs, rest) = digits.as_chunks::<2>();
+        let bytes: Vec<u8> = pairs.iter().map(|[high, low]| high << 4 | low).collect();
+        match <[u8; 32]>::try_from(bytes) {
+            Ok(bytes) if rest.is_empty() => Ok(Self(bytes)),
+            _ => Err("a digest has 64 hexadecimal digits"),
+        }
+    }
+}
+
+/// 64 lower-case hexadecimal digits.
+impl std::fmt::Display for KeyDigest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0
             .iter()
             .try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 
-impl fmt::Debug for KeyDigest {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, formatter)
+impl JsonSchema for KeyDigest {
+    fn schema_name() -> Cow<'static, str> {
+        Cow::Borrowed("KeyDigest")
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "The SHA-256 digest of a key: 64 hexadecimal digits.",
+            "pattern": DIGEST_PATTERN,
+            "x-expected": "a SHA-256 digest of 64 hexadecimal digits"
+        })
     }
 }
 
@@ -129,17 +159,19 @@ mod tests {
 
     #[test]
     fn digests_are_written_and_read_as_hexadecimal() {
+        // FIPS 180-2, appendix B.1
         let digest = KeyDigest::of("abc");
         assert_eq!(
             digest.to_string(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
         assert_eq!(
-            KeyDigest::parse(&digest.to_string().to_uppercase()),
-            Some(digest)
+            KeyDigest::try_from(digest.to_string().to_uppercase()),
+            Ok(digest)
         );
-        assert_eq!(KeyDigest::parse("ba78"), None);
-        assert_eq!(KeyDigest::parse(&"é".repeat(32)), None);
+        for wrong in ["", "ba78", &"é".repeat(32), &"a".repeat(65)] {
+            assert!(KeyDigest::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Failure, GOOD, OutputFormat};
-use crate::manifest::key::KeyDigest;
+use crate::auth::key::KeyDigest;
 use crate::names::{KeyName, RoleName};
 
 /// What every key begins with, so that scanners for leaked secrets can find one.

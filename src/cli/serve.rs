@@ -1,20 +1,15 @@
 //! `tidegate serve`: the daemon.
 
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::Failure;
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Pretty,
-    /// One JSON object a line.
-    Json,
-}
+use super::{Failure, GOOD, PROBLEMS};
+use crate::daemon;
+use crate::telemetry::log::{self, LogFormat};
 
 /// What belongs to the host and not to the tree.
 #[derive(Clone, Debug, Args)]
@@ -46,9 +41,6 @@ pub struct ServeArguments {
     /// Where relative paths of data start (databases, file stores). Default: the folder of manifests.
     #[arg(long, value_name = "DIR", env = "TIDEGATE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Where the last accepted tree is kept.
-    #[arg(long, value_name = "DIR", env = "TIDEGATE_STATE_DIR")]
-    pub state_dir: Option<PathBuf>,
     /// Seconds between two looks at the folder, whatever the file system tells.
     #[arg(
         long,
@@ -61,6 +53,15 @@ pub struct ServeArguments {
     /// How log lines look. Default: pretty on a terminal, else json.
     #[arg(long, value_enum, env = "TIDEGATE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// Which log lines are written: error, warn, info, debug, or a filter such as tidegate=debug. At info every
+    /// request has a line.
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value = "info",
+        env = "TIDEGATE_LOG"
+    )]
+    pub log: String,
     /// Threads that serve requests. Default: one for each processor.
     #[arg(
         long,
@@ -73,6 +74,29 @@ pub struct ServeArguments {
 
 /// Serves until a signal ends it.
 pub(super) fn run(arguments: ServeArguments) -> Result<u8, Failure> {
-    let _ = arguments;
-    Err(Failure::new("serving is not part of this build"))
+    let format = arguments.log_format.unwrap_or_else(|| {
+        if std::io::stderr().is_terminal() {
+            LogFormat::Pretty
+        } else {
+            LogFormat::Json
+        }
+    });
+    log::start(format, &arguments.log);
+    let settings = daemon::Settings {
+        config: arguments.config,
+        listen: arguments.listen,
+        ops_listen: arguments.ops_listen,
+        data_directory: arguments.data_dir,
+        poll: Duration::from_secs(arguments.poll_seconds.into()),
+        workers: arguments.workers.map(usize::from),
+    };
+    match daemon::run(settings) {
+        Ok(()) => Ok(GOOD),
+        Err(daemon::Failure::Host(message)) => Err(Failure::new(message)),
+        Err(daemon::Failure::Tree(problems)) => {
+            let mut errors = anstream::AutoStream::auto(std::io::stderr().lock());
+            write!(errors, "{}", problems.render(true))?;
+            Ok(PROBLEMS)
+        }
+    }
 }

@@ -168,7 +168,7 @@ pub struct Rule {
 }
 
 /// Values of the names that filters may use: `{user.email}`, `{lookup.region}`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Lookups(std::collections::BTreeMap<String, String>);
 
 impl Lookups {

@@ -14,17 +14,27 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn run(reader: Reader, metrics: std::sync::Arc<Metrics>) {
     loop {
         let snapshot = reader.current();
-        let probes = snapshot.services.values().filter(|service| service.is_active).map(|service| async {
-            let is_up = matches!(tokio::time::timeout(PATIENCE, service.connector.probe()).await, Ok(Ok(())));
-            if service.health.note(is_up) {
-                if is_up {
-                    tracing::info!(service.name = service.name.as_str(), "the backend answers");
-                } else {
-                    tracing::warn!(service.name = service.name.as_str(), "the backend does not answer");
+        let probes = snapshot
+            .services
+            .values()
+            .filter(|service| service.is_active)
+            .map(|service| async {
+                let is_up = matches!(
+                    tokio::time::timeout(PATIENCE, service.connector.probe()).await,
+                    Ok(Ok(()))
+                );
+                if service.health.note(is_up) {
+                    if is_up {
+                        tracing::info!(service.name = service.name.as_str(), "the backend answers");
+                    } else {
+                        tracing::warn!(
+                            service.name = service.name.as_str(),
+                            "the backend does not answer"
+                        );
+                    }
                 }
-            }
-            metrics.service_is_up(service.name.as_str(), is_up);
-        });
+                metrics.service_is_up(service.name.as_str(), is_up);
+            });
         futures_util::future::join_all(probes).await;
         drop(snapshot);
         tokio::time::sleep(PERIOD).await;

@@ -69,13 +69,22 @@ pub fn run(settings: Settings) -> Result<(), Failure> {
 async fn serve(settings: Settings) -> Result<(), Failure> {
     let clock = clock::system();
     let metrics = Arc::new(Metrics::default());
-    let (reloader, reader) = Reloader::start(&settings, Arc::clone(&clock), Arc::clone(&metrics)).await?;
-    let gateway = Arc::new(Gateway::new(reader.clone(), Arc::clone(&clock), Arc::clone(&metrics)));
+    let (reloader, reader) =
+        Reloader::start(&settings, Arc::clone(&clock), Arc::clone(&metrics)).await?;
+    let gateway = Arc::new(Gateway::new(
+        reader.clone(),
+        Arc::clone(&clock),
+        Arc::clone(&metrics),
+    ));
     let readiness = Arc::new(Readiness::default());
 
     let api = bind(settings.listen, "--listen")?;
     let operations = bind(settings.ops_listen, "--ops-listen")?;
-    let address = |listener: &Listener| listener.address().map_or_else(|_| "?".to_owned(), |found| found.to_string());
+    let address = |listener: &Listener| {
+        listener
+            .address()
+            .map_or_else(|_| "?".to_owned(), |found| found.to_string())
+    };
     tracing::info!(
         api = address(&api),
         operations = address(&operations),
@@ -88,7 +97,11 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let (stop_operations, operations_stop) = channel::channel(false);
     let api = tokio::spawn(Server::api(Arc::clone(&gateway)).run(api, api_stops, DRAIN));
     let operations = tokio::spawn(
-        Server::operations(Arc::clone(&gateway), Arc::clone(&readiness)).run(operations, operations_stop, DRAIN),
+        Server::operations(Arc::clone(&gateway), Arc::clone(&readiness)).run(
+            operations,
+            operations_stop,
+            DRAIN,
+        ),
     );
 
     let signal = shutdown::requested()
@@ -98,7 +111,10 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     readiness.drain();
     stop_api.send_replace(true);
     if !api.await.unwrap_or(false) {
-        tracing::warn!(seconds = DRAIN.as_secs(), "some requests did not finish in time and were cut");
+        tracing::warn!(
+            seconds = DRAIN.as_secs(),
+            "some requests did not finish in time and were cut"
+        );
     }
     stop_operations.send_replace(true);
     let _ = operations.await;
@@ -110,8 +126,11 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 }
 
 fn bind(address: SocketAddr, flag: &str) -> Result<Listener, Failure> {
-    Listener::bind(address)
-        .map_err(|error| Failure::Host(format!("cannot listen on {address}: {error}; choose another one with {flag}")))
+    Listener::bind(address).map_err(|error| {
+        Failure::Host(format!(
+            "cannot listen on {address}: {error}; choose another one with {flag}"
+        ))
+    })
 }
 
 /// Starts what runs beside the listeners: looking at the tree, and asking for health.
@@ -125,7 +144,11 @@ fn background(
     let trigger = Trigger::default();
     let hangups = trigger.clone();
     vec![
-        tokio::spawn(directory::run(trigger.clone(), settings.config.clone(), Arc::clone(clock))),
+        tokio::spawn(directory::run(
+            trigger.clone(),
+            settings.config.clone(),
+            Arc::clone(clock),
+        )),
         tokio::spawn(interval::run(trigger.clone(), settings.poll)),
         tokio::spawn(async move {
             if let Err(error) = signal::run(hangups).await {

@@ -9,13 +9,13 @@ use super::{Failure, Settings};
 use crate::clock::Clock;
 use crate::manifest::secrets::Machine;
 use crate::manifest::{self, Diagnostic, Diagnostics, ManifestSet, Schemas, SecretsRead};
+use crate::names::ServiceName;
 use crate::snapshot::assemble::{applications, settings, wanted};
 use crate::snapshot::build;
 use crate::snapshot::plan::Tally;
 use crate::snapshot::publish::{Attempt, Publisher, Reader};
 use crate::snapshot::{Revision, Service, Snapshot};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
-use crate::names::ServiceName;
 use crate::tree::{self, Tree};
 use crate::watch::Trigger;
 
@@ -49,16 +49,25 @@ impl Reloader {
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Reader), Failure> {
         let config = settings.config.clone();
-        let data_directory = settings.data_directory.clone().unwrap_or_else(|| config.clone());
-        let candidate = read(config.clone()).await.map_err(Failure::Tree)?;
+        let data_directory = settings
+            .data_directory
+            .clone()
+            .unwrap_or_else(|| config.clone());
+        let candidate = read(config.clone())
+            .await
+            .map_err(|refused| Failure::Tree(refused.problems))?;
         warn(&candidate.set.warnings);
         let secrets = candidate.configs.secrets.clone();
         let running = BTreeMap::new();
-        let (snapshot, tally) = build_snapshot(candidate, 1, &running, &data_directory, &clock, &metrics)
-            .await
-            .map_err(Failure::Tree)?;
+        let (snapshot, tally) =
+            build_snapshot(candidate, 1, &running, &data_directory, &clock, &metrics)
+                .await
+                .map_err(Failure::Tree)?;
         let accepted = snapshot.revision.digest.clone();
-        let (publisher, reader) = Publisher::new(Arc::clone(&snapshot), attempt(&clock, "applied", Vec::new()));
+        let (publisher, reader) = Publisher::new(
+            Arc::clone(&snapshot),
+            attempt(&clock, "applied", Vec::new()),
+        );
         let reloader = Self {
             config,
             data_directory,
@@ -87,18 +96,21 @@ impl Reloader {
         if self.is_unchanged().await {
             return;
         }
-        let read = read(self.config.clone()).await;
-        let candidate = match read {
+        let candidate = match read(self.config.clone()).await {
             Ok(candidate) => candidate,
-            Err(problems) => return self.refuse(problems, None),
+            Err(Refused { problems, digest }) => return self.refuse(problems, digest),
         };
         let digest = candidate.tree.digest().to_string();
-        if digest == self.accepted && !candidate.configs.secrets.differ_from(&self.secrets) {
+        if digest == self.accepted && candidate.configs.secrets == self.secrets {
             return self.unchanged();
         }
-        if candidate.set.is_empty() && !candidate.set.gateway.allow_empty && !self.serves_nothing() {
-            let problem = Diagnostic::error(None, "the tree is empty, and an empty tree never replaces a full one")
-                .with_help("restore the manifests, or say `allow_empty = true` in a [gateway] table");
+        if candidate.set.is_empty() && !candidate.set.gateway.allow_empty && !self.serves_nothing()
+        {
+            let problem = Diagnostic::error(
+                None,
+                "the tree is empty, and an empty tree never replaces a full one",
+            )
+            .with_help("restore the manifests, or say `allow_empty = true` in a [gateway] table");
             return self.refuse(Diagnostics::new("", 0, vec![problem]), Some(digest));
         }
         warn(&candidate.set.warnings);
@@ -118,7 +130,8 @@ impl Reloader {
             Err(problems) => self.refuse(problems, Some(digest)),
             Ok((snapshot, tally)) => {
                 self.publisher.publish(Arc::clone(&snapshot));
-                self.publisher.attempted(attempt(&self.clock, "applied", Vec::new()));
+                self.publisher
+                    .attempted(attempt(&self.clock, "applied", Vec::new()));
                 self.accepted = digest;
                 self.refused = None;
                 self.secrets = secrets;
@@ -133,11 +146,15 @@ impl Reloader {
         let config = self.config.clone();
         let secrets = self.secrets.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            let digest = tree::directory::read(&config).ok().map(|tree| tree.digest().to_string());
+            let digest = tree::directory::read(&config)
+                .ok()
+                .map(|tree| tree.digest().to_string());
             (digest, secrets.have_changed(&Machine))
         })
         .await;
-        let Ok((Some(digest), secrets_changed)) = looked else { return false };
+        let Ok((Some(digest), secrets_changed)) = looked else {
+            return false;
+        };
         if secrets_changed {
             return false;
         }
@@ -157,7 +174,8 @@ impl Reloader {
         self.metrics.reloaded(ReloadOutcome::Unchanged, 0);
         if self.refused.take().is_some() || self.reader.last_attempt().outcome == "refused" {
             tracing::info!(revision = %self.reader.current().revision, "the tree is again the one that is served");
-            self.publisher.attempted(attempt(&self.clock, "unchanged", Vec::new()));
+            self.publisher
+                .attempted(attempt(&self.clock, "unchanged", Vec::new()));
         }
     }
 
@@ -165,8 +183,9 @@ impl Reloader {
         self.metrics.reloaded(ReloadOutcome::Refused, 0);
         let document = problems.to_json();
         let list = document.as_array().cloned().unwrap_or_default();
-        let is_news = self.reader.last_attempt().outcome != "refused" || self.reader.last_attempt().problems != list;
-        self.refused = digest.or_else(|| problems.digest().map(str::to_owned));
+        let is_news = self.reader.last_attempt().outcome != "refused"
+            || self.reader.last_attempt().problems != list;
+        self.refused = digest;
         if is_news {
             let revision = &self.reader.current().revision;
             tracing::error!(
@@ -175,14 +194,21 @@ impl Reloader {
                 problems.render(false)
             );
         }
-        self.publisher.attempted(attempt(&self.clock, "refused", list));
+        self.publisher
+            .attempted(attempt(&self.clock, "refused", list));
     }
 
     fn report_applied(&self, snapshot: &Snapshot, tally: Tally) {
         let revision = &snapshot.revision;
-        self.metrics.retain_services(|service| snapshot.services.contains_key(service));
-        self.metrics.serves(revision.generation, &revision.to_string(), revision.commit.as_deref());
-        self.metrics.reloaded(ReloadOutcome::Applied, revision.loaded_at.timestamp());
+        self.metrics
+            .retain_services(|service| snapshot.services.contains_key(service));
+        self.metrics.serves(
+            revision.generation,
+            &revision.to_string(),
+            revision.commit.as_deref(),
+        );
+        self.metrics
+            .reloaded(ReloadOutcome::Applied, revision.loaded_at.timestamp());
         tracing::info!(
             revision = %revision,
             digest = revision.digest,
@@ -202,25 +228,54 @@ fn warn(warnings: &Diagnostics) {
     }
 }
 
-fn attempt(clock: &Arc<dyn Clock>, outcome: &'static str, problems: Vec<serde_json::Value>) -> Attempt {
-    Attempt { at: clock.now(), outcome, problems }
+fn attempt(
+    clock: &Arc<dyn Clock>,
+    outcome: &'static str,
+    problems: Vec<serde_json::Value>,
+) -> Attempt {
+    Attempt {
+        at: clock.now(),
+        outcome,
+        problems,
+    }
+}
+
+/// Why a tree cannot be served.
+struct Refused {
+    problems: Diagnostics,
+    /// Its digest, if it could be read at all.
+    digest: Option<String>,
 }
 
 /// Reads, loads and types a tree, off the runtime's threads.
-async fn read(config: PathBuf) -> Result<Candidate, Diagnostics> {
+async fn read(config: PathBuf) -> Result<Candidate, Refused> {
     let label = config.display().to_string();
     let work = move || {
-        let tree = tree::directory::read_settled(&config, &mut std::thread::sleep)
-            .map_err(|error| Diagnostics::of_tree(&error))?;
+        let tree =
+            tree::directory::read_settled(&config, &mut std::thread::sleep).map_err(|error| {
+                Refused {
+                    problems: error.into(),
+                    digest: None,
+                }
+            })?;
+        let refused = |problems| Refused {
+            problems,
+            digest: Some(tree.digest().to_string()),
+        };
         let schemas = Schemas::standard();
-        let set = manifest::load(&tree, schemas)?;
-        let configs = set.configs(&Machine, schemas)?;
+        let set = manifest::load(&tree, schemas).map_err(refused)?;
+        let configs = set.configs(&Machine, schemas).map_err(refused)?;
         Ok(Candidate { tree, set, configs })
     };
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        let problem = Diagnostic::error(None, format!("reading the tree broke off: {error}"));
-        Err(Diagnostics::new(label, 0, vec![problem]))
-    })
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| {
+            let problem = Diagnostic::error(None, format!("reading the tree broke off: {error}"));
+            Err(Refused {
+                problems: Diagnostics::new(label, 0, vec![problem]),
+                digest: None,
+            })
+        })
 }
 
 async fn build_snapshot(
@@ -233,14 +288,19 @@ async fn build_snapshot(
 ) -> Result<(Arc<Snapshot>, Tally), Diagnostics> {
     let Candidate { tree, set, configs } = candidate;
     let wanted = wanted(&set, configs);
-    let (services, tally) =
-        build::services(running, wanted, data_directory, clock, metrics).await.map_err(|error| {
+    let (services, tally) = build::services(running, wanted, data_directory, clock, metrics)
+        .await
+        .map_err(|error| {
             let problem = Diagnostic::error(None, error.message().to_owned());
             tracing::debug!(?error, "a service cannot be opened");
-            Diagnostics::new(tree.label(), set.files(), vec![match error.help() {
-                Some(help) => problem.with_help(help.to_owned()),
-                None => problem,
-            }])
+            Diagnostics::new(
+                tree.label(),
+                set.files(),
+                vec![match error.help() {
+                    Some(help) => problem.with_help(help.to_owned()),
+                    None => problem,
+                }],
+            )
         })?;
     let revision = Revision::new(
         generation,

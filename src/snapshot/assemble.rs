@@ -18,7 +18,10 @@ pub fn wanted(set: &ManifestSet, mut configs: Configs) -> BTreeMap<ServiceName, 
     let mut wanted = BTreeMap::new();
     for (name, service) in &set.services {
         let service = &service.value;
-        let found = configs.services.remove(name.as_str()).zip(service_type(service.service_type.name));
+        let found = configs
+            .services
+            .remove(name.as_str())
+            .zip(service_type(service.service_type.name));
         if let Some((config, kind)) = found {
             wanted.insert(
                 name.clone(),
@@ -37,8 +40,11 @@ pub fn wanted(set: &ManifestSet, mut configs: Configs) -> BTreeMap<ServiceName, 
 
 /// The applications, by key: for each its role's rules in every service, and the values that filters may use.
 pub fn applications(set: &ManifestSet) -> KeyRing<Application> {
-    let roles: BTreeMap<&RoleName, Arc<RoleRules>> =
-        set.roles.iter().map(|(name, role)| (name, Arc::new(role_rules(set, &role.value)))).collect();
+    let roles: BTreeMap<&RoleName, Arc<RoleRules>> = set
+        .roles
+        .iter()
+        .map(|(name, role)| (name, Arc::new(role_rules(set, &role.value))))
+        .collect();
     let mut keys = Vec::new();
     for (name, table) in &set.keys {
         let table = &table.value;
@@ -50,21 +56,39 @@ pub fn applications(set: &ManifestSet) -> KeyRing<Application> {
             expires: table.expires.map(crate::manifest::key::Moment::utc),
             allow_query: table.allow_query,
         };
-        let role = table.role.as_ref().and_then(|role| roles.get(role)).map(Arc::clone);
+        let role = table
+            .role
+            .as_ref()
+            .and_then(|role| roles.get(role))
+            .map(Arc::clone);
         let mut lookups: BTreeMap<String, String> = set
             .lookups
             .iter()
             .map(|(name, value)| (format!("lookup.{name}"), value.value.clone()))
             .collect();
         // A key's own values go before those of the whole tree.
-        lookups.extend(table.lookup.iter().map(|(name, value)| (format!("lookup.{name}"), value.clone())));
+        lookups.extend(
+            table
+                .lookup
+                .iter()
+                .map(|(name, value)| (format!("lookup.{name}"), value.clone())),
+        );
         lookups.insert("key.name".to_owned(), name.to_string());
         lookups.insert("app.name".to_owned(), name.to_string());
         if let Some(role) = &table.role {
             lookups.insert("role.name".to_owned(), role.to_string());
         }
-        let application = Arc::new(Application::new(key, role, &Arc::new(Lookups::new(lookups))));
-        keys.extend(table.sha256.iter().map(|digest| (*digest, Arc::clone(&application))));
+        let application = Arc::new(Application::new(
+            key,
+            role,
+            &Arc::new(Lookups::new(lookups)),
+        ));
+        keys.extend(
+            table
+                .sha256
+                .iter()
+                .map(|digest| (*digest, Arc::clone(&application))),
+        );
     }
     KeyRing::new(keys)
 }
@@ -76,7 +100,12 @@ fn role_rules(set: &ManifestSet, role: &Role) -> RoleRules {
         rules: set
             .services
             .keys()
-            .map(|service| (service.clone(), role.rules(service.as_str(), Requester::Api).into()))
+            .map(|service| {
+                (
+                    service.clone(),
+                    role.rules(service.as_str(), Requester::Api).into(),
+                )
+            })
             .collect(),
         // No service has the empty name, so only rows for every service are among them.
         other_rules: role.rules("", Requester::Api).into(),

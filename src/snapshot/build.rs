@@ -32,7 +32,9 @@ pub async fn services(
         };
         async move {
             let (connector, health) = match step {
-                Some(Step::Keep(current)) => (Arc::clone(&current.connector), Arc::clone(&current.health)),
+                Some(Step::Keep(current)) => {
+                    (Arc::clone(&current.connector), Arc::clone(&current.health))
+                }
                 Some(Step::Open | Step::Replace) | None => {
                     let connector = service.config.open(&resources).await?;
                     (connector, Arc::new(Health::default()))
@@ -41,7 +43,12 @@ pub async fn services(
             let counters = connector
                 .operations()
                 .iter()
-                .map(|operation| (operation.name, metrics.operation(name.as_str(), operation.name)))
+                .map(|operation| {
+                    (
+                        operation.name,
+                        metrics.operation(name.as_str(), operation.name),
+                    )
+                })
                 .collect();
             let service = Service {
                 name: name.clone(),
@@ -57,6 +64,9 @@ pub async fn services(
             Ok::<_, Error>((name, Arc::new(service)))
         }
     });
-    let services = futures_util::future::try_join_all(built).await?.into_iter().collect();
+    let services = futures_util::future::try_join_all(built)
+        .await?
+        .into_iter()
+        .collect();
     Ok((services, tally))
 }

@@ -51,7 +51,10 @@ pub fn plan(
     wanted: &BTreeMap<ServiceName, WantedService>,
 ) -> (BTreeMap<ServiceName, Step>, Tally) {
     let mut tally = Tally {
-        closed: running.keys().filter(|name| !wanted.contains_key(name.as_str())).count(),
+        closed: running
+            .keys()
+            .filter(|name| !wanted.contains_key(name.as_str()))
+            .count(),
         ..Tally::default()
     };
     let steps = wanted

@@ -229,6 +229,13 @@ impl Table {
             .ok_or_else(|| Error::internal(format!("table {} has no column {index}", self.name)))
     }
 
+    /// Whether no two records can agree in all of these columns: they contain the primary key or a unique key.
+    pub fn is_unique(&self, columns: &[usize]) -> bool {
+        std::iter::once(&self.primary_key)
+            .chain(&self.unique_keys)
+            .any(|key| !key.is_empty() && key.iter().all(|index| columns.contains(index)))
+    }
+
     /// A relation by its name; ASCII case does not count.
     pub fn relation(&self, name: &str) -> Option<&Relation> {
         self.relations
@@ -240,7 +247,7 @@ impl Table {
 impl Catalog {
     /// Takes the tables that a driver found, indexes their names and derives their relations.
     pub fn new(tables: Vec<Table>) -> Self {
-        // Relations: see `derive_relations` (reference 5.1).
+        let mut relations = derive_relations(&tables);
         let mut catalog = Self::default();
         for mut table in tables {
             table.by_name = table
@@ -250,6 +257,7 @@ impl Catalog {
                 .rev()
                 .map(|(index, column)| (column.name.to_ascii_lowercase(), index))
                 .collect();
+            table.relations = relations.remove(&table.name).unwrap_or_default();
             catalog.tables.insert(table.name.clone(), Arc::new(table));
         }
         let mut seen: HashMap<String, Option<usize>> = HashMap::new();
@@ -268,6 +276,13 @@ impl Catalog {
     /// All tables and views, by name.
     pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
         self.tables.values()
+    }
+
+    /// A table by its own name, which came from this catalog.
+    pub fn get(&self, name: &str) -> Result<&Arc<Table>> {
+        self.tables
+            .get(name)
+            .ok_or_else(|| Error::internal(format!("the catalog has no table {name}")))
     }
 
     /// A table by the name that callers write: exact first, then without regard to ASCII case if that is
@@ -300,5 +315,399 @@ impl Catalog {
                 None => error,
             },
         )
+    }
+}
+
+/// A foreign key whose target is known.
+struct Reference<'a> {
+    table: &'a Table,
+    columns: &'a [usize],
+    target: &'a Table,
+    target_columns: Vec<usize>,
+}
+
+impl Reference<'_> {
+    fn column_names(&self) -> String {
+        joined(self.table, self.columns)
+    }
+
+    /// Whether at most one record can hold each value of the foreign key.
+    fn is_unique(&self) -> bool {
+        self.table.is_unique(self.columns)
+    }
+}
+
+fn joined(table: &Table, columns: &[usize]) -> String {
+    let names: Vec<&str> = columns
+        .iter()
+        .filter_map(|index| table.columns.get(*index))
+        .map(|column| column.name.as_str())
+        .collect();
+    names.join("_")
+}
+
+/// Relations by the name of the table that has them.
+///
+/// Names are those of the reference (5.1): `{target}_by_{columns of the foreign key}` both for the record that a
+/// foreign key points to and for the records that point here, `{target}_by_{junction}` across a junction. A table
+/// with several foreign keys is a junction for each two of them. Where two relations of a table would have one name
+/// (or that of a column), the first keeps it, in the order: foreign keys of the table itself, foreign keys that point
+/// to it, junctions; each by table name and then by the position of the columns. The others are told apart so:
+///
+/// * records that point here: `_children` is appended, as for a self reference: `employee_by_manager_id` is the
+///   manager, `employee_by_manager_id_children` those who have this manager;
+/// * across a junction: the columns of its foreign key to the far table are appended: `person_by_friendship` and
+///   `person_by_friendship_from_id`;
+/// * whatever is still not unique gets `_2`, `_3`, ….
+fn derive_relations(tables: &[Table]) -> HashMap<String, Vec<Relation>> {
+    let by_name: HashMap<&str, &Table> = tables
+        .iter()
+        .map(|table| (table.name.as_str(), table))
+        .collect();
+    let mut sorted: Vec<&Table> = tables.iter().collect();
+    sorted.sort_by(|left, right| left.name.cmp(&right.name));
+    let references: Vec<Reference<'_>> = sorted
+        .iter()
+        .flat_map(|table| references(table, &by_name))
+        .collect();
+    let mut relations: HashMap<String, Vec<Relation>> = HashMap::new();
+    let mut add = |owner: &Table, name: String, distinction: &str, relation: Relation| {
+        let known = relations.entry(owner.name.clone()).or_default();
+        let is_taken = |name: &str| {
+            known
+                .iter()
+                .any(|relation| relation.name.eq_ignore_ascii_case(name))
+                || owner
+                    .columns
+                    .iter()
+                    .any(|column| column.name.eq_ignore_ascii_case(name))
+        };
+        let mut chosen = name.clone();
+        if is_taken(&chosen) && !distinction.is_empty() {
+            chosen = format!("{name}_{distinction}");
+        }
+        let stem = chosen.clone();
+        let mut number = 2_u32;
+        while is_taken(&chosen) {
+            chosen = format!("{stem}_{number}");
+            number = number.saturating_add(1);
+        }
+        known.push(Relation {
+            name: chosen,
+            ..relation
+        });
+    };
+    for reference in &references {
+        add(
+            reference.table,
+            format!("{}_by_{}", reference.target.name, reference.column_names()),
+            "",
+            Relation {
+                name: String::new(),
+                kind: RelationKind::BelongsTo,
+                columns: reference.columns.to_vec(),
+                target: reference.target.name.clone(),
+                target_columns: reference.target_columns.clone(),
+                junction: None,
+            },
+        );
+    }
+    for reference in &references {
+        add(
+            reference.target,
+            format!("{}_by_{}", reference.table.name, reference.column_names()),
+            "children",
+            Relation {
+                name: String::new(),
+                kind: if reference.is_unique() {
+                    RelationKind::HasOne
+                } else {
+                    RelationKind::HasMany
+                },
+                columns: reference.target_columns.clone(),
+                target: reference.table.name.clone(),
+                target_columns: reference.columns.to_vec(),
+                junction: None,
+            },
+        );
+    }
+    for near in &references {
+        for far in &references {
+            if near.table.name != far.table.name || near.columns == far.columns {
+                continue;
+            }
+            add(
+                near.target,
+                format!("{}_by_{}", far.target.name, near.table.name),
+                &far.column_names(),
+                Relation {
+                    name: String::new(),
+                    kind: RelationKind::ManyMany,
+                    columns: near.target_columns.clone(),
+                    target: far.target.name.clone(),
+                    target_columns: far.target_columns.clone(),
+                    junction: Some(Junction {
+                        table: near.table.name.clone(),
+                        near: near.columns.to_vec(),
+                        far: far.columns.to_vec(),
+                    }),
+                },
+            );
+        }
+    }
+    relations
+}
+
+/// The foreign keys of a table that point to known columns, each once, by the position of their columns.
+fn references<'a>(table: &'a Table, by_name: &HashMap<&str, &'a Table>) -> Vec<Reference<'a>> {
+    let mut found: Vec<Reference<'a>> = Vec::new();
+    for key in &table.foreign_keys {
+        let Some(&target) = by_name.get(key.target.as_str()) else {
+            continue;
+        };
+        // SQLite lets a foreign key name no columns: it means the primary key.
+        let target_columns: Option<Vec<usize>> = if key.target_columns.is_empty() {
+            Some(target.primary_key.clone())
+        } else {
+            key.target_columns
+                .iter()
+                .map(|name| {
+                    let exact = |column: &Column| column.name == *name;
+                    let folded = |column: &Column| column.name.eq_ignore_ascii_case(name);
+                    let position = target.columns.iter().position(exact);
+                    position.or_else(|| target.columns.iter().position(folded))
+                })
+                .collect()
+        };
+        let Some(target_columns) = target_columns else {
+            continue;
+        };
+        let is_sound = !key.columns.is_empty()
+            && key.columns.len() == target_columns.len()
+            && key.columns.iter().all(|index| *index < table.columns.len());
+        let is_known = found.iter().any(|reference| {
+            reference.columns == key.columns
+                && reference.target.name == target.name
+                && reference.target_columns == target_columns
+        });
+        if is_sound && !is_known {
+            found.push(Reference {
+                table,
+                columns: &key.columns,
+                target,
+                target_columns,
+            });
+        }
+    }
+    found.sort_by(|left, right| {
+        (left.columns, &left.target.name, &left.target_columns).cmp(&(
+            right.columns,
+            &right.target.name,
+            &right.target_columns,
+        ))
+    });
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str) -> Column {
+        Column {
+            name: name.to_owned(),
+            kind: Type::Integer,
+            db_type: "integer".to_owned(),
+            native: 0,
+            is_nullable: true,
+            default: None,
+            is_auto_increment: false,
+            is_generated: false,
+            length: None,
+            precision: None,
+            scale: None,
+            picklist: Vec::new(),
+            description: None,
+        }
+    }
+
+    fn key(columns: &[usize], target: &str, target_columns: &[&str]) -> ForeignKey {
+        ForeignKey {
+            name: String::new(),
+            columns: columns.to_vec(),
+            target: target.to_owned(),
+            target_columns: target_columns
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect(),
+            on_update: "NO ACTION".to_owned(),
+            on_delete: "NO ACTION".to_owned(),
+        }
+    }
+
+    fn table(name: &str, columns: &[&str], primary_key: &[usize], keys: Vec<ForeignKey>) -> Table {
+        Table {
+            name: name.to_owned(),
+            native: name.to_owned(),
+            columns: columns.iter().map(|name| column(name)).collect(),
+            primary_key: primary_key.to_vec(),
+            foreign_keys: keys,
+            is_writable: true,
+            ..Table::default()
+        }
+    }
+
+    fn names(catalog: &Catalog, table: &str) -> Vec<(String, RelationKind)> {
+        let table = catalog.get(table).unwrap();
+        let relations = table.relations.iter();
+        relations
+            .map(|relation| (relation.name.clone(), relation.kind))
+            .collect()
+    }
+
+    #[test]
+    fn relations_have_the_names_of_the_reference() {
+        let mut profile = table(
+            "profile",
+            &["customer_id"],
+            &[0],
+            vec![key(&[0], "customer", &["id"])],
+        );
+        profile.unique_keys = vec![];
+        let catalog = Catalog::new(vec![
+            table("customer", &["id"], &[0], vec![]),
+            table(
+                "invoice",
+                &["id", "customer_id"],
+                &[0],
+                vec![key(&[1], "customer", &[])],
+            ),
+            table("sales.tag", &["id"], &[0], vec![]),
+            table(
+                "invoice_tag",
+                &["invoice_id", "tag_id"],
+                &[0, 1],
+                vec![
+                    key(&[0], "invoice", &["id"]),
+                    key(&[1], "sales.tag", &["ID"]),
+                ],
+            ),
+            profile,
+        ]);
+        assert_eq!(
+            names(&catalog, "customer"),
+            [
+                ("invoice_by_customer_id".to_owned(), RelationKind::HasMany),
+                ("profile_by_customer_id".to_owned(), RelationKind::HasOne),
+            ]
+        );
+        assert_eq!(
+            names(&catalog, "invoice"),
+            [
+                (
+                    "customer_by_customer_id".to_owned(),
+                    RelationKind::BelongsTo
+                ),
+                (
+                    "invoice_tag_by_invoice_id".to_owned(),
+                    RelationKind::HasMany
+                ),
+                (
+                    "sales.tag_by_invoice_tag".to_owned(),
+                    RelationKind::ManyMany
+                ),
+            ]
+        );
+        assert_eq!(
+            names(&catalog, "sales.tag"),
+            [
+                ("invoice_tag_by_tag_id".to_owned(), RelationKind::HasMany),
+                ("invoice_by_invoice_tag".to_owned(), RelationKind::ManyMany),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_self_reference_and_a_double_junction_are_told_apart_whatever_the_order_of_the_tables() {
+        let mut tables = vec![
+            table(
+                "employee",
+                &["id", "manager_id"],
+                &[0],
+                vec![key(&[1], "employee", &["id"])],
+            ),
+            table("person", &["id"], &[0], vec![]),
+            table(
+                "friendship",
+                &["from_id", "to_id"],
+                &[0, 1],
+                vec![key(&[1], "person", &["id"]), key(&[0], "person", &["id"])],
+            ),
+        ];
+        for _ in 0..2 {
+            let catalog = Catalog::new(tables.clone());
+            assert_eq!(
+                names(&catalog, "employee"),
+                [
+                    ("employee_by_manager_id".to_owned(), RelationKind::BelongsTo),
+                    (
+                        "employee_by_manager_id_children".to_owned(),
+                        RelationKind::HasMany
+                    ),
+                ]
+            );
+            assert_eq!(
+                names(&catalog, "person"),
+                [
+                    ("friendship_by_from_id".to_owned(), RelationKind::HasMany),
+                    ("friendship_by_to_id".to_owned(), RelationKind::HasMany),
+                    ("person_by_friendship".to_owned(), RelationKind::ManyMany),
+                    (
+                        "person_by_friendship_from_id".to_owned(),
+                        RelationKind::ManyMany
+                    ),
+                ]
+            );
+            tables.reverse();
+        }
+    }
+
+    #[test]
+    fn composite_foreign_keys_join_their_columns_and_unsound_ones_are_left_out() {
+        let catalog = Catalog::new(vec![
+            table("product", &["maker", "model"], &[0, 1], vec![]),
+            table(
+                "line",
+                &["id", "maker", "model", "product_by_maker_model"],
+                &[0],
+                vec![
+                    key(&[1, 2], "product", &["maker", "model"]),
+                    key(&[1, 2], "product", &[]),
+                    key(&[1], "nowhere", &["id"]),
+                    key(&[1], "product", &["colour"]),
+                    key(&[0], "product", &["maker", "model"]),
+                ],
+            ),
+        ]);
+        let line = catalog.get("line").unwrap();
+        assert_eq!(line.relations.len(), 1);
+        assert_eq!(
+            line.relations[0].name, "product_by_maker_model_2",
+            "a column has that name"
+        );
+        assert_eq!(line.relations[0].target_columns, [0, 1]);
+    }
+
+    #[test]
+    fn a_misspelt_table_is_helped_with_names_the_role_may_see() {
+        let catalog = Catalog::new(vec![
+            table("album", &["id"], &[0], vec![]),
+            table("albums_secret", &["id"], &[0], vec![]),
+        ]);
+        assert_eq!(catalog.table("ALBUM", |_| true).unwrap().name, "album");
+        let error = catalog.table("albumm", |name| name == "album").unwrap_err();
+        assert_eq!(error.help(), Some("did you mean 'album'?"));
+        let error = catalog.table("albums_secre", |_| false).unwrap_err();
+        assert_eq!(error.help(), None);
     }
 }

@@ -1,14 +1,30 @@
 //! Databases: the registration of every product, and what they share.
 
 pub mod backend;
+mod batch;
 pub mod catalog;
+mod catalog_cache;
+pub mod connector;
+pub mod convert;
+pub mod cursor;
 pub mod dialect;
+mod download;
+mod listing;
+mod operations;
 pub mod options;
 pub mod plan;
+mod plan_cache;
+pub mod planner;
+mod precondition;
+mod read;
 pub mod request;
 pub mod rows;
+mod schema;
 pub mod sql;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod value;
+mod write;
 
 use super::ServiceType;
 

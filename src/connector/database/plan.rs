@@ -57,6 +57,13 @@ pub enum Expression {
     Related(Box<Related>),
     /// A condition as a truth value; false where SQL says unknown.
     Holds(Box<Condition>),
+    /// The position of the record's key among these, for an order; not an output.
+    Position {
+        /// The key columns.
+        columns: Vec<usize>,
+        /// The keys, one value for each column.
+        keys: Vec<Vec<Scalar>>,
+    },
 }
 
 /// The aggregates.
@@ -215,6 +222,37 @@ pub struct Delete {
     pub condition: Condition,
     /// What is answered for each record, as it was before.
     pub returning: Vec<Output>,
+}
+
+impl Write {
+    /// The table that is written.
+    pub fn table(&self) -> &Arc<Table> {
+        match self {
+            Self::Insert(insert) => &insert.table,
+            Self::Update(update) => &update.table,
+            Self::Delete(delete) => &delete.table,
+        }
+    }
+
+    /// What is answered for each record.
+    pub fn returning(&self) -> &[Output] {
+        match self {
+            Self::Insert(insert) => &insert.returning,
+            Self::Update(update) => &update.returning,
+            Self::Delete(delete) => &delete.returning,
+        }
+    }
+
+    /// What each record must satisfy afterwards. With it, the statement returns one truth value after
+    /// [`Write::returning`].
+    pub fn check(&self) -> Option<&Condition> {
+        let check = match self {
+            Self::Insert(insert) => &insert.check,
+            Self::Update(update) => &update.check,
+            Self::Delete(_) => return None,
+        };
+        (!matches!(check, Condition::True)).then_some(check)
+    }
 }
 
 /// Which records a call is about.

@@ -134,3 +134,16 @@ pub struct RecordsBody {
     /// Whether the body was a bare object, neither wrapped in `resource` nor an array.
     pub is_bare: bool,
 }
+
+// TEMPORARY
+pub fn received(
+    head: &crate::exchange::RequestHead,
+    query: &crate::exchange::Query,
+    bytes: &[u8],
+) -> crate::error::Result<(RecordsQuery, RecordsBody)> {
+    let _ = (head, query, bytes);
+    Err(crate::error::Error::internal("x"))
+}
+pub fn path_identifier(text: &str) -> crate::error::Result<Identifier> {
+    Ok(Identifier::Single(text.to_owned()))
+}

@@ -19,6 +19,9 @@ pub struct Statement {
     pub sql: Arc<str>,
     /// What is bound, in the order of the placeholders.
     pub binds: Arc<[Bind]>,
+    /// Indexes of columns of the result that are JSON texts made by the statement itself: related records. For
+    /// products whose drivers cannot tell them from text.
+    pub json_columns: Arc<[usize]>,
 }
 
 impl Statement {

@@ -1,0 +1,314 @@
+//! The REST face that every database shares: it takes calls apart, has them planned, runs them and answers.
+//!
+//! What is asked is parsed by `request`, what that means is decided by `planner`, and how a product carries it out
+//! is the business of its [`Database`]. Here is the order in which these meet.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use http::Method;
+use serde_json::Value;
+
+use super::backend::Database;
+use super::catalog::{Catalog, Table};
+use super::catalog_cache::{CatalogCache, tells_of_change};
+use super::listing::{self, ListingQuery};
+use super::operations::{OPERATIONS, component_of, name};
+use super::options::DatabaseOptions;
+use super::plan_cache::PlanCache;
+use super::planner::Planner;
+use super::read::ReadEntry;
+use super::schema::{SchemaView, find_named};
+use crate::clock::Clock;
+use crate::connector::access::{Access, Grant};
+use crate::connector::filter::Filter;
+use crate::connector::operation::{Component, Operation, PathParameters};
+use crate::connector::{Call, CallLimits, Connector, Description, Resources};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exchange::format::negotiate;
+use crate::exchange::{CallContext, Format, Query, Reply, RequestHead};
+
+/// Longest that reading the catalog may take for the documentation, where no caller's deadline holds.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A call without its body, which only one task may hold at a time.
+pub(super) struct Asked {
+    pub(super) operation: &'static str,
+    pub(super) parameters: PathParameters,
+    pub(super) component: Component,
+    pub(super) grant: Grant,
+    pub(super) access: Access,
+    pub(super) head: RequestHead,
+    pub(super) limits: CallLimits,
+}
+
+/// A database as a service.
+pub struct DatabaseConnector {
+    pub(super) database: Arc<dyn Database>,
+    pub(super) options: DatabaseOptions,
+    pub(super) plans: PlanCache<ReadEntry>,
+    catalog: CatalogCache,
+    clock: Arc<dyn Clock>,
+}
+
+impl DatabaseConnector {
+    /// Puts the REST face before a database. Waits for nothing: the catalog is read by the first call.
+    pub fn new(
+        database: impl Database,
+        options: DatabaseOptions,
+        resources: &Resources,
+    ) -> DatabaseConnector {
+        Self {
+            database: Arc::new(database),
+            options,
+            plans: PlanCache::new(),
+            catalog: CatalogCache::default(),
+            clock: Arc::clone(&resources.clock),
+        }
+    }
+
+    /// The tables and columns as they are known; read now if they are not.
+    pub(super) async fn catalog(&self, deadline: Instant) -> Result<Arc<Catalog>> {
+        self.catalog.get(self.database.as_ref(), deadline).await
+    }
+
+    /// The tables and columns as they are.
+    pub(super) async fn fresh_catalog(&self, deadline: Instant) -> Result<Arc<Catalog>> {
+        let catalog = self
+            .catalog
+            .refresh(self.database.as_ref(), deadline)
+            .await?;
+        self.plans.clear();
+        Ok(catalog)
+    }
+
+    /// Passes on the outcome of a statement; one that shows that tables or columns changed makes the next call read
+    /// the catalog anew.
+    pub(super) fn noticed<T>(&self, outcome: Result<T>) -> Result<T> {
+        if let Err(error) = &outcome
+            && tells_of_change(error)
+        {
+            self.catalog.mark_stale();
+        }
+        outcome
+    }
+
+    async fn catalog_for(&self, context: &CallContext, refresh: bool) -> Result<Arc<Catalog>> {
+        if refresh {
+            self.fresh_catalog(context.deadline).await
+        } else {
+            self.catalog(context.deadline).await
+        }
+    }
+
+    async fn list_resources(&self, context: &CallContext, call: &Asked) -> Result<Reply> {
+        let (query, listing) = listing_query(call)?;
+        let format = negotiate(&call.head, &query, Format::ALL)?;
+        // The root of a database that is down still says what there would be.
+        let catalog = self
+            .catalog_for(context, listing.refresh)
+            .await
+            .unwrap_or_default();
+        let names = catalog.tables().map(|table| table.name.as_str());
+        let names: Vec<&str> = names.collect();
+        Reply::document(
+            format,
+            &listing::root(&call.access, names.iter().copied(), &listing),
+        )
+    }
+
+    async fn list_tables(
+        &self,
+        context: &CallContext,
+        call: &Asked,
+        family: &str,
+    ) -> Result<Reply> {
+        let (query, listing) = listing_query(call)?;
+        let format = negotiate(&call.head, &query, Format::ALL)?;
+        let catalog = self.catalog_for(context, listing.refresh).await?;
+        let view = SchemaView {
+            catalog: &catalog,
+            access: &call.access,
+        };
+        let document = match &listing.ids {
+            Some(ids) if family == "_schema" => listing::descriptions(&view, ids, &listing)?,
+            _ => listing::tables(&view, family, &listing),
+        };
+        Reply::document(format, &document)
+    }
+
+    async fn describe_part(&self, context: &CallContext, call: &Asked) -> Result<Reply> {
+        let (query, listing) = listing_query(call)?;
+        let format = negotiate(&call.head, &query, Format::ALL)?;
+        let catalog = self.catalog_for(context, listing.refresh).await?;
+        let view = SchemaView {
+            catalog: &catalog,
+            access: &call.access,
+        };
+        let table = catalog.table(call.parameters.get("table")?, |name| {
+            !call.access.verbs(&component_of("_schema", name)).is_empty()
+        })?;
+        let grant = grant_for(call, "_schema", table)?;
+        let grant = Some(&grant);
+        let document = match call.operation {
+            name::LIST_FIELDS => listing::named_list(view.fields(table, grant), &listing),
+            name::LIST_RELATIONS => listing::named_list(view.relations(table, grant), &listing),
+            name::DESCRIBE_FIELD | name::DESCRIBE_COLUMN => find_named(
+                view.fields(table, grant),
+                call.parameters.get("field")?,
+                ErrorKind::UnknownResource,
+                "field",
+                table,
+            )?,
+            name::DESCRIBE_RELATION => find_named(
+                view.relations(table, grant),
+                call.parameters.get("relation")?,
+                ErrorKind::UnknownResource,
+                "relation",
+                table,
+            )?,
+            _ => view.table(table, grant),
+        };
+        Reply::document(format, &document)
+    }
+
+    /// A planner for one caller.
+    pub(super) fn planner<'a>(&'a self, catalog: &'a Catalog, access: &'a Access) -> Planner<'a> {
+        Planner {
+            catalog,
+            access,
+            options: &self.options,
+        }
+    }
+}
+
+fn listing_query(call: &Asked) -> Result<(Query, ListingQuery)> {
+    let query = Query::parse(call.head.query())?;
+    let listing = ListingQuery::parse(&query)?;
+    Ok((query, listing))
+}
+
+/// The grant for a table by its own name, which may differ from the path in case.
+///
+/// A rule that covers the path as written and not the table's own name still holds: what both demand is demanded.
+pub(super) fn grant_for(call: &Asked, family: &str, table: &Table) -> Result<Grant> {
+    let mut component = component_of(family, &table.name);
+    for segment in call.component.segments().iter().skip(2) {
+        component.push('/');
+        component.push_str(&segment.replace('/', "%2F"));
+    }
+    let grant = call
+        .access
+        .of(&component, granted_method(&call.head.method))?;
+    Ok(united(grant, &call.grant))
+}
+
+/// The method whose grant a call needs.
+fn granted_method(method: &Method) -> &Method {
+    if *method == Method::HEAD {
+        &Method::GET
+    } else {
+        method
+    }
+}
+
+fn united(grant: Grant, other: &Grant) -> Grant {
+    if Arc::ptr_eq(&grant.position, &other.position) {
+        return grant;
+    }
+    let filter = match (&grant.filter, &other.filter) {
+        (Some(left), Some(right)) if !Arc::ptr_eq(left, right) => {
+            Some(Arc::new(Filter::And(vec![
+                left.as_ref().clone(),
+                right.as_ref().clone(),
+            ])))
+        }
+        (Some(filter), _) | (None, Some(filter)) => Some(Arc::clone(filter)),
+        (None, None) => None,
+    };
+    let fields = match (&grant.fields, &other.fields) {
+        (Some(left), Some(right)) => Some(Arc::new(left.intersection(right).cloned().collect())),
+        (Some(fields), None) | (None, Some(fields)) => Some(Arc::clone(fields)),
+        (None, None) => None,
+    };
+    Grant {
+        filter,
+        fields,
+        position: grant.position,
+    }
+}
+
+#[async_trait]
+impl Connector for DatabaseConnector {
+    fn operations(&self) -> &[Operation] {
+        OPERATIONS
+    }
+
+    async fn call(self: Arc<Self>, context: CallContext, call: Call) -> Result<Reply> {
+        let body = call.body;
+        let call = Asked {
+            operation: call.operation,
+            parameters: call.parameters,
+            component: call.component,
+            grant: call.grant,
+            access: call.access,
+            head: call.head,
+            limits: call.limits,
+        };
+        match call.operation {
+            name::LIST_RECORDS => self.list_records(&context, call, body).await,
+            name::GET_RECORD => self.get_record(&context, call, body).await,
+            name::CREATE_RECORDS
+            | name::REPLACE_RECORDS
+            | name::UPDATE_RECORDS
+            | name::DELETE_RECORDS
+            | name::REPLACE_RECORD
+            | name::UPDATE_RECORD
+            | name::DELETE_RECORD => self.write_records(&context, call, body).await,
+            name::LIST_RESOURCES => self.list_resources(&context, &call).await,
+            name::LIST_TABLES => self.list_tables(&context, &call, "_table").await,
+            name::LIST_SCHEMAS => self.list_tables(&context, &call, "_schema").await,
+            name::DESCRIBE_TABLE
+            | name::LIST_FIELDS
+            | name::DESCRIBE_FIELD
+            | name::LIST_RELATIONS
+            | name::DESCRIBE_RELATION
+            | name::DESCRIBE_COLUMN => self.describe_part(&context, &call).await,
+            other => Err(Error::internal(format!(
+                "a database has no operation `{other}`"
+            ))),
+        }
+    }
+
+    async fn describe(&self) -> Result<Description> {
+        let deadline = self.clock.instant() + DESCRIBE_TIMEOUT;
+        Ok(Description::Database(self.catalog(deadline).await?))
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.database.probe().await
+    }
+}
+
+/// The error of a record that is not there, or that the role does not admit.
+pub(super) fn unknown_record(identifier: &str) -> Error {
+    Error::new(
+        ErrorKind::UnknownRecord,
+        format!("record with identifier '{identifier}' not found"),
+    )
+}
+
+/// What the envelope says of an error within the context of another (reference 4.8).
+pub(super) fn error_object(error: &Error) -> Value {
+    let status = error.kind().status().as_u16();
+    let mut object = serde_json::Map::new();
+    object.insert("code".into(), status.into());
+    object.insert("status_code".into(), status.into());
+    object.insert("message".into(), error.message().into());
+    object.insert("type".into(), error.kind().name().into());
+    if let Some(help) = error.help() {
+        object.insert("help".into(), help.into());
+    }
+    Value::Object(object)
+}

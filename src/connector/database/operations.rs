@@ -1,0 +1,532 @@
+//! What a database can be asked: the table of its operations, with the schemas of their answers.
+
+use http::Method;
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use crate::connector::operation::{Effect, Operation, SchemaOf};
+
+/// The names of the operations, as [`crate::connector::Call::operation`] has them.
+pub(super) mod name {
+    pub(in super::super) const LIST_RESOURCES: &str = "list_resources";
+    pub(in super::super) const LIST_TABLES: &str = "list_tables";
+    pub(in super::super) const LIST_RECORDS: &str = "list_records";
+    pub(in super::super) const CREATE_RECORDS: &str = "create_records";
+    pub(in super::super) const REPLACE_RECORDS: &str = "replace_records";
+    pub(in super::super) const UPDATE_RECORDS: &str = "update_records";
+    pub(in super::super) const DELETE_RECORDS: &str = "delete_records";
+    pub(in super::super) const GET_RECORD: &str = "get_record";
+    pub(in super::super) const REPLACE_RECORD: &str = "replace_record";
+    pub(in super::super) const UPDATE_RECORD: &str = "update_record";
+    pub(in super::super) const DELETE_RECORD: &str = "delete_record";
+    pub(in super::super) const LIST_SCHEMAS: &str = "list_schemas";
+    pub(in super::super) const DESCRIBE_TABLE: &str = "describe_table";
+    pub(in super::super) const LIST_FIELDS: &str = "list_fields";
+    pub(in super::super) const DESCRIBE_FIELD: &str = "describe_field";
+    pub(in super::super) const LIST_RELATIONS: &str = "list_relations";
+    pub(in super::super) const DESCRIBE_RELATION: &str = "describe_relation";
+    pub(in super::super) const DESCRIBE_COLUMN: &str = "describe_column";
+}
+
+/// The component of a table, for roles: a `/` within a name is kept apart from the separators.
+pub(super) fn component_of(family: &str, table: &str) -> String {
+    if table.contains('/') {
+        format!("{family}/{}", table.replace('/', "%2F"))
+    } else {
+        format!("{family}/{table}")
+    }
+}
+
+const fn reads(
+    name: &'static str,
+    summary: &'static str,
+    path: &'static str,
+    query: SchemaOf,
+    response: SchemaOf,
+) -> Operation {
+    Operation {
+        name,
+        summary,
+        method: Method::GET,
+        path,
+        effect: Effect::Reads,
+        query: Some(query),
+        request: None,
+        response: Some(response),
+    }
+}
+
+const fn writes(
+    name: &'static str,
+    summary: &'static str,
+    method: Method,
+    path: &'static str,
+    query: SchemaOf,
+    request: Option<SchemaOf>,
+    response: SchemaOf,
+) -> Operation {
+    Operation {
+        name,
+        summary,
+        method,
+        path,
+        effect: Effect::Writes,
+        query: Some(query),
+        request,
+        response: Some(response),
+    }
+}
+
+const COLLECTION: &str = "/_table/{table}";
+const RECORD: &str = "/_table/{table}/{id}";
+
+/// Everything a database can be asked. Of two paths that match, the first is taken, so `_field` stands before the
+/// old spelling `_schema/{table}/{field}`.
+pub(super) const OPERATIONS: &[Operation] = &[
+    reads(
+        name::LIST_RESOURCES,
+        "List what this service offers",
+        "",
+        listing_query,
+        name_list,
+    ),
+    reads(
+        name::LIST_TABLES,
+        "List tables and views",
+        "/_table",
+        listing_query,
+        name_list,
+    ),
+    reads(
+        name::LIST_RECORDS,
+        "Read records",
+        COLLECTION,
+        list_query,
+        record_list,
+    ),
+    writes(
+        name::CREATE_RECORDS,
+        "Create records",
+        Method::POST,
+        COLLECTION,
+        create_query,
+        Some(record_list_body),
+        record_list,
+    ),
+    writes(
+        name::REPLACE_RECORDS,
+        "Update records by their keys, by `ids` or by `filter`; columns not mentioned stay as they are",
+        Method::PUT,
+        COLLECTION,
+        update_query,
+        Some(record_list_body),
+        record_list,
+    ),
+    writes(
+        name::UPDATE_RECORDS,
+        "Update records by their keys, by `ids` or by `filter`",
+        Method::PATCH,
+        COLLECTION,
+        update_query,
+        Some(record_list_body),
+        record_list,
+    ),
+    writes(
+        name::DELETE_RECORDS,
+        "Delete records by `ids`, by `filter` or by their keys",
+        Method::DELETE,
+        COLLECTION,
+        delete_query,
+        None,
+        record_list,
+    ),
+    reads(
+        name::GET_RECORD,
+        "Read one record",
+        RECORD,
+        record_query,
+        record,
+    ),
+    writes(
+        name::REPLACE_RECORD,
+        "Update one record; columns not mentioned stay as they are",
+        Method::PUT,
+        RECORD,
+        record_write_query,
+        Some(record),
+        record,
+    ),
+    writes(
+        name::UPDATE_RECORD,
+        "Update one record",
+        Method::PATCH,
+        RECORD,
+        record_write_query,
+        Some(record),
+        record,
+    ),
+    writes(
+        name::DELETE_RECORD,
+        "Delete one record",
+        Method::DELETE,
+        RECORD,
+        record_query,
+        None,
+        record,
+    ),
+    reads(
+        name::LIST_SCHEMAS,
+        "List tables and views, or describe those in `ids`",
+        "/_schema",
+        listing_query,
+        name_list,
+    ),
+    reads(
+        name::DESCRIBE_TABLE,
+        "Describe a table: fields, keys and relations",
+        "/_schema/{table}",
+        refresh_query,
+        record,
+    ),
+    reads(
+        name::LIST_FIELDS,
+        "Describe the fields of a table",
+        "/_schema/{table}/_field",
+        listing_query,
+        record_list,
+    ),
+    reads(
+        name::DESCRIBE_FIELD,
+        "Describe one field of a table",
+        "/_schema/{table}/_field/{field}",
+        refresh_query,
+        record,
+    ),
+    reads(
+        name::LIST_RELATIONS,
+        "Describe the relations of a table",
+        "/_schema/{table}/_related",
+        listing_query,
+        record_list,
+    ),
+    reads(
+        name::DESCRIBE_RELATION,
+        "Describe one relation of a table",
+        "/_schema/{table}/_related/{relation}",
+        refresh_query,
+        record,
+    ),
+    reads(
+        name::DESCRIBE_COLUMN,
+        "Describe one field of a table (older spelling of `_field/{field}`)",
+        "/_schema/{table}/{field}",
+        refresh_query,
+        record,
+    ),
+];
+
+/// One query option of the documentation.
+struct QueryOption {
+    name: &'static str,
+    kind: &'static str,
+    description: &'static str,
+}
+
+const fn option(name: &'static str, kind: &'static str, description: &'static str) -> QueryOption {
+    QueryOption {
+        name,
+        kind,
+        description,
+    }
+}
+
+const FIELDS: QueryOption = option(
+    "fields",
+    "string",
+    "Columns to answer with, separated by commas; `*` for all. Reads answer all by default, writes the key.",
+);
+const RELATED: QueryOption = option(
+    "related",
+    "string",
+    "Relations to embed, separated by commas; `a.b` nests. `{relation}.fields`, `.filter`, `.order`, `.limit` and `.offset` refine one.",
+);
+const FILTER: QueryOption = option(
+    "filter",
+    "string",
+    "Condition on columns: `(total > 10) AND (name LIKE 'A%')`.",
+);
+const PARAMS: QueryOption = option(
+    "params",
+    "string",
+    "JSON object with the values of `:name` placeholders in the filter.",
+);
+const IDS: QueryOption = option("ids", "string", "Keys of the records, separated by commas.");
+const ID_FIELD: QueryOption = option(
+    "id_field",
+    "string",
+    "Columns to take as the key instead of the primary key.",
+);
+const AS_LIST: QueryOption = option("as_list", "boolean", "Answer identifiers only.");
+const REFRESH: QueryOption = option(
+    "refresh",
+    "boolean",
+    "Read tables and columns anew from the database first.",
+);
+const FILE: QueryOption = option(
+    "file",
+    "string",
+    "Answer as a download: `true`, or a file name whose ending picks the format.",
+);
+const CONTINUE: QueryOption = option(
+    "continue",
+    "boolean",
+    "Keep the records that succeed when others fail. Without it a batch is all or nothing.",
+);
+const ROLLBACK: QueryOption = option(
+    "rollback",
+    "boolean",
+    "All or nothing, which is also the default.",
+);
+const UPSERT: QueryOption = option(
+    "upsert",
+    "boolean",
+    "Change the record whose key exists already. Needs the right to create and to update.",
+);
+
+fn object_of(options: &[&QueryOption]) -> Schema {
+    let properties: serde_json::Map<String, serde_json::Value> = options
+        .iter()
+        .map(|option| {
+            (
+                option.name.to_owned(),
+                serde_json::json!({ "type": option.kind, "description": option.description }),
+            )
+        })
+        .collect();
+    json_schema!({ "type": "object", "properties": properties })
+}
+
+fn list_query(_: &mut SchemaGenerator) -> Schema {
+    object_of(&[
+        &FIELDS,
+        &RELATED,
+        &FILTER,
+        &PARAMS,
+        &option(
+            "order",
+            "string",
+            "Columns to order by: `name, total desc nulls last`.",
+        ),
+        &option(
+            "limit",
+            "integer",
+            "Most records to answer; 0 means the maximum of the service.",
+        ),
+        &option("offset", "integer", "Records to skip."),
+        &option(
+            "cursor",
+            "string",
+            "`meta.next_cursor` of the page before: continues after its last record.",
+        ),
+        &option(
+            "group",
+            "string",
+            "Columns to group by; `fields` may then hold SUM, COUNT, AVG, MIN and MAX.",
+        ),
+        &option(
+            "having",
+            "string",
+            "Condition on groups: `COUNT_ALL > 3 AND SUM_total > 10`.",
+        ),
+        &IDS,
+        &ID_FIELD,
+        &option(
+            "include_count",
+            "boolean",
+            "Add the number of matching records as `meta.count`.",
+        ),
+        &option(
+            "count_only",
+            "boolean",
+            "Answer nothing but the number of matching records.",
+        ),
+        &option(
+            "include_schema",
+            "boolean",
+            "Add the description of the table as `meta.schema`.",
+        ),
+        &AS_LIST,
+        &FILE,
+        &REFRESH,
+    ])
+}
+
+fn create_query(_: &mut SchemaGenerator) -> Schema {
+    object_of(&[
+        &FIELDS, &RELATED, &ID_FIELD, &CONTINUE, &ROLLBACK, &UPSERT, &AS_LIST,
+    ])
+}
+
+fn update_query(_: &mut SchemaGenerator) -> Schema {
+    object_of(&[
+        &FIELDS, &RELATED, &IDS, &FILTER, &PARAMS, &ID_FIELD, &CONTINUE, &ROLLBACK, &UPSERT,
+        &AS_LIST,
+    ])
+}
+
+fn delete_query(_: &mut SchemaGenerator) -> Schema {
+    object_of(&[
+        &FIELDS,
+        &RELATED,
+        &IDS,
+        &FILTER,
+        &PARAMS,
+        &ID_FIELD,
+        &CONTINUE,
+        &ROLLBACK,
+        &option(
+            "force",
+            "boolean",
+            "Delete every record that the role admits, when nothing else selects records.",
+        ),
+        &AS_LIST,
+    ])
+}
+
+fn record_query(_: &mut SchemaGenerator) -> Schema {
+    object_of(&[&FIELDS, &RELATED, &ID_FIELD, &FILE])
+}
+
+fn record_write_query(_: &mut SchemaGenerator) -> Schema {
+    object_of(&[&FIELDS, &RELATED, &ID_FIELD, &UPSERT])
+}
+
+fn listing_query(_: &mut SchemaGenerator) -> Schema {
+    object_of(&[
+        &option(
+            "fields",
+            "string",
+            "`*` adds label, description and more to each name.",
+        ),
+        &option("ids", "string", "Only these names, separated by commas."),
+        &option(
+            "schema",
+            "string",
+            "Only what lives in this database schema.",
+        ),
+        &AS_LIST,
+        &option(
+            "as_access_list",
+            "boolean",
+            "Answer the components that a role can name (service root only).",
+        ),
+        &option(
+            "include_access",
+            "boolean",
+            "Add the verbs that the caller may use.",
+        ),
+        &REFRESH,
+    ])
+}
+
+fn refresh_query(_: &mut SchemaGenerator) -> Schema {
+    object_of(&[&REFRESH])
+}
+
+fn record(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object" })
+}
+
+fn record_list_body(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": { "resource": { "type": "array", "items": { "type": "object" } } },
+        "required": ["resource"]
+    })
+}
+
+fn record_list(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "resource": { "type": "array", "items": { "type": "object" } },
+            "meta": {
+                "type": "object",
+                "properties": {
+                    "count": { "type": "integer", "description": "Matching records." },
+                    "next": { "type": "integer", "description": "`offset` of the next page, while there is one." },
+                    "next_cursor": { "type": "string", "description": "`cursor` of the next page, while there is one." },
+                    "schema": { "type": "object", "description": "The description of the table." }
+                }
+            }
+        },
+        "required": ["resource"]
+    })
+}
+
+fn name_list(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "resource": {
+                "type": "array",
+                "items": { "type": "object", "properties": { "name": { "type": "string" } }, "required": ["name"] }
+            }
+        },
+        "required": ["resource"]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::operation::{Component, find};
+    use crate::error::ErrorKind;
+    use std::collections::HashSet;
+
+    fn found(method: &Method, path: &str) -> &'static str {
+        let segments = path
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .map(str::to_owned)
+            .collect();
+        find(OPERATIONS, "s", method, &Component::new(segments, false))
+            .unwrap()
+            .0
+            .name
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: HashSet<_> = OPERATIONS.iter().map(|operation| operation.name).collect();
+        assert_eq!(names.len(), OPERATIONS.len());
+    }
+
+    #[test]
+    fn the_reserved_words_of_schema_paths_go_before_the_old_spelling() {
+        for (path, expected) in [
+            ("_schema/t/_field", name::LIST_FIELDS),
+            ("_schema/t/_related", name::LIST_RELATIONS),
+            ("_schema/t/_field/f", name::DESCRIBE_FIELD),
+            ("_schema/t/f", name::DESCRIBE_COLUMN),
+            ("_table/t/_field", name::GET_RECORD),
+        ] {
+            assert_eq!(found(&Method::GET, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn creating_by_identifier_is_405() {
+        let component = Component::new(vec!["_table".into(), "t".into(), "1".into()], false);
+        let error = find(OPERATIONS, "s", &Method::POST, &component).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MethodNotAllowed);
+        assert_eq!(
+            error.allow(),
+            Some("GET, HEAD, PUT, PATCH, DELETE, OPTIONS")
+        );
+    }
+
+    #[test]
+    fn a_slash_in_a_table_name_does_not_open_a_component() {
+        assert_eq!(component_of("_table", "a/b"), "_table/a%2Fb");
+    }
+}
