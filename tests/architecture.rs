@@ -139,7 +139,14 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["std::fs", "tokio::fs"],
-        &["tree", "manifest::secrets", "cli", "daemon"],
+        &[
+            "tree",
+            "manifest::secrets",
+            "cli",
+            "daemon",
+            // Its databases are files.
+            "connector::database::sqlite",
+        ],
         "files are read in `tree`",
     ),
     (

@@ -39,6 +39,7 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 fn section(text: &str, heading: &str) -> String {
     let start = text.find(heading).unwrap_or_else(|| panic!("no {heading}"));
     let level = heading
+        .trim_start()
         .chars()
         .take_while(|character| *character == '#')
         .count();
@@ -61,7 +62,7 @@ fn section(text: &str, heading: &str) -> String {
 fn loads(label: &str, files: Vec<(String, Vec<u8>)>) -> manifest::ManifestSet {
     let tree = Tree::new(label, files, Provenance::default());
     manifest::load(&tree, Schemas::standard())
-        .unwrap_or_else(|problems| panic!("{label}:\n{problems:#?}"))
+        .unwrap_or_else(|problems| panic!("{label}:\n{}", problems.render(false)))
 }
 
 #[test]

@@ -107,13 +107,10 @@ fn bodies_targets_and_heads_have_limits() {
 
     // The same without Content-Length.
     let chunk = "x".repeat(0x4000);
-    let mut request = format!(
-        "POST {CUSTOMER} HTTP/1.1\r\nHost: x\r\nX-API-Key: {ADMIN}\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    let request = format!(
+        "POST {CUSTOMER} HTTP/1.1\r\nHost: x\r\nX-API-Key: {ADMIN}\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n",
+        format!("4000\r\n{chunk}\r\n").repeat(8)
     );
-    for _ in 0..8 {
-        request += &format!("4000\r\n{chunk}\r\n");
-    }
-    request.push_str("0\r\n\r\n");
     if let Some(answer) = client.raw(request.as_bytes()) {
         answer.expect_error(413, "payload_too_large");
     }
