@@ -5,7 +5,7 @@ use super::value::{DateTimeStyle, NumberStyle};
 /// Settings that every database type shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DatabaseOptions {
-    /// Most records one read gives; larger `limit`s are clipped. Default 1,000, at most 100,000.
+    /// Most records one read gives; larger `limit`s are clipped. Default 1,000, at most 10,000,000.
     pub max_records: u64,
     /// Whether PUT and PATCH insert a record whose key is not there. Default false.
     pub allow_upsert: bool,
@@ -31,7 +31,7 @@ pub enum UnknownMembers {
 /// Default of `max_records`.
 pub const DEFAULT_MAX_RECORDS: u64 = 1_000;
 /// Largest `max_records`.
-pub const LARGEST_MAX_RECORDS: u64 = 100_000;
+pub const LARGEST_MAX_RECORDS: u64 = 10_000_000;
 
 impl Default for DatabaseOptions {
     fn default() -> Self {

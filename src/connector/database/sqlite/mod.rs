@@ -64,7 +64,7 @@ pub struct SqliteConfig {
     pub statement_timeout_seconds: u32,
     /// Most records one read gives; larger `limit`s are clipped. Default 1,000.
     #[serde(default = "default_max_records")]
-    #[schemars(range(min = 1, max = 100_000))]
+    #[schemars(range(min = 1, max = 10_000_000))]
     pub max_records: u64,
     /// Whether PUT and PATCH insert a record whose key is not there. Default false.
     #[serde(default)]

@@ -1,0 +1,168 @@
+//! Columns of a table → JSON Schemas (2020-12, as OpenAPI 3.1 has them). Pure.
+
+use serde_json::{Map, Value, json};
+
+use crate::connector::access::Grant;
+use crate::connector::database::catalog::{Column, DefaultValue, Table, Type};
+
+/// What a schema of records is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Records as they are answered. No member is required, because `fields` chooses.
+    Answer,
+    /// Records to be created: what must be given is required.
+    Create,
+    /// Records to be changed: only what is sent is changed.
+    Change,
+}
+
+/// The schema of a table's records, with the columns that the grant admits.
+pub(super) fn record(table: &Table, grant: &Grant, purpose: Purpose) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for column in table
+        .columns
+        .iter()
+        .filter(|column| grant.admits_field(&column.name))
+        .filter(|column| purpose == Purpose::Answer || !column.is_generated)
+    {
+        properties.insert(column.name.clone(), of_column(column, purpose));
+        if purpose == Purpose::Create && must_be_given(column) {
+            required.push(json!(column.name));
+        }
+    }
+    let mut schema = Map::new();
+    schema.insert("type".to_owned(), json!("object"));
+    schema.insert("properties".to_owned(), Value::Object(properties));
+    if !required.is_empty() {
+        schema.insert("required".to_owned(), Value::Array(required));
+    }
+    Value::Object(schema)
+}
+
+fn must_be_given(column: &Column) -> bool {
+    !column.is_nullable && column.default.is_none() && !column.is_auto_increment
+}
+
+/// The schema of one column's values, null included where the column may be null.
+fn of_column(column: &Column, purpose: Purpose) -> Value {
+    let mut schema = of_type(&column.kind);
+    if matches!(column.kind, Type::String | Type::Text)
+        && let Some(length) = column.length
+    {
+        schema.insert("maxLength".to_owned(), json!(length));
+    }
+    if column.is_nullable
+        && let Some(kind) = schema.get_mut("type")
+    {
+        *kind = json!([kind.take(), "null"]);
+    }
+    if !column.picklist.is_empty() {
+        let mut values: Vec<Value> = column.picklist.iter().map(|value| json!(value)).collect();
+        if column.is_nullable {
+            values.push(Value::Null);
+        }
+        schema.insert("enum".to_owned(), Value::Array(values));
+    }
+    if let Some(description) = description(column) {
+        schema.insert("description".to_owned(), json!(description));
+    }
+    if purpose == Purpose::Answer {
+        if column.is_generated || column.is_auto_increment {
+            schema.insert("readOnly".to_owned(), json!(true));
+        }
+    } else if let Some(DefaultValue::Literal(value)) = &column.default {
+        schema.insert("default".to_owned(), value.clone());
+    }
+    Value::Object(schema)
+}
+
+fn description(column: &Column) -> Option<String> {
+    let digits = match (&column.kind, column.precision, column.scale) {
+        (Type::Decimal, Some(precision), Some(scale)) => {
+            Some(format!("{precision} digits, {scale} after the point"))
+        }
+        _ => None,
+    };
+    match (&column.description, digits) {
+        (Some(text), Some(digits)) => Some(format!("{text} ({digits})")),
+        (Some(text), None) => Some(text.clone()),
+        (None, digits) => digits,
+    }
+}
+
+/// The schema of a kind of values. Formats are those of the OpenAPI format registry.
+fn of_type(kind: &Type) -> Map<String, Value> {
+    let plain = |name: &str| Map::from_iter([("type".to_owned(), json!(name))]);
+    let formatted = |name: &str, format: &str| {
+        Map::from_iter([
+            ("type".to_owned(), json!(name)),
+            ("format".to_owned(), json!(format)),
+        ])
+    };
+    match kind {
+        Type::Boolean => plain("boolean"),
+        Type::SmallInt => formatted("integer", "int16"),
+        Type::Integer => formatted("integer", "int32"),
+        Type::BigInt => formatted("integer", "int64"),
+        Type::Decimal | Type::Money => formatted("number", "decimal"),
+        Type::Float => formatted("number", "float"),
+        Type::Double => formatted("number", "double"),
+        Type::String | Type::Text | Type::Other => plain("string"),
+        Type::Uuid => formatted("string", "uuid"),
+        Type::Binary => Map::from_iter([
+            ("type".to_owned(), json!("string")),
+            ("contentEncoding".to_owned(), json!("base64")),
+        ]),
+        // No type: any JSON value, null included.
+        Type::Json => Map::new(),
+        Type::Array(element) => {
+            let mut items = of_type(element);
+            if let Some(kind) = items.get_mut("type") {
+                *kind = json!([kind.take(), "null"]);
+            }
+            Map::from_iter([
+                ("type".to_owned(), json!("array")),
+                ("items".to_owned(), Value::Object(items)),
+            ])
+        }
+        Type::Date => formatted("string", "date"),
+        Type::Time => formatted("string", "time-local"),
+        Type::TimeTz => formatted("string", "time"),
+        Type::DateTime => formatted("string", "date-time-local"),
+        Type::TimestampTz => formatted("string", "date-time"),
+    }
+}
+
+/// The schema of the key in a path, and what to say of it.
+pub(super) fn key(table: &Table, grant: &Grant) -> (Value, String) {
+    let columns: Vec<&Column> = table
+        .primary_key
+        .iter()
+        .filter_map(|index| table.columns.get(*index))
+        .filter(|column| grant.admits_field(&column.name))
+        .collect();
+    match columns.as_slice() {
+        [] => (
+            json!({ "type": "string" }),
+            "The key of the record; name its columns with `id_field`.".to_owned(),
+        ),
+        [column] => (
+            Value::Object(of_type(&column.kind)),
+            format!("The key of the record: `{}`.", column.name),
+        ),
+        columns => {
+            let example: Vec<String> = columns
+                .iter()
+                .map(|column| format!("{}=…", column.name))
+                .collect();
+            (
+                json!({ "type": "string" }),
+                format!(
+                    "The key of the record, percent-encoded: `{}`.",
+                    example.join(",")
+                ),
+            )
+        }
+    }
+}
