@@ -113,6 +113,13 @@ impl fmt::Display for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
+        // `tidegate schema | head` is no mistake.
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self {
+                code: GOOD,
+                ..Self::new("")
+            };
+        }
         Self::new(format!("the output cannot be written: {error}"))
     }
 }
@@ -141,8 +148,10 @@ pub fn run() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             let mut errors = anstream::AutoStream::auto(std::io::stderr().lock());
-            // There is nobody left to tell when this fails.
-            let _ = std::io::Write::write_fmt(&mut errors, format_args!("{failure}\n"));
+            if failure.code != GOOD {
+                // There is nobody left to tell when this fails.
+                let _ = std::io::Write::write_fmt(&mut errors, format_args!("{failure}\n"));
+            }
             ExitCode::from(failure.code)
         }
     }

@@ -30,9 +30,9 @@ pub(super) enum Guide {
 }
 
 impl Guide {
-    /// The guide for a column of a result. An expression has no declared type.
-    pub(super) fn of(declared_type: Option<&str>) -> Self {
-        declared_type.map_or(Self::Stored, |text| match declared(text).kind {
+    /// The guide for a column with this declared type.
+    pub(super) fn of(declared_type: &str) -> Self {
+        match declared(declared_type).kind {
             Type::Boolean => Self::Boolean,
             Type::Decimal | Type::Money => Self::Decimal,
             Type::Date | Type::Time | Type::TimeTz | Type::DateTime | Type::TimestampTz => {
@@ -41,7 +41,7 @@ impl Guide {
             Type::Json => Self::Json,
             Type::Uuid => Self::Uuid,
             _ => Self::Stored,
-        })
+        }
     }
 }
 
@@ -310,7 +310,7 @@ mod tests {
         let mut out = String::new();
         decode(
             stored,
-            Guide::of(declared_type),
+            declared_type.map_or(Guide::Stored, Guide::of),
             &mut String::new(),
             &mut |value| out = format!("{value:?}"),
         );

@@ -1,0 +1,228 @@
+//! `related`: records of other tables within records.
+
+use std::sync::Arc;
+
+use super::super::catalog::{Relation, RelationKind, Table};
+use super::super::plan::{Condition, Expression, Output, Related, RelatedJunction, Select};
+use super::super::request::RelatedRequest;
+use super::names::{Columns, help};
+use super::{MAX_RELATED_DEPTH, MAX_RELATIONS, Planner, Target, condition};
+use crate::connector::access::Grant;
+use crate::error::{Error, ErrorKind, Result};
+
+impl Planner<'_> {
+    /// What `related` adds to each record.
+    ///
+    /// A relation is there for a role that admits the columns that take part in it, on both sides; else it behaves as
+    /// if it did not exist. The tables that it reaches must be granted for GET, or the whole request is refused.
+    pub(super) fn related(
+        &self,
+        target: Target<'_>,
+        requests: &[RelatedRequest],
+    ) -> Result<Vec<Output>> {
+        let mut left = MAX_RELATIONS;
+        self.level(target, requests, MAX_RELATED_DEPTH, &mut left)
+    }
+
+    fn level(
+        &self,
+        target: Target<'_>,
+        requests: &[RelatedRequest],
+        depth: usize,
+        left: &mut usize,
+    ) -> Result<Vec<Output>> {
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        let depth = depth.checked_sub(1).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidParameter,
+                format!("`related` is nested more than {MAX_RELATED_DEPTH} levels deep"),
+            )
+        })?;
+        let mut outputs: Vec<Output> = Vec::new();
+        for request in requests {
+            let relations = if request.name == "*" {
+                self.all_but(target, requests)
+            } else {
+                vec![self.relation(target, &request.name)?]
+            };
+            for relation in relations {
+                if outputs.iter().any(|output| output.name == relation.name) {
+                    continue;
+                }
+                *left = left.checked_sub(1).ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::InvalidParameter,
+                        format!("`related` asks for more than {MAX_RELATIONS} relations"),
+                    )
+                })?;
+                let related = self.embed(target, relation, request, depth, left)?;
+                outputs.push(Output {
+                    name: relation.name.clone(),
+                    expression: Expression::Related(Box::new(related)),
+                });
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// The relations that the role may read, but for those that are named.
+    fn all_but<'t>(&self, target: Target<'t>, requests: &[RelatedRequest]) -> Vec<&'t Relation> {
+        let is_named = |relation: &Relation| {
+            let same = |request: &RelatedRequest| request.name.eq_ignore_ascii_case(&relation.name);
+            requests.iter().any(same)
+        };
+        self.readable(target)
+            .filter(|relation| !is_named(relation))
+            .collect()
+    }
+
+    /// The relations of which the role may read every table and every column that takes part.
+    fn readable<'t>(&self, target: Target<'t>) -> impl Iterator<Item = &'t Relation> {
+        let table: &'t Table = target.table;
+        table.relations.iter().filter(move |relation| {
+            let junction = relation.junction.as_ref();
+            self.may_read(&relation.target)
+                && junction.is_none_or(|junction| self.may_read(&junction.table))
+                && self.reach(target, relation).is_ok()
+        })
+    }
+
+    fn relation<'t>(&self, target: Target<'t>, name: &str) -> Result<&'t Relation> {
+        let table: &'t Table = target.table;
+        let unknown = || {
+            let names: Vec<&str> = self
+                .readable(target)
+                .map(|relation| relation.name.as_str())
+                .collect();
+            Error::new(
+                ErrorKind::UnknownRelation,
+                format!("relation '{name}' does not exist on table '{}'", table.name),
+            )
+            .with_help(help(name, &names))
+        };
+        let relation = table.relation(name).ok_or_else(unknown)?;
+        // A table that is not granted refuses the request; a hidden column hides the relation.
+        match self.reach(target, relation) {
+            Ok(_) => Ok(relation),
+            Err(Reach::Refused(error)) => Err(error),
+            Err(Reach::Hidden) => Err(unknown()),
+        }
+    }
+
+    /// The tables of a relation and what may be read of them.
+    fn reach(&self, target: Target<'_>, relation: &Relation) -> Result<Reached, Reach> {
+        let admits = |columns: &Columns<'_>, indexes: &[usize]| {
+            indexes.iter().all(|index| columns.admits(*index))
+        };
+        if !admits(&target.columns, &relation.columns) {
+            return Err(Reach::Hidden);
+        }
+        let table = Arc::clone(self.catalog.get(&relation.target)?);
+        let grant = self.grant(&table.name)?;
+        if !admits(&Columns::admitted(&table, &grant), &relation.target_columns) {
+            return Err(Reach::Hidden);
+        }
+        let junction = match &relation.junction {
+            None => None,
+            Some(junction) => {
+                let between = Arc::clone(self.catalog.get(&junction.table)?);
+                let grant = self.grant(&between.name)?;
+                let columns = Columns::admitted(&between, &grant);
+                if !admits(&columns, &junction.near) || !admits(&columns, &junction.far) {
+                    return Err(Reach::Hidden);
+                }
+                Some((between, grant))
+            }
+        };
+        Ok(Reached {
+            table,
+            grant,
+            junction,
+        })
+    }
+
+    fn embed(
+        &self,
+        target: Target<'_>,
+        relation: &Relation,
+        request: &RelatedRequest,
+        depth: usize,
+        left: &mut usize,
+    ) -> Result<Related> {
+        let reached = self.reach(target, relation).map_err(|reach| match reach {
+            Reach::Refused(error) => error,
+            Reach::Hidden => Error::internal("a hidden relation was planned"),
+        })?;
+        let there = Target::new(&reached.table, &reached.grant);
+        let lookups = self.access.lookups();
+        let mut output = there.fields(&request.fields, &there.shown())?;
+        output.extend(self.level(there, &request.related, depth, left)?);
+        let many = matches!(
+            relation.kind,
+            RelationKind::HasMany | RelationKind::ManyMany
+        );
+        let select = Select {
+            table: Arc::clone(&reached.table),
+            visible: output.len(),
+            output,
+            condition: condition::all([
+                condition::of_role(&reached.table, &reached.grant, lookups)?,
+                condition::of_caller(
+                    &reached.table,
+                    &reached.grant,
+                    lookups,
+                    request.filter.as_ref(),
+                )?,
+            ]),
+            group: Vec::new(),
+            having: Condition::True,
+            order: {
+                let orders = there.orders(&request.order)?;
+                if many { orders } else { Vec::new() }
+            },
+            limit: Some(if many { self.limit(request.limit) } else { 1 }),
+            offset: if many { request.offset } else { 0 },
+        };
+        let pairs = |left: &[usize], right: &[usize]| -> Vec<(usize, usize)> {
+            left.iter().copied().zip(right.iter().copied()).collect()
+        };
+        let junction = match (&relation.junction, reached.junction) {
+            (Some(between), Some((table, grant))) => Some(RelatedJunction {
+                far: pairs(&between.far, &relation.target_columns),
+                condition: condition::of_role(&table, &grant, lookups)?,
+                table,
+            }),
+            _ => None,
+        };
+        let link = match &relation.junction {
+            Some(between) => pairs(&between.near, &relation.columns),
+            None => pairs(&relation.target_columns, &relation.columns),
+        };
+        Ok(Related {
+            select,
+            link,
+            junction,
+            many,
+        })
+    }
+}
+
+struct Reached {
+    table: Arc<Table>,
+    grant: Grant,
+    junction: Option<(Arc<Table>, Grant)>,
+}
+
+/// Why a relation cannot be followed.
+enum Reach {
+    Refused(Error),
+    Hidden,
+}
+
+impl From<Error> for Reach {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}

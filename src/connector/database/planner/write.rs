@@ -1,0 +1,354 @@
+//! Records → inserts, updates and deletes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::super::catalog::{Column, Table, Type};
+use super::super::convert;
+use super::super::options::UnknownMembers;
+use super::super::plan::{Bind, Delete, Insert, Output, Selector, Update, Upsert};
+use super::super::request::{Record, RecordsQuery};
+use super::super::value::Scalar;
+use super::{Planner, Target, condition, key_columns, needs_re_read, nothing_shown};
+use crate::connector::access::Grant;
+use crate::connector::filter::Now;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Functions that `{"expression": …}` may name, and what they stand for.
+const EXPRESSIONS: [(&str, Now); 10] = [
+    ("NOW", Now::Timestamp),
+    ("CURRENT_TIMESTAMP", Now::Timestamp),
+    ("GETDATE", Now::Timestamp),
+    ("GETUTCDATE", Now::Timestamp),
+    ("SYSDATE", Now::Timestamp),
+    ("SYSDATETIME", Now::Timestamp),
+    ("CURDATE", Now::Date),
+    ("CURRENT_DATE", Now::Date),
+    ("CURTIME", Now::Time),
+    ("CURRENT_TIME", Now::Time),
+];
+
+impl Planner<'_> {
+    /// One record to be added. With `upsert`, the grant for changing, a record whose key exists is changed instead.
+    ///
+    /// The record must satisfy the filters of both grants afterwards; the existing one that of `upsert` before.
+    pub fn insert(
+        &self,
+        table: &Arc<Table>,
+        grant: &Grant,
+        record: &Record,
+        query: &RecordsQuery,
+        upsert: Option<&Grant>,
+    ) -> Result<Insert> {
+        let target = Target::new(table, grant);
+        writable(table)?;
+        let lookups = self.access.lookups();
+        let values = self.assignments(target, record)?;
+        require(target, &values)?;
+        let mut check = condition::of_role(table, grant, lookups)?;
+        let upsert = match upsert {
+            None => None,
+            Some(change) => {
+                check = condition::all([check, condition::of_role(table, change, lookups)?]);
+                self.upsert(table, change, &values, query)?
+            }
+        };
+        Ok(Insert {
+            table: Arc::clone(table),
+            values,
+            upsert,
+            check,
+            returning: Self::returned(target, query)?,
+        })
+    }
+
+    /// Changes to the records that a selector names. Columns of the key by which they are named, and columns that the
+    /// database numbers, are left as they are.
+    pub fn update(
+        &self,
+        table: &Arc<Table>,
+        grant: &Grant,
+        record: &Record,
+        query: &RecordsQuery,
+        selector: &Selector,
+    ) -> Result<Update> {
+        let target = Target::new(table, grant);
+        writable(table)?;
+        if matches!(selector, Selector::Query) && query.filter.is_none() {
+            return Err(no_selector("changed"));
+        }
+        let key = match selector {
+            Selector::Query => Vec::new(),
+            Selector::Key | Selector::Keys(_) => key_columns(table, grant, &query.id_field)?,
+        };
+        let mut set = self.assignments(target, record)?;
+        set.retain(|(index, _)| {
+            let column = table.columns.get(*index);
+            !key.contains(index) && column.is_some_and(|column| !column.is_auto_increment)
+        });
+        if set.is_empty() {
+            return Err(
+                Error::new(ErrorKind::InvalidBody, "the record has no fields to change")
+                    .with_help("send at least one field other than the key"),
+            );
+        }
+        Ok(Update {
+            table: Arc::clone(table),
+            set,
+            condition: self.condition(target, query, selector)?,
+            check: condition::of_role(table, grant, self.access.lookups())?,
+            returning: Self::returned(target, query)?,
+        })
+    }
+
+    /// The removal of the records that a selector names; of all that the role admits with `force`.
+    pub fn delete(
+        &self,
+        table: &Arc<Table>,
+        grant: &Grant,
+        query: &RecordsQuery,
+        selector: &Selector,
+    ) -> Result<Delete> {
+        let target = Target::new(table, grant);
+        writable(table)?;
+        if matches!(selector, Selector::Query) && query.filter.is_none() && !query.force {
+            return Err(no_selector("deleted"));
+        }
+        Ok(Delete {
+            table: Arc::clone(table),
+            condition: self.condition(target, query, selector)?,
+            returning: Self::returned(target, query)?,
+        })
+    }
+
+    /// What a write answers for each record: the key, unless other fields are asked for. Where the answer is read
+    /// again, the key is what the gateway needs for it.
+    fn returned(target: Target<'_>, query: &RecordsQuery) -> Result<Vec<Output>> {
+        if needs_re_read(query) {
+            let key = key_columns(target.table, target.grant, &query.id_field)?;
+            return key.into_iter().map(|index| target.output(index)).collect();
+        }
+        let outputs = target.fields(&query.fields, &Self::written(target, query)?)?;
+        if outputs.is_empty() {
+            return Err(nothing_shown(target));
+        }
+        Ok(outputs)
+    }
+
+    /// The columns that a write shows by default: the key as far as it may be seen, or else everything.
+    pub(super) fn written(target: Target<'_>, query: &RecordsQuery) -> Result<Vec<usize>> {
+        let mut key = if query.id_field.is_empty() {
+            target.table.primary_key.clone()
+        } else {
+            key_columns(target.table, target.grant, &query.id_field)?
+        };
+        key.retain(|index| target.columns.admits(*index));
+        Ok(if key.is_empty() { target.shown() } else { key })
+    }
+
+    fn upsert(
+        &self,
+        table: &Arc<Table>,
+        grant: &Grant,
+        values: &[(usize, Bind)],
+        query: &RecordsQuery,
+    ) -> Result<Option<Upsert>> {
+        let mut key = key_columns(table, grant, &query.id_field)?;
+        let is_known = std::iter::once(&table.primary_key)
+            .chain(&table.unique_keys)
+            .any(|unique| {
+                unique.len() == key.len() && unique.iter().all(|index| key.contains(index))
+            });
+        if !is_known {
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                "the fields of `id_field` are no unique key of the table",
+            )
+            .with_help("an upsert needs the primary key or the columns of a unique key"));
+        }
+        key.sort_unstable();
+        // Without the key in the record there is nothing that could exist already.
+        if !key
+            .iter()
+            .all(|index| values.iter().any(|(column, _)| column == index))
+        {
+            return Ok(None);
+        }
+        let columns = super::names::Columns::admitted(table, grant);
+        let mut set = Vec::new();
+        for (index, _) in values {
+            let column = table.column(*index)?;
+            if key.contains(index) || column.is_auto_increment {
+                continue;
+            }
+            if !columns.admits(*index) {
+                return Err(columns.unknown(&column.name));
+            }
+            set.push(*index);
+        }
+        Ok(Some(Upsert {
+            key,
+            set,
+            condition: condition::of_role(table, grant, self.access.lookups())?,
+        }))
+    }
+
+    /// The members of a record as columns and values.
+    fn assignments(&self, target: Target<'_>, record: &Record) -> Result<Vec<(usize, Bind)>> {
+        let mut values = Vec::with_capacity(record.len());
+        let mut seen = HashSet::new();
+        for (name, value) in record {
+            let Some(index) = target.columns.position(name) else {
+                if self.options.unknown_members == UnknownMembers::Ignore {
+                    continue;
+                }
+                if let Some(relation) = target.table.relation(name) {
+                    return Err(Error::new(
+                        ErrorKind::InvalidBody,
+                        format!(
+                            "relation '{}' can not be written within a record",
+                            relation.name
+                        ),
+                    )
+                    .with_help("write the related records by requests of their own"));
+                }
+                return Err(target.columns.unknown(name));
+            };
+            let column = target.table.column(index)?;
+            if !seen.insert(index) {
+                return Err(Error::new(
+                    ErrorKind::InvalidBody,
+                    format!("field '{}' stands twice in the record", column.name),
+                ));
+            }
+            if column.is_generated {
+                return Err(Error::new(
+                    ErrorKind::InvalidValue,
+                    format!("field '{}' is computed by the database", column.name),
+                )
+                .with_help("leave it out of the record"));
+            }
+            let value = self.value(column, value)?;
+            if value == Bind::Value(Scalar::Null) && !column.is_nullable {
+                // NULL asks the database for the next number, as leaving the column out does.
+                if column.is_auto_increment {
+                    continue;
+                }
+                return Err(not_null(column));
+            }
+            values.push((index, value));
+        }
+        Ok(values)
+    }
+
+    fn value(&self, column: &Column, value: &RawValue) -> Result<Bind> {
+        let is_object = value.get().starts_with('{');
+        if is_object && column.kind != Type::Json {
+            return expression(column, value);
+        }
+        Ok(Bind::Value(self.looked_up(column, value)?))
+    }
+
+    /// A value of a record. A text that is nothing but `{name}`, with a name that has a value, stands for that value.
+    pub(super) fn looked_up(&self, column: &Column, value: &RawValue) -> Result<Scalar> {
+        let text = value.get();
+        if text == "null" {
+            return Ok(Scalar::Null);
+        }
+        let lookup = text
+            .strip_prefix("\"{")
+            .and_then(|text| text.strip_suffix("}\""))
+            .and_then(|name| self.access.lookups().get(name));
+        match lookup {
+            Some(value) => convert::from_text(column, value),
+            None => convert::from_json(column, value),
+        }
+    }
+}
+
+fn writable(table: &Table) -> Result<()> {
+    if table.is_writable {
+        return Ok(());
+    }
+    let what = if table.is_view { "view" } else { "table" };
+    Err(Error::new(
+        ErrorKind::MethodNotAllowed,
+        format!("{what} '{}' can only be read", table.name),
+    )
+    .with_allow("GET, HEAD, OPTIONS"))
+}
+
+fn no_selector(verb: &str) -> Error {
+    Error::new(
+        ErrorKind::MissingSelector,
+        format!("the request does not say which records are to be {verb}"),
+    )
+    .with_help("name them by key, by `ids`, by a `filter`, or send records with their keys")
+}
+
+fn not_null(column: &Column) -> Error {
+    Error::new(
+        ErrorKind::NotNullViolation,
+        format!("field '{}' can not be null", column.name),
+    )
+}
+
+/// Refuses a record without a value for a column that must have one.
+fn require(target: Target<'_>, values: &[(usize, Bind)]) -> Result<()> {
+    for (index, column) in target.table.columns.iter().enumerate() {
+        let is_required = !column.is_nullable
+            && column.default.is_none()
+            && !column.is_auto_increment
+            && !column.is_generated;
+        if !is_required || values.iter().any(|(written, _)| *written == index) {
+            continue;
+        }
+        if target.columns.admits(index) {
+            return Err(not_null(column).with_help(format!("send a value for '{}'", column.name)));
+        }
+        return Err(Error::new(
+            ErrorKind::NotNullViolation,
+            "a field that this role may not write can not be null",
+        )
+        .with_fact("field", column.name.clone())
+        .with_fact("rule", target.grant.position.as_ref()));
+    }
+    Ok(())
+}
+
+/// `{"expression": "NOW()"}`, from a closed list; `NULL` is one of them.
+fn expression(column: &Column, value: &RawValue) -> Result<Bind> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Wrapper {
+        expression: String,
+    }
+    let Ok(Wrapper { expression }) = serde_json::from_str(value.get()) else {
+        return Err(convert::wrong(column));
+    };
+    let text = expression.trim();
+    let name = text
+        .strip_suffix(')')
+        .and_then(|text| text.trim_end().strip_suffix('('))
+        .unwrap_or(text)
+        .trim_end();
+    if name.eq_ignore_ascii_case("null") {
+        return Ok(Bind::Value(Scalar::Null));
+    }
+    let known = EXPRESSIONS
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
+    let Some((_, now)) = known else {
+        return Err(Error::new(
+            ErrorKind::InvalidValue,
+            format!(
+                "the expression for field '{}' is not permitted",
+                column.name
+            ),
+        )
+        .with_help("permitted are NOW(), CURRENT_TIMESTAMP, CURRENT_DATE, CURRENT_TIME and NULL"));
+    };
+    Ok(Bind::Now(condition::now(column, *now)?))
+}
