@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod key;
+mod openapi;
 mod schema;
 pub mod serve;
 
@@ -58,6 +59,8 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Finds everything that is wrong with folders of manifests.
     Check(check::CheckArguments),
+    /// Prints the OpenAPI document of a folder of manifests.
+    Openapi(openapi::OpenApiArguments),
     /// Prints the JSON Schema of a manifest, for editors.
     Schema,
     /// Makes keys and their digests.
@@ -140,6 +143,7 @@ pub fn run() -> ExitCode {
         None => serve::run(arguments.serve),
         Some(Command::Serve(serve)) => serve::run(serve),
         Some(Command::Check(check)) => check::run(&check, arguments.format, &mut output),
+        Some(Command::Openapi(openapi)) => openapi::run(&openapi, arguments.format, &mut output),
         Some(Command::Schema) => schema::run(&mut output),
         Some(Command::Key(key)) => key::run(&key, arguments.format, &mut output),
         Some(Command::Completions(completions)) => completions::run(&completions, &mut output),
