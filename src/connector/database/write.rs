@@ -468,9 +468,6 @@ impl Job<'_> {
         let update =
             self.planner
                 .update(&self.table, &self.grant, record, &self.query, &selector)?;
-        if update.set.is_empty() {
-            return self.unchanged(transaction, &text, key).await;
-        }
         let (rows, touched) = self.run(transaction, Write::Update(update)).await?;
         if touched > 0 {
             return self.answered(transaction, rows, &self.grant).await;
@@ -482,31 +479,6 @@ impl Job<'_> {
             self.planner
                 .with_key(&self.table, &self.grant, record, &key, &self.query.id_field)?;
         self.create(transaction, &record).await
-    }
-
-    /// The answer of an update that sets nothing: the record as it is, if it is there.
-    async fn unchanged(
-        &self,
-        transaction: &mut dyn DatabaseTransaction,
-        text: &str,
-        key: Vec<Scalar>,
-    ) -> Result<Bytes> {
-        let mut query = self.query.clone();
-        if query.fields == Fields::Default {
-            query.fields = Fields::Named(Vec::new());
-        }
-        query.filter = None;
-        let plan =
-            self.planner
-                .read(&self.table, &self.grant, &query, &Selector::Keys(vec![key]))?;
-        let shape = plan.shape(Frame::Bare, Format::Json, self.options);
-        let rows = transaction
-            .select(&plan.select, false, RowWriter::new(Arc::new(shape), None))
-            .await?;
-        if rows.rows() == 0 {
-            return Err(unknown_record(text));
-        }
-        Ok(rows.finish(&Map::new()))
     }
 
     async fn remove(

@@ -73,8 +73,6 @@ pub struct Words {
     pub truths: [&'static str; 2],
     /// Whether numbers of more than 15 digits are kept exactly. Where not, they must be refused.
     pub has_exact_decimals: bool,
-    /// Whether types are enforced by the database itself.
-    pub is_strict: bool,
     /// Quotes a name.
     pub quote: fn(&str) -> String,
 }

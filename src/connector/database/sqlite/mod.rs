@@ -13,6 +13,8 @@
 
 mod catalog;
 mod connection;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
 mod declared;
 mod error;
 mod pool;

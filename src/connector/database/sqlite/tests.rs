@@ -91,6 +91,7 @@ fn statement(sql: &str, values: Vec<Scalar>) -> Statement {
         sql: sql.into(),
         binds: values.into_iter().map(Bind::Value).collect(),
         json_columns: Arc::default(),
+        expected_rows: None,
     }
 }
 
