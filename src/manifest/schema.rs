@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, MAX_DIAGNOSTICS};
 use super::document::{Document, join, segments};
 use super::gateway::Gateway;
 use super::key::KeyTable;
@@ -22,6 +22,8 @@ use crate::secret::Secret;
 
 /// Most names that a help lists.
 const MAX_LISTED: usize = 24;
+/// Most characters of a value that a message repeats.
+const MAX_QUOTED: usize = 80;
 
 /// One manifest file. Any file may hold any of these tables; together the files of a folder are one configuration.
 #[derive(JsonSchema)]
@@ -70,8 +72,15 @@ pub struct Schemas {
 impl Schemas {
     /// Generates and compiles the schemas.
     pub fn new<'a>(types: impl IntoIterator<Item = &'a ServiceType>) -> Self {
+        let types: Vec<&ServiceType> = types.into_iter().collect();
+        let mut file = schema_of(SchemaGenerator::root_schema_for::<ManifestFile>);
+        if let Some(Value::Object(type_)) = file.pointer_mut("/$defs/ServiceTable/properties/type")
+        {
+            let names: Vec<&str> = types.iter().map(|entry| entry.name).collect();
+            type_.insert("examples".to_owned(), json!(names));
+        }
         Self {
-            file: Compiled::new(schema_of(SchemaGenerator::root_schema_for::<ManifestFile>)),
+            file: Compiled::new(file),
             types: types
                 .into_iter()
                 .map(|entry| (*entry, Compiled::new(config_schema(entry))))
@@ -130,20 +139,18 @@ impl Schemas {
 }
 
 /// The schema of a whole manifest, for editors: `config` follows `type`.
+///
+/// It is draft 7, which every editor's TOML support understands.
 pub fn editor_schema<'a>(types: impl IntoIterator<Item = &'a ServiceType>) -> Value {
-    let mut generator = generator();
-    let root = generator.root_schema_for::<ManifestFile>();
+    let mut generator = SchemaSettings::draft07().into_generator();
     let types: Vec<&ServiceType> = types.into_iter().collect();
     let configs: Vec<Value> = types
         .iter()
         .map(|entry| (entry.schema)(&mut generator).to_value())
         .collect();
-    let mut schema = root.to_value();
-    let mut definitions = generator.take_definitions(true);
-    if let Some(Value::Object(known)) = schema.get_mut("$defs").map(Value::take) {
-        definitions.extend(known);
-    }
-    if let Some(Value::Object(service)) = definitions.get_mut("ServiceTable") {
+    // The root schema holds every definition that the generator knows, those of the configs too.
+    let mut schema = generator.into_root_schema_for::<ManifestFile>().to_value();
+    if let Some(Value::Object(service)) = schema.pointer_mut("/definitions/ServiceTable") {
         describe_types(service, &types, configs);
     }
     for table in NAMED_TABLES {
@@ -154,12 +161,11 @@ pub fn editor_schema<'a>(types: impl IntoIterator<Item = &'a ServiceType>) -> Va
             );
         }
     }
+    tidy(&mut schema);
+    for_editors(&mut schema);
     if let Value::Object(root) = &mut schema {
         root.insert("title".to_owned(), json!("Tidegate manifest"));
-        root.insert("$defs".to_owned(), Value::Object(definitions));
     }
-    tidy(&mut schema);
-    strip_extensions(&mut schema);
     schema
 }
 
@@ -224,14 +230,14 @@ fn tidy(schema: &mut Value) {
                 branches.retain(|branch| branch != &json!({ "type": "null" }));
                 if let [Value::Object(one)] = branches.as_slice() {
                     let one = one.clone();
-                    map.remove("anyOf");
+                    map.shift_remove("anyOf");
                     for (key, value) in one {
                         map.entry(key).or_insert(value);
                     }
                 }
             }
             if map.get("default").is_some_and(Value::is_null) {
-                map.remove("default");
+                map.shift_remove("default");
             }
             let limits = match map.get("format").and_then(Value::as_str) {
                 Some("int8") => Some((i64::from(i8::MIN), i64::from(i8::MAX))),
@@ -253,14 +259,20 @@ fn tidy(schema: &mut Value) {
     }
 }
 
-/// Editors complain about keywords that they do not know.
-fn strip_extensions(schema: &mut Value) {
+/// Editors complain about keywords that they do not know, and draft 7 ignores what stands beside a `$ref`.
+fn for_editors(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
             map.shift_remove("x-expected");
-            map.values_mut().for_each(strip_extensions);
+            if map.len() > 1
+                && map.get("$ref").is_some_and(Value::is_string)
+                && let Some(reference) = map.shift_remove("$ref")
+            {
+                map.insert("allOf".to_owned(), json!([{ "$ref": reference }]));
+            }
+            map.values_mut().for_each(for_editors);
         }
-        Value::Array(list) => list.iter_mut().for_each(strip_extensions),
+        Value::Array(list) => list.iter_mut().for_each(for_editors),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
@@ -281,6 +293,12 @@ fn resolve<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
     schema
 }
 
+/// Whether a schema is that of a [`Secret`].
+fn is_secret(schema: &Value) -> bool {
+    let reference = schema.get("$ref").and_then(Value::as_str);
+    reference.and_then(|reference| reference.rsplit('/').next()) == Some(Secret::SCHEMA_NAME)
+}
+
 /// JSON pointers, in `config`, of the places where the schema has a [`Secret`].
 fn secret_places(schema: &Value, config: &Value) -> Vec<String> {
     let mut found = Vec::new();
@@ -296,8 +314,7 @@ fn walk_secrets(
     pointer: &str,
     found: &mut Vec<String>,
 ) {
-    let reference = schema.get("$ref").and_then(Value::as_str);
-    if reference.and_then(|reference| reference.rsplit('/').next()) == Some(Secret::SCHEMA_NAME) {
+    if is_secret(schema) {
         found.push(pointer.to_owned());
         return;
     }
@@ -360,7 +377,7 @@ fn findings(
         }];
     };
     let mut found = Vec::new();
-    for error in validator.iter_errors(value) {
+    for error in validator.iter_errors(value).take(MAX_DIAGNOSTICS) {
         let within = error.instance_path().as_str();
         let is_skipped = skipped.iter().any(|secret| {
             within
@@ -440,11 +457,19 @@ impl Context<'_> {
         } else {
             ("key", format!(" in {}", table_name(pointer)))
         };
-        let diagnostic = Diagnostic::error(
-            self.document.key_place(&place),
-            format!("unknown {what} `{key}`{around}"),
-        );
-        let help = nearest(key, known.iter().copied()).map_or_else(
+        let near = nearest(key, known.iter().copied());
+        // A misspelt `password` is a password all the same.
+        let is_secret = near
+            .and_then(|near| schema.get("properties")?.get(near))
+            .is_some_and(is_secret);
+        let shown = self.document.key_place(&place);
+        let shown = if is_secret {
+            shown.masked_after()
+        } else {
+            shown
+        };
+        let diagnostic = Diagnostic::error(shown, format!("unknown {what} `{key}`{around}"));
+        let help = near.map_or_else(
             || match known.as_slice() {
                 [] => format!("remove it; there are no {what}s here"),
                 known => format!("the {what}s here are {}", list(known)),
@@ -496,7 +521,7 @@ impl Context<'_> {
                 let expected = expectation(schema);
                 let given = self.given(pointer, instance, schema);
                 let diagnostic = error(format!("{name} must be {expected}, not {given}"));
-                match self.mend(pointer, instance, schema) {
+                match Self::mend(pointer, instance, schema) {
                     Some(help) => diagnostic.with_help(help),
                     None => diagnostic,
                 }
@@ -516,7 +541,7 @@ impl Context<'_> {
             }
             Value::String(_) => "text".to_owned(),
             Value::Number(number) => match expected {
-                Some("integer") => number.to_string(),
+                Some("integer" | "number") => number.to_string(),
                 _ => "a number".to_owned(),
             },
             Value::Bool(value) => value.to_string(),
@@ -527,7 +552,7 @@ impl Context<'_> {
     }
 
     /// What to write instead, where that can be guessed.
-    fn mend(&self, pointer: &str, instance: &Value, schema: &Value) -> Option<String> {
+    fn mend(pointer: &str, instance: &Value, schema: &Value) -> Option<String> {
         let key = segments(pointer).next_back()?;
         let is_member = key.parse::<usize>().is_ok();
         let write = |value: &str| {
@@ -554,14 +579,15 @@ impl Context<'_> {
             ("string", Value::Number(_) | Value::Bool(_)) => {
                 Some(format!("add quotes: {}", write(&format!("\"{instance}\""))))
             }
-            ("array", Value::String(text)) => Some(format!(
-                "make it a list: {}",
-                write(&format!("[\"{}\"]", shorten(text)))
-            )),
-            ("array", Value::Number(_)) => Some(format!(
-                "make it a list: {}",
-                write(&format!("[{instance}]"))
-            )),
+            ("array", Value::String(_) | Value::Number(_)) => {
+                let member = instance.to_string();
+                let member = if member.chars().count() > MAX_QUOTED {
+                    "…"
+                } else {
+                    &member
+                };
+                Some(format!("make it a list: {}", write(&format!("[{member}]"))))
+            }
             ("object", _) => Some(format!("make it a table: {}", write("{ … }"))),
             _ => None,
         }
@@ -569,14 +595,13 @@ impl Context<'_> {
 
     /// A value as one could write it.
     fn sample(&self, schema: &Value) -> String {
-        let is_secret = schema
-            .get("$ref")
-            .and_then(Value::as_str)
-            .is_some_and(|reference| reference.ends_with(&format!("/{}", Secret::SCHEMA_NAME)));
-        if is_secret {
+        if is_secret(schema) {
             return "{ env = \"NAME\" }".to_owned();
         }
         let schema = resolve(self.root, schema);
+        if let Some(example) = schema.pointer("/examples/0") {
+            return example.to_string();
+        }
         if let Some([first, ..]) = allowed(schema).as_deref() {
             return format!("\"{first}\"");
         }
@@ -670,10 +695,10 @@ pub(super) fn list(names: &[&str]) -> String {
 }
 
 fn shorten(text: &str) -> String {
-    if text.chars().count() <= 60 {
+    if text.chars().count() <= MAX_QUOTED {
         return text.to_owned();
     }
-    text.chars().take(59).chain(['…']).collect()
+    text.chars().take(MAX_QUOTED - 1).chain(['…']).collect()
 }
 
 /// What people call the table at a pointer: `[service.orders.config]`, `[[role.reader.access]]`.

@@ -17,6 +17,8 @@ pub mod options;
 pub mod plan;
 mod plan_cache;
 pub mod planner;
+#[cfg(feature = "postgres")]
+pub mod postgresql;
 mod precondition;
 mod read;
 pub mod request;
@@ -34,4 +36,6 @@ use super::ServiceType;
 pub(super) const TYPES: &[ServiceType] = &[
     #[cfg(feature = "sqlite")]
     ServiceType::of::<sqlite::SqliteConfig>(),
+    #[cfg(feature = "postgres")]
+    ServiceType::of::<postgresql::PostgresqlConfig>(),
 ];
