@@ -157,11 +157,12 @@ async fn a_file_name_picks_the_format(tester: Tester) {
         answer.header(&CONTENT_DISPOSITION),
         "attachment; filename=\"my tags.csv\""
     );
-    let hostile = shop
-        .get(&with("_table/tag", &[("file", "../../x\"\r\nSet-Cookie: a.csv")]))
-        .await;
-    let value = hostile.header(&CONTENT_DISPOSITION);
-    assert!(!value.contains("..") && !value.contains('\n'), "{value}");
+    shop.get(&with(
+        "_table/tag",
+        &[("file", "../../x\"\r\nSet-Cookie: a.csv")],
+    ))
+    .await
+    .refused(400, "invalid_parameter");
 }
 
 async fn an_unnamed_download_is_named_after_the_table(tester: Tester) {
