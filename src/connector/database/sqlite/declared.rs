@@ -48,6 +48,11 @@ pub(super) fn declared(text: &str) -> Declared {
     }
 }
 
+/// Whether a column so declared holds integers of at most 32 bits.
+pub(super) fn is_narrow(text: &str) -> bool {
+    matches!(declared(text).kind, Type::SmallInt | Type::Integer)
+}
+
 /// The kind of a type name without its arguments. Integers of whatever name hold 64 bits in SQLite, so only names
 /// that promise fewer are taken at their word.
 fn kind(name: &str, argument: Option<u32>) -> Type {

@@ -185,13 +185,11 @@ impl ServiceConfig for SqliteConfig {
 
     async fn open(&self, resources: &Resources) -> Result<Arc<dyn Connector>> {
         let options = self.options();
-        let database = Sql::new(
+        let sql = Sql::new(
             SqliteDialect,
             self.pool(resources),
             RenderOptions::from(&options),
         );
-        Ok(Arc::new(DatabaseConnector::new(
-            database, options, resources,
-        )))
+        Ok(Arc::new(DatabaseConnector::new(sql, options, resources)))
     }
 }
