@@ -57,6 +57,11 @@ fn statements(words: &Words) -> Vec<String> {
     ]
 }
 
+/// A name as callers write it in options.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 async fn filled(tester: &Tester) -> Caller {
     let caller = tester.open(&statements(&tester.words())).await;
     let record: Value = COLUMNS
@@ -96,7 +101,7 @@ async fn columns_with_hostile_names_are_read_and_written(tester: Tester) {
     let caller = filled(&tester).await;
     let table = encoded(TABLE);
     for column in COLUMNS {
-        let target = with(&format!("_table/{table}/1"), &[("fields", column)]);
+        let target = with(&format!("_table/{table}/1"), &[("fields", &quoted(column))]);
         caller
             .get(&target)
             .await
@@ -112,8 +117,7 @@ async fn columns_with_hostile_names_are_filtered_and_ordered(tester: Tester) {
     let caller = filled(&tester).await;
     let table = format!("_table/{}", encoded(TABLE));
     for column in COLUMNS {
-        let quoted = format!("\"{}\"", column.replace('"', "\"\""));
-        let filter = format!("{quoted} = :v");
+        let filter = format!("{} = :v", quoted(column));
         let found = caller
             .get(&with(
                 &table,
@@ -165,7 +169,7 @@ async fn relations_of_hostile_names_are_embedded(tester: Tester) {
         .unwrap()
         .to_owned();
     let read = caller
-        .get(&with("_table/order/1", &[("related", &name)]))
+        .get(&with("_table/order/1", &[("related", &quoted(&name))]))
         .await
         .ok_json();
     assert_eq!(read[&name]["the id"], 1, "{read}");

@@ -46,7 +46,7 @@ cases![
     the_description_comes_with_the_records,
     groups_have_aggregates,
     groups_are_filtered_and_ordered_by_aggregates,
-    aggregates_need_groups,
+    aggregates_alone_make_one_group,
     options_in_the_body_of_a_tunnelled_get_are_read,
     an_entity_tag_answers_304,
     an_entity_tag_does_not_depend_on_fields,
@@ -707,16 +707,24 @@ async fn groups_are_filtered_and_ordered_by_aggregates(tester: Tester) {
     assert_eq!(products, values(json!(["bolt", "nut"])));
 }
 
-async fn aggregates_need_groups(tester: Tester) {
+async fn aggregates_alone_make_one_group(tester: Tester) {
     let shop = tester.shop().await;
     let answer = shop
-        .get(&with("_table/invoice", &[("fields", "SUM(total)")]))
-        .await;
-    assert_eq!(answer.status, 400, "{}", answer.text());
-    let answer = shop
-        .get(&with("_table/invoice", &[("group", "colour")]))
-        .await;
-    assert_eq!(answer.status, 400, "{}", answer.text());
+        .get(&with("_table/invoice", &[("fields", "SUM(total),COUNT(*)")]))
+        .await
+        .ok_json();
+    let groups = answer["resource"].as_array().unwrap();
+    assert_eq!(groups.len(), 1);
+    assert_eq!(groups[0]["SUM_total"].as_f64(), Some(43.5));
+    assert_eq!(groups[0]["COUNT_ALL"], 5);
+    for options in [
+        [("group", "colour"), ("fields", "COUNT(*)")],
+        [("fields", "id,COUNT(*)"), ("limit", "1")],
+        [("fields", "SUM(colour)"), ("limit", "1")],
+    ] {
+        let answer = shop.get(&with("_table/invoice", &options)).await;
+        assert_eq!(answer.status, 400, "{}", answer.text());
+    }
 }
 
 async fn options_in_the_body_of_a_tunnelled_get_are_read(tester: Tester) {
