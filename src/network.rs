@@ -81,7 +81,8 @@ impl JsonSchema for Network {
         json_schema!({
             "type": "string",
             "description": "An address (`10.0.0.7`, `::1`) or a network (`10.0.0.0/8`).",
-            "pattern": r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"
+            "pattern": r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$",
+            "x-expected": "an address such as 10.0.0.7 or a network such as 10.0.0.0/8"
         })
     }
 }

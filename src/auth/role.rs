@@ -57,9 +57,11 @@ pub enum Requester {
 #[serde(deny_unknown_fields)]
 pub struct AccessRow {
     /// The service, or `*` for every service.
+    #[schemars(example = "*")]
     pub service: String,
     /// The part of the service: `*` everything, an empty text the root alone, `_table/album` one table's
     /// collection, `_table/album/*` the collection and its records, `_table/al*` everything that begins so.
+    #[schemars(example = "_table/*")]
     pub component: String,
     /// The verbs that the row grants, or denies with `deny = true`.
     #[schemars(length(min = 1))]

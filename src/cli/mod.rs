@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod key;
+mod openapi;
 mod schema;
 pub mod serve;
 
@@ -58,6 +59,8 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Finds everything that is wrong with folders of manifests.
     Check(check::CheckArguments),
+    /// Prints the OpenAPI document of a folder of manifests.
+    Openapi(openapi::OpenApiArguments),
     /// Prints the JSON Schema of a manifest, for editors.
     Schema,
     /// Makes keys and their digests.
@@ -113,6 +116,13 @@ impl fmt::Display for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
+        // `tidegate schema | head` is no mistake.
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self {
+                code: GOOD,
+                ..Self::new("")
+            };
+        }
         Self::new(format!("the output cannot be written: {error}"))
     }
 }
@@ -133,6 +143,7 @@ pub fn run() -> ExitCode {
         None => serve::run(arguments.serve),
         Some(Command::Serve(serve)) => serve::run(serve),
         Some(Command::Check(check)) => check::run(&check, arguments.format, &mut output),
+        Some(Command::Openapi(openapi)) => openapi::run(&openapi, arguments.format, &mut output),
         Some(Command::Schema) => schema::run(&mut output),
         Some(Command::Key(key)) => key::run(&key, arguments.format, &mut output),
         Some(Command::Completions(completions)) => completions::run(&completions, &mut output),
@@ -141,8 +152,10 @@ pub fn run() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             let mut errors = anstream::AutoStream::auto(std::io::stderr().lock());
-            // There is nobody left to tell when this fails.
-            let _ = std::io::Write::write_fmt(&mut errors, format_args!("{failure}\n"));
+            if failure.code != GOOD {
+                // There is nobody left to tell when this fails.
+                let _ = std::io::Write::write_fmt(&mut errors, format_args!("{failure}\n"));
+            }
             ExitCode::from(failure.code)
         }
     }

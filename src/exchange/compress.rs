@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use async_compression::Level;
+use async_compression::brotli::EncoderParams;
 use async_compression::tokio::write::{BrotliEncoder, GzipEncoder};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
@@ -67,7 +68,7 @@ pub fn compress(accept_encoding: Option<&str>, mut reply: Reply) -> Reply {
     let encoder = Encoder::new(coding);
     reply.body = match reply.body {
         Body::Bytes(bytes) if bytes.len() <= PIECE_BYTES => match encoder.whole(&bytes) {
-            Some(encoded) if encoded.len() < bytes.len() => Body::Bytes(encoded),
+            Some(smaller) if smaller.len() < bytes.len() => Body::Bytes(smaller),
             _ => {
                 reply.body = Body::Bytes(bytes);
                 return reply;
@@ -220,21 +221,24 @@ fn pieces(bytes: Bytes) -> ByteStream {
 
 /// An encoder that writes into memory, and so never waits.
 enum Encoder {
-    Gzip(GzipEncoder<Vec<u8>>),
-    Brotli(BrotliEncoder<Vec<u8>>),
+    Gzip(Box<GzipEncoder<Vec<u8>>>),
+    Brotli(Box<BrotliEncoder<Vec<u8>>>),
 }
 
 impl Encoder {
     fn new(coding: Coding) -> Self {
         match coding {
-            Coding::Gzip => Self::Gzip(GzipEncoder::with_quality(Vec::new(), Level::Fastest)),
-            Coding::Brotli => Self::Brotli(BrotliEncoder::with_params(
+            Coding::Gzip => Self::Gzip(Box::new(GzipEncoder::with_quality(
                 Vec::new(),
-                async_compression::brotli::EncoderParams::default()
+                Level::Fastest,
+            ))),
+            Coding::Brotli => Self::Brotli(Box::new(BrotliEncoder::with_params(
+                Vec::new(),
+                EncoderParams::default()
                     .quality(Level::Precise(BROTLI_QUALITY))
                     .window_size(BROTLI_WINDOW)
                     .text_mode(),
-            )),
+            ))),
         }
     }
 
@@ -258,13 +262,13 @@ impl Encoder {
                     Some(Ok(piece)) if piece.is_empty() => continue,
                     Some(Ok(piece)) => piece,
                 };
-                let encoded = match encoder.write(&piece).await {
+                let written = match encoder.write(&piece).await {
                     Ok(()) => encoder.flush().await,
                     Err(error) => Err(error),
                 };
-                match encoded {
-                    Ok(encoded) if encoded.is_empty() => {}
-                    Ok(encoded) => return Some((Ok(encoded), Some((encoder, body)))),
+                match written {
+                    Ok(bytes) if bytes.is_empty() => {}
+                    Ok(bytes) => return Some((Ok(bytes), Some((encoder, body)))),
                     Err(error) => return Some((Err(error), None)),
                 }
             }

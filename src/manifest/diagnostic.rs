@@ -12,6 +12,8 @@ use crate::tree::TreeError;
 pub const MAX_DIAGNOSTICS: usize = 500;
 /// Most characters of a source line that are shown.
 const MAX_SOURCE_CHARACTERS: usize = 160;
+/// Characters on each side of the caret that are searched for secrets.
+const NEIGHBOURHOOD: usize = 2000;
 /// Characters that stay before the caret when a long source line is cut.
 const SOURCE_LEAD: usize = 60;
 
@@ -75,10 +77,15 @@ pub struct Place {
 impl Place {
     /// The place of the characters from `start` to `end` (in characters) of the line `text`.
     pub(super) fn new(position: Position, text: &str, start: usize, end: usize) -> Self {
-        let characters = mask_secrets(text);
-        let start = start.min(characters.len());
-        let end = end.clamp(start, characters.len());
-        let (first, last) = if characters.len() <= MAX_SOURCE_CHARACTERS {
+        // Only the neighbourhood is looked at: a line may be as long as its file.
+        let skipped = start.saturating_sub(NEIGHBOURHOOD);
+        let near: String = text.chars().skip(skipped).take(2 * NEIGHBOURHOOD).collect();
+        let is_cut_after = near.chars().count() == 2 * NEIGHBOURHOOD;
+        let characters = mask_secrets(&near);
+        let start = (start - skipped).min(characters.len());
+        let end = end.saturating_sub(skipped).clamp(start, characters.len());
+        let is_short = characters.len() <= MAX_SOURCE_CHARACTERS && skipped == 0 && !is_cut_after;
+        let (first, last) = if is_short {
             (0, characters.len())
         } else {
             let first = start.saturating_sub(SOURCE_LEAD);
@@ -91,11 +98,11 @@ impl Place {
             .map(|character| printable(*character))
             .collect();
         let mut caret = start - first;
-        if first > 0 {
+        if first > 0 || skipped > 0 {
             source.insert(0, '…');
             caret += 1;
         }
-        if last < characters.len() {
+        if last < characters.len() || is_cut_after {
             source.push('…');
         }
         Self {
@@ -109,14 +116,25 @@ impl Place {
     /// The same place with the text under the caret masked.
     #[must_use]
     pub(super) fn masked(mut self) -> Self {
+        let end = self.caret + self.length;
+        let is_text = |character: char| matches!(character, '"' | '\'');
+        let first = self.source.chars().nth(self.caret);
+        // Of a table only what stands in quotes can be a secret.
+        let is_table = matches!(first, Some('{' | '['));
+        let mut is_quoted = !is_table;
         self.source = self
             .source
             .chars()
             .enumerate()
             .map(|(index, character)| {
-                let inside = index >= self.caret && index < self.caret + self.length;
-                let is_mark = matches!(character, '"' | '\'' | '…');
-                if inside && !is_mark { '*' } else { character }
+                if index < self.caret || index >= end {
+                    return character;
+                }
+                if is_text(character) && (is_table || index == self.caret || index + 1 == end) {
+                    is_quoted = !is_table || !is_quoted;
+                    return character;
+                }
+                if is_quoted { '*' } else { character }
             })
             .collect();
         self
@@ -367,7 +385,8 @@ impl Diagnostics {
                 let lead = " ".repeat(place.caret);
                 let carets = "^".repeat(place.length);
                 let _ = writeln!(text, "  {file}:{line}:{column}");
-                let _ = writeln!(text, "  {dim}{line} |{dim:#} {}", place.source);
+                let space = if place.source.is_empty() { "" } else { " " };
+                let _ = writeln!(text, "  {dim}{line} |{dim:#}{space}{}", place.source);
                 let _ = writeln!(
                     text,
                     "  {dim}{gutter} |{dim:#} {lead}{severity}{carets}{severity:#}"

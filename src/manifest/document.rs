@@ -14,6 +14,11 @@ const MAX_SYNTAX_ERRORS: usize = 20;
 /// Most tables and lists within each other.
 const MAX_NESTING: usize = 64;
 
+/// How the message on a table that is written twice begins.
+const TABLE_TWICE: &str = "the table";
+/// How the message on a key that is written twice begins.
+const KEY_TWICE: &str = "the key";
+
 /// Where a value stands in the text.
 #[derive(Clone, Debug)]
 struct Span {
@@ -87,12 +92,16 @@ impl Document {
         drop(table);
         self.text = text;
         self.is_whole = errors.is_empty() && faults.is_empty();
-        problems.extend(
-            errors
-                .iter()
-                .take(MAX_SYNTAX_ERRORS)
-                .map(|error| self.syntax_error(error)),
-        );
+        // The keys of a table that is written twice are all written twice; that is no news.
+        let mut is_in_second_table = false;
+        for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
+            let diagnostic = self.syntax_error(error);
+            let is_key = diagnostic.message.starts_with(KEY_TWICE);
+            if !(is_in_second_table && is_key) {
+                is_in_second_table = diagnostic.message.starts_with(TABLE_TWICE);
+                problems.push(diagnostic);
+            }
+        }
         problems.extend(faults.into_iter().take(MAX_SYNTAX_ERRORS).map(|fault| {
             Diagnostic::error(self.place(&fault.span), fault.message).with_help(fault.help)
         }));
@@ -105,7 +114,12 @@ impl Document {
         if error.message() == "duplicate key" {
             return self.duplicate(&span, place);
         }
-        Diagnostic::error(place, format!("this is not TOML: {}", error.message()))
+        let text = self.text.get(span).unwrap_or_default();
+        let (message, help) = in_our_words(error.message(), text);
+        Diagnostic {
+            help,
+            ..Diagnostic::error(place, format!("this is not TOML: {message}"))
+        }
     }
 
     /// The parser does not say where the other one is, so the text is searched for it.
@@ -128,7 +142,7 @@ impl Document {
                         .is_some_and(|(name, _)| name.trim() == key)
                 })
         };
-        let what = if is_header { "table" } else { "key" };
+        let what = if is_header { TABLE_TWICE } else { KEY_TWICE };
         let name = if is_header {
             line.split('#')
                 .next()
@@ -138,16 +152,15 @@ impl Document {
         } else {
             key
         };
-        Diagnostic::error(place, format!("the {what} `{name}` is written twice")).with_help(
-            match other {
-                Some((line, text)) => {
-                    let column = text.chars().take_while(|c| c.is_whitespace()).count() + 1;
-                    let file = &self.file;
-                    format!("the other one is at {file}:{line}:{column}; keep one of them")
-                }
-                None => "keep one of them".to_owned(),
-            },
-        )
+        Diagnostic::error(place, format!("{what} `{name}` is written twice")).with_help(match other
+        {
+            Some((line, text)) => {
+                let column = text.chars().take_while(|c| c.is_whitespace()).count() + 1;
+                let file = &self.file;
+                format!("the other one is at {file}:{line}:{column}; keep one of them")
+            }
+            None => "keep one of them".to_owned(),
+        })
     }
 
     /// The text of a line without its end; the first is 1.
@@ -197,18 +210,14 @@ impl Document {
         self.place(&span.key.unwrap_or(span.value))
     }
 
-    /// The place so many characters into the text at a pointer.
-    pub(super) fn text_place(&self, pointer: &str, characters: usize) -> Place {
+    /// The place of `length` characters, so many characters into the text at a pointer.
+    pub(super) fn text_place(&self, pointer: &str, characters: usize, length: usize) -> Place {
         let span = self.nearest(pointer).value;
         let raw = self.text.get(span.clone()).unwrap_or_default();
         let start = span.start + offset_in_string(raw, characters);
-        // The caret stands under one character, and on the closing quote when the text ends too early.
-        let length = self
-            .text
-            .get(start..)
-            .and_then(|rest| rest.chars().next())
-            .map_or(0, char::len_utf8);
-        self.place(&(start..start + length))
+        let end = span.start + offset_in_string(raw, characters.saturating_add(length));
+        // The caret stands on the closing quote when the text ends too early.
+        self.place(&(start..end))
     }
 
     /// Whether the value at a pointer was written as a date or time.
@@ -234,6 +243,33 @@ impl Document {
             pointer = around;
         }
     }
+}
+
+/// The parser's words, or better ones for the mistakes that everybody makes.
+fn in_our_words(message: &str, text: &str) -> (String, Option<String>) {
+    let help = |message: &str, help: &str| (message.to_owned(), Some(help.to_owned()));
+    let begins = |words: &str| message.starts_with(words);
+    if begins("string values must be quoted") {
+        let quoted = format!("put it in quotes: \"{}\"", text.trim());
+        return help("text must stand in quotes", &quoted);
+    }
+    let is_open = ["basic", "literal", "multi-line basic", "multi-line literal"]
+        .into_iter()
+        .any(|what| begins(&format!("invalid {what} string, expected")));
+    if is_open {
+        let words = "add the closing quote; is the end of the file missing?";
+        return help("the text does not end", words);
+    }
+    for what in ["table", "array", "inline table"] {
+        if begins(&format!("unclosed {what}, expected")) {
+            let words = "add the closing bracket; is the end of the file missing?";
+            return help(message, words);
+        }
+    }
+    if begins("key with no value") {
+        return help(message, "write key = value");
+    }
+    (message.to_owned(), None)
 }
 
 /// Adds a segment to a JSON pointer (RFC 6901).

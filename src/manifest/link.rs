@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::diagnostic::{Diagnostic, Diagnostics, Position};
+use super::diagnostic::{Diagnostic, Diagnostics, Place, Position};
 use super::document::{Document, join};
 use super::gateway::Gateway;
 use super::key::KeyTable;
@@ -16,7 +16,7 @@ use super::secrets::{Misplaced, written};
 use super::service::{Service, ServiceTable};
 use super::{Located, ManifestSet};
 use crate::auth::key::KeyDigest;
-use crate::auth::role::{CompiledRow, Role, RowProblem, compile, conflicts};
+use crate::auth::role::{AccessRow, CompiledRow, Role, RowProblem, compile, conflicts};
 use crate::connector::filter::{Filter, Operand};
 use crate::error::nearest;
 use crate::names::{KeyName, RoleName, ServiceName, is_name};
@@ -101,13 +101,7 @@ impl Linker<'_> {
                 let pointer = join(&format!("/{table}"), name);
                 self.declare_name(table, name, document, &pointer);
                 if !is_name(name) {
-                    self.problems.push(
-                        Diagnostic::error(
-                            document.key_place(&pointer),
-                            format!("`{name}` is not a name for a {table}"),
-                        )
-                        .with_help(NAME_HELP),
-                    );
+                    self.no_name(document, &pointer, name, table);
                 } else if table == "service" && is_reserved(name) {
                     self.problems.push(
                         Diagnostic::error(
@@ -124,15 +118,25 @@ impl Linker<'_> {
         }
         // A filter may use what only some keys have.
         let keys = document.value.get("key").and_then(Value::as_object);
-        for key in keys.into_iter().flat_map(serde_json::Map::values) {
-            let lookups = key.get("lookup").and_then(Value::as_object);
+        for (key, table) in keys.into_iter().flatten() {
+            let lookups = table.get("lookup").and_then(Value::as_object);
             for name in lookups.into_iter().flat_map(serde_json::Map::keys) {
                 self.key_lookups.insert(name.clone());
+                if !is_name(name) {
+                    let pointer = join(&join(&join("/key", key), "lookup"), name);
+                    self.no_name(document, &pointer, name, "lookup");
+                }
             }
         }
         if document.value.get("gateway").is_some() {
             self.declare_name("gateway", "", document, "/gateway");
         }
+    }
+
+    fn no_name(&mut self, document: &Document, pointer: &str, name: &str, table: &str) {
+        let message = format!("`{name}` is not a name for a {table}");
+        let diagnostic = Diagnostic::error(document.key_place(pointer), message);
+        self.problems.push(diagnostic.with_help(NAME_HELP));
     }
 
     fn declare_name(
@@ -142,7 +146,10 @@ impl Linker<'_> {
         document: &Arc<Document>,
         pointer: &str,
     ) {
-        let place = document.value_place(pointer);
+        let place = match table {
+            "lookup" => document.key_place(pointer),
+            _ => document.value_place(pointer),
+        };
         let key = (table, name.to_owned());
         if let Some(first) = self.names.0.get(&key) {
             let what = match table {
@@ -184,14 +191,6 @@ impl Linker<'_> {
                 }
             }
         }
-        let is_sound = |pointer: &str, findings: &[Finding]| {
-            !findings.iter().any(|finding| {
-                finding
-                    .pointer
-                    .strip_prefix(pointer)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
-        };
         for (name, pointer, service) in services {
             if is_sound(&pointer, &findings)
                 && let Ok(name) = name.parse::<ServiceName>()
@@ -214,12 +213,9 @@ impl Linker<'_> {
                     document,
                     pointer: &pointer,
                 };
-                if !is_sound(&pointer, &findings) {
-                    continue;
-                }
                 if table == "role" {
-                    self.role(spot, name, value);
-                } else {
+                    self.role(spot, name, value, &findings);
+                } else if is_sound(&pointer, &findings) {
                     self.key(spot, name, value);
                 }
             }
@@ -323,22 +319,28 @@ impl Linker<'_> {
         })
     }
 
-    fn role(&mut self, spot: Spot<'_>, name: &str, value: &Value) {
-        let Some(table) = self.typed::<RoleTable>(spot, value) else {
-            return;
-        };
-        let Ok(name) = name.parse::<RoleName>() else {
-            return;
-        };
+    fn role(&mut self, spot: Spot<'_>, name: &str, value: &Value, findings: &[Finding]) {
         let mut rows: Vec<CompiledRow> = Vec::new();
         let mut pointers = Vec::new();
-        for (index, row) in table.access.iter().enumerate() {
+        let written = value.get("access").and_then(Value::as_array);
+        for (index, row) in written.into_iter().flatten().enumerate() {
             let pointer = format!("{}/access/{index}", spot.pointer);
+            // One wrong row does not hide what is wrong with the others.
+            if !is_sound(&pointer, findings) {
+                continue;
+            }
             let position = spot.document.value_place(&pointer).position;
-            match compile(row, Arc::from(position.line())) {
-                Ok(row) => {
-                    self.row_names(spot.document, &pointer, &row);
-                    rows.push(row);
+            let row_spot = Spot {
+                document: spot.document,
+                pointer: &pointer,
+            };
+            let Some(row) = self.typed::<AccessRow>(row_spot, row) else {
+                continue;
+            };
+            match compile(&row, Arc::from(position.line())) {
+                Ok(compiled) => {
+                    self.row_names(spot.document, &pointer, &row, &compiled);
+                    rows.push(compiled);
                     pointers.push(pointer);
                 }
                 Err(problems) => {
@@ -369,6 +371,15 @@ impl Linker<'_> {
                 "rows for the same component must agree: join the two conditions in one row",
             );
         }
+        if !is_sound(spot.pointer, findings) {
+            return;
+        }
+        let Some(table) = self.typed::<RoleTable>(spot, value) else {
+            return;
+        };
+        let Ok(name) = name.parse::<RoleName>() else {
+            return;
+        };
         let position = spot.document.value_place(spot.pointer).position;
         let role = Role {
             name: name.clone(),
@@ -384,38 +395,38 @@ impl Linker<'_> {
     }
 
     /// The names in a row must exist.
-    fn row_names(&mut self, document: &Arc<Document>, pointer: &str, row: &CompiledRow) {
-        if let Some(service) = &row.service {
-            let pointer = format!("{pointer}/service");
-            let spot = Spot {
-                document,
-                pointer: &pointer,
-            };
-            self.must_exist(spot, "service", service.as_str(), "");
+    fn row_names(
+        &mut self,
+        document: &Arc<Document>,
+        pointer: &str,
+        row: &AccessRow,
+        compiled: &CompiledRow,
+    ) {
+        if let Some(service) = &compiled.service {
+            let place = document.value_place(&format!("{pointer}/service"));
+            self.must_exist(place, "service", service.as_str(), "");
         }
-        let Some(filter) = &row.rule.filter else {
+        let (Some(text), Some(filter)) = (&row.filter, &compiled.rule.filter) else {
             return;
         };
         let mut names = Vec::new();
         lookups(filter, &mut names);
-        let pointer = format!("{pointer}/filter");
         for name in names {
-            if let Some(name) = name.strip_prefix("lookup.") {
-                let spot = Spot {
-                    document,
-                    pointer: &pointer,
-                };
-                self.must_exist(
-                    spot,
-                    "lookup",
-                    name,
-                    "; until then the row lets nothing through",
-                );
-            }
+            let Some(lookup) = name.strip_prefix("lookup.") else {
+                continue;
+            };
+            let before = text.find(name).and_then(|offset| text.get(..offset));
+            let place = document.text_place(
+                &format!("{pointer}/filter"),
+                before.map_or(0, |before| before.chars().count()),
+                name.chars().count(),
+            );
+            let note = "; until then the row lets nothing through";
+            self.must_exist(place, "lookup", lookup, note);
         }
     }
 
-    fn must_exist(&mut self, spot: Spot<'_>, table: &'static str, name: &str, note: &str) {
+    fn must_exist(&mut self, place: Place, table: &'static str, name: &str, note: &str) {
         let mut known: BTreeSet<&str> = self.names.of(table).collect();
         if table == "lookup" {
             known.extend(self.key_lookups.iter().map(String::as_str));
@@ -432,13 +443,15 @@ impl Linker<'_> {
             },
             (None, known) => format!("the {table}s are {}", list(known)),
         };
-        self.error(spot, format!("there is no {table} `{name}`{note}"), help);
+        let message = format!("there is no {table} `{name}`{note}");
+        self.problems
+            .push(Diagnostic::error(place, message).with_help(help));
     }
 
     fn row_problem(&mut self, document: &Document, pointer: &str, problem: RowProblem) {
         let pointer = format!("{pointer}/{}", problem.key);
         let place = match problem.position {
-            Some(characters) => document.text_place(&pointer, characters),
+            Some(characters) => document.text_place(&pointer, characters, 1),
             None => document.value_place(&pointer),
         };
         let message = match problem.position {
@@ -462,12 +475,8 @@ impl Linker<'_> {
         let at = |key: &str| format!("{}/{key}", spot.pointer);
         match &table.role {
             Some(role) => {
-                let pointer = at("role");
-                let spot = Spot {
-                    document,
-                    pointer: &pointer,
-                };
-                self.must_exist(spot, "role", role.as_str(), "");
+                let place = document.value_place(&at("role"));
+                self.must_exist(place, "role", role.as_str(), "");
             }
             None => self.problems.push(
                 Diagnostic::warning(
@@ -489,16 +498,6 @@ impl Linker<'_> {
                 spot,
                 "`expires` is not after `not_before`: the key would never be accepted",
                 "give it a later moment",
-            );
-        }
-        for lookup in table.lookup.keys().filter(|lookup| !is_name(lookup)) {
-            let pointer = join(&at("lookup"), lookup);
-            self.problems.push(
-                Diagnostic::error(
-                    document.key_place(&pointer),
-                    format!("`{lookup}` is not a name for a lookup"),
-                )
-                .with_help(NAME_HELP),
             );
         }
         for (index, digest) in table.sha256.iter().enumerate() {
@@ -584,6 +583,16 @@ impl Linker<'_> {
             Err(diagnostics)
         }
     }
+}
+
+/// Whether nothing is wrong with the value at a pointer.
+fn is_sound(pointer: &str, findings: &[Finding]) -> bool {
+    !findings.iter().any(|finding| {
+        finding
+            .pointer
+            .strip_prefix(pointer)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
 }
 
 /// What to say of something that stands where a secret belongs.

@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, MAX_DIAGNOSTICS};
 use super::document::{Document, join, segments};
 use super::gateway::Gateway;
 use super::key::KeyTable;
@@ -22,6 +22,8 @@ use crate::secret::Secret;
 
 /// Most names that a help lists.
 const MAX_LISTED: usize = 24;
+/// Most characters of a value that a message repeats.
+const MAX_QUOTED: usize = 80;
 
 /// One manifest file. Any file may hold any of these tables; together the files of a folder are one configuration.
 #[derive(JsonSchema)]
@@ -70,8 +72,15 @@ pub struct Schemas {
 impl Schemas {
     /// Generates and compiles the schemas.
     pub fn new<'a>(types: impl IntoIterator<Item = &'a ServiceType>) -> Self {
+        let types: Vec<&ServiceType> = types.into_iter().collect();
+        let mut file = schema_of(SchemaGenerator::root_schema_for::<ManifestFile>);
+        if let Some(Value::Object(type_)) = file.pointer_mut("/$defs/ServiceTable/properties/type")
+        {
+            let names: Vec<&str> = types.iter().map(|entry| entry.name).collect();
+            type_.insert("examples".to_owned(), json!(names));
+        }
         Self {
-            file: Compiled::new(schema_of(SchemaGenerator::root_schema_for::<ManifestFile>)),
+            file: Compiled::new(file),
             types: types
                 .into_iter()
                 .map(|entry| (*entry, Compiled::new(config_schema(entry))))
@@ -360,7 +369,7 @@ fn findings(
         }];
     };
     let mut found = Vec::new();
-    for error in validator.iter_errors(value) {
+    for error in validator.iter_errors(value).take(MAX_DIAGNOSTICS) {
         let within = error.instance_path().as_str();
         let is_skipped = skipped.iter().any(|secret| {
             within
@@ -516,7 +525,7 @@ impl Context<'_> {
             }
             Value::String(_) => "text".to_owned(),
             Value::Number(number) => match expected {
-                Some("integer") => number.to_string(),
+                Some("integer" | "number") => number.to_string(),
                 _ => "a number".to_owned(),
             },
             Value::Bool(value) => value.to_string(),
@@ -554,14 +563,15 @@ impl Context<'_> {
             ("string", Value::Number(_) | Value::Bool(_)) => {
                 Some(format!("add quotes: {}", write(&format!("\"{instance}\""))))
             }
-            ("array", Value::String(text)) => Some(format!(
-                "make it a list: {}",
-                write(&format!("[\"{}\"]", shorten(text)))
-            )),
-            ("array", Value::Number(_)) => Some(format!(
-                "make it a list: {}",
-                write(&format!("[{instance}]"))
-            )),
+            ("array", Value::String(_) | Value::Number(_)) => {
+                let member = instance.to_string();
+                let member = if member.chars().count() > MAX_QUOTED {
+                    "…"
+                } else {
+                    &member
+                };
+                Some(format!("make it a list: {}", write(&format!("[{member}]"))))
+            }
             ("object", _) => Some(format!("make it a table: {}", write("{ … }"))),
             _ => None,
         }
@@ -577,6 +587,9 @@ impl Context<'_> {
             return "{ env = \"NAME\" }".to_owned();
         }
         let schema = resolve(self.root, schema);
+        if let Some(example) = schema.pointer("/examples/0") {
+            return example.to_string();
+        }
         if let Some([first, ..]) = allowed(schema).as_deref() {
             return format!("\"{first}\"");
         }
@@ -670,10 +683,10 @@ pub(super) fn list(names: &[&str]) -> String {
 }
 
 fn shorten(text: &str) -> String {
-    if text.chars().count() <= 60 {
+    if text.chars().count() <= MAX_QUOTED {
         return text.to_owned();
     }
-    text.chars().take(59).chain(['…']).collect()
+    text.chars().take(MAX_QUOTED - 1).chain(['…']).collect()
 }
 
 /// What people call the table at a pointer: `[service.orders.config]`, `[[role.reader.access]]`.

@@ -523,7 +523,7 @@ impl ServiceDescription<'_> {
 }
 
 fn table_tag(service: &ServiceDescription<'_>, table: &Table) -> String {
-    format!("{}/{}", service.name, table.name)
+    format!("{}.{}", service.name, table.name)
 }
 
 /// What roles are matched against for a path with this table. Other parts stay in braces: only a rule that covers any

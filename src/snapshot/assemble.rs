@@ -10,8 +10,9 @@ use crate::auth::key::{Key, KeyRing};
 use crate::auth::role::{Requester, Role};
 use crate::connector::access::Lookups;
 use crate::connector::service_type;
-use crate::manifest::{Configs, Gateway, ManifestSet};
-use crate::names::{RoleName, ServiceName};
+use crate::manifest::key::Moment;
+use crate::manifest::{Configs, Gateway, KeyTable, ManifestSet};
+use crate::names::{KeyName, RoleName, ServiceName};
 
 /// The services that the manifests want.
 pub fn wanted(set: &ManifestSet, mut configs: Configs) -> BTreeMap<ServiceName, WantedService> {
@@ -45,52 +46,66 @@ pub fn applications(set: &ManifestSet) -> KeyRing<Application> {
         .iter()
         .map(|(name, role)| (name, Arc::new(role_rules(set, &role.value))))
         .collect();
-    let mut keys = Vec::new();
-    for (name, table) in &set.keys {
-        let table = &table.value;
-        let key = Key {
-            name: name.clone(),
-            is_active: table.active,
-            role: table.role.clone(),
-            not_before: table.not_before.map(crate::manifest::key::Moment::utc),
-            expires: table.expires.map(crate::manifest::key::Moment::utc),
-            allow_query: table.allow_query,
-        };
+    KeyRing::new(set.keys.iter().flat_map(|(name, table)| {
         let role = table
+            .value
             .role
             .as_ref()
             .and_then(|role| roles.get(role))
             .map(Arc::clone);
-        let mut lookups: BTreeMap<String, String> = set
-            .lookups
+        let application = Arc::new(assembled(set, name, &table.value, role));
+        table
+            .value
+            .sha256
             .iter()
-            .map(|(name, value)| (format!("lookup.{name}"), value.value.clone()))
-            .collect();
-        // A key's own values go before those of the whole tree.
-        lookups.extend(
-            table
-                .lookup
-                .iter()
-                .map(|(name, value)| (format!("lookup.{name}"), value.clone())),
-        );
-        lookups.insert("key.name".to_owned(), name.to_string());
-        lookups.insert("app.name".to_owned(), name.to_string());
-        if let Some(role) = &table.role {
-            lookups.insert("role.name".to_owned(), role.to_string());
-        }
-        let application = Arc::new(Application::new(
-            key,
-            role,
-            &Arc::new(Lookups::new(lookups)),
-        ));
-        keys.extend(
-            table
-                .sha256
-                .iter()
-                .map(|digest| (*digest, Arc::clone(&application))),
-        );
+            .map(move |digest| (*digest, Arc::clone(&application)))
+    }))
+}
+
+/// One application, by the name of its key in the manifests.
+pub fn application(set: &ManifestSet, name: &str) -> Option<Application> {
+    let (name, table) = set.keys.get_key_value(name)?;
+    let role = table
+        .value
+        .role
+        .as_ref()
+        .and_then(|role| set.roles.get(role));
+    let role = role.map(|role| Arc::new(role_rules(set, &role.value)));
+    Some(assembled(set, name, &table.value, role))
+}
+
+fn assembled(
+    set: &ManifestSet,
+    name: &KeyName,
+    table: &KeyTable,
+    role: Option<Arc<RoleRules>>,
+) -> Application {
+    let key = Key {
+        name: name.clone(),
+        is_active: table.active,
+        role: table.role.clone(),
+        not_before: table.not_before.map(Moment::utc),
+        expires: table.expires.map(Moment::utc),
+        allow_query: table.allow_query,
+    };
+    let mut lookups: BTreeMap<String, String> = set
+        .lookups
+        .iter()
+        .map(|(name, value)| (format!("lookup.{name}"), value.value.clone()))
+        .collect();
+    // A key's own values go before those of the whole tree.
+    lookups.extend(
+        table
+            .lookup
+            .iter()
+            .map(|(name, value)| (format!("lookup.{name}"), value.clone())),
+    );
+    lookups.insert("key.name".to_owned(), name.to_string());
+    lookups.insert("app.name".to_owned(), name.to_string());
+    if let Some(role) = &table.role {
+        lookups.insert("role.name".to_owned(), role.to_string());
     }
-    KeyRing::new(keys)
+    Application::new(key, role, &Arc::new(Lookups::new(lookups)))
 }
 
 fn role_rules(set: &ManifestSet, role: &Role) -> RoleRules {

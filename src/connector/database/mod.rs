@@ -29,4 +29,7 @@ mod write;
 use super::ServiceType;
 
 /// Every database type, in the order of the documentation.
-pub(super) const TYPES: &[ServiceType] = &[];
+pub(super) const TYPES: &[ServiceType] = &[
+    #[cfg(feature = "sqlite")]
+    ServiceType::of::<sqlite::SqliteConfig>(),
+];

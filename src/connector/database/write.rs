@@ -220,7 +220,7 @@ const fn verb_of(method: &Method) -> Verb {
 fn plan_of(call: &Asked, asked: &mut RecordsQuery, body: RecordsBody) -> Result<Plan> {
     match call.operation {
         name::REPLACE_RECORD | name::UPDATE_RECORD | name::DELETE_RECORD => {
-            let identifier = request::path_identifier(call.parameters.get("id")?)?;
+            let identifier = request::path_identifier(call.parameters.get("id")?);
             let target = Target::Identified(identifier);
             refuse_selectors_beside_a_path(asked)?;
             return Ok(Plan::Single(if call.operation == name::DELETE_RECORD {

@@ -31,10 +31,14 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::connector::DatabaseConnector;
+use super::dialect::SqliteDialect;
 use super::options::{DEFAULT_MAX_RECORDS, DatabaseOptions, UnknownMembers};
+use super::sql::Sql;
 use super::value::{DateTimeStyle, NumberStyle};
 use crate::connector::{Connector, Family, Problem, Resources, ServiceConfig};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+pub use pool::SqlitePool;
 
 /// A SQLite database file.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -112,13 +116,13 @@ impl SqliteConfig {
     }
 
     /// The pool for this config. Opens nothing.
-    fn pool(&self, resources: &Resources) -> pool::SqlitePool {
+    pub(crate) fn pool(&self, resources: &Resources) -> SqlitePool {
         let path = (self.database != MEMORY).then(|| {
             let path = resources.data_directory.join(&self.database);
             // SQLite would take a path that begins with `file:` for an address with options.
             std::path::absolute(&path).unwrap_or(path)
         });
-        pool::SqlitePool::new(
+        SqlitePool::new(
             connection::Settings {
                 service: resources.service.to_string(),
                 path,
@@ -179,10 +183,10 @@ impl ServiceConfig for SqliteConfig {
     }
 
     async fn open(&self, resources: &Resources) -> Result<Arc<dyn Connector>> {
-        let _pool = self.pool(resources);
-        Err(Error::new(
-            ErrorKind::NotImplemented,
-            "the connector has not been put together yet",
-        ))
+        let options = self.options();
+        let database = Sql::new(SqliteDialect, self.pool(resources), (&options).into());
+        Ok(Arc::new(DatabaseConnector::new(
+            database, options, resources,
+        )))
     }
 }

@@ -1,0 +1,549 @@
+//! Manifests that must load and manifests that must not, with the exact words that people see.
+//!
+//! `tests/trees/bad/*.txt` hold manifests, a line of dashes, and the diagnostics; a line `# file: NAME` begins a further
+//! file. `tests/trees/good/*/` are folders with `expected.txt` beside the manifests. `TIDEGATE_BLESS=1` writes what is
+//! said now into these files; read the difference as if it were code.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests may block and read the environment"
+)]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tidegate::connector::{Connector, Family, Problem, Resources, ServiceConfig, ServiceType};
+use tidegate::error::{Error, Result};
+use tidegate::manifest::secrets::{Reference, Unreadable};
+use tidegate::manifest::{Diagnostics, ManifestSet, Schemas, SecretSource, load};
+use tidegate::secret::Secret;
+use tidegate::tree::{MAX_FILE_BYTES, Provenance, Tree, directory};
+
+/// How a connection is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Encryption {
+    /// With a certificate that is checked.
+    Verify,
+    /// Not at all.
+    Off,
+}
+
+/// One of several further servers.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Replica {
+    /// Host name.
+    host: String,
+    /// Its own password.
+    password: Option<Secret>,
+}
+
+/// Has one field of every kind.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ExampleConfig {
+    /// Host name or address of the server.
+    host: String,
+    /// TCP port the server listens on.
+    #[serde(default = "default_port")]
+    port: u16,
+    /// Password, always by reference.
+    password: Option<Secret>,
+    /// Most connections open at once.
+    #[serde(default = "default_connections")]
+    #[schemars(range(min = 1, max = 1000))]
+    max_connections: u32,
+    /// How the connection is encrypted.
+    encryption: Option<Encryption>,
+    /// Share of requests that are sampled.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    share: Option<f64>,
+    /// Whether nothing may be written.
+    #[serde(default)]
+    read_only: bool,
+    /// Further servers.
+    #[serde(default)]
+    replicas: Vec<Replica>,
+}
+
+fn default_port() -> u16 {
+    5432
+}
+fn default_connections() -> u32 {
+    8
+}
+
+impl ServiceConfig for ExampleConfig {
+    const TYPE: &'static str = "example";
+    const ALIASES: &'static [&'static str] = &["sample"];
+    const FAMILY: Family = Family::Database;
+    const LABEL: &'static str = "Example";
+    const DESCRIPTION: &'static str = "A server that does not exist";
+
+    fn check(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.host.contains(' ') {
+            problems.push(Problem {
+                pointer: "/host".to_owned(),
+                message: "`host` must not have a space".to_owned(),
+                help: Some("write one host name".to_owned()),
+            });
+        }
+        problems
+    }
+
+    async fn open(&self, _: &Resources) -> Result<Arc<dyn Connector>> {
+        Err(Error::internal("nothing is opened here"))
+    }
+}
+
+const TYPES: &[ServiceType] = &[ServiceType::of::<ExampleConfig>()];
+
+fn schemas() -> &'static Schemas {
+    static SCHEMAS: std::sync::LazyLock<Schemas> = std::sync::LazyLock::new(|| Schemas::new(TYPES));
+    &SCHEMAS
+}
+
+/// `SET` has a value, everything else has none.
+struct Vault(&'static str);
+
+impl SecretSource for Vault {
+    fn read(&self, reference: &Reference) -> std::result::Result<String, Unreadable> {
+        match reference {
+            Reference::Environment(name) if name == "SET" => Ok(self.0.to_owned()),
+            _ => Err(Unreadable {
+                message: "is not set".to_owned(),
+                help: "set it".to_owned(),
+            }),
+        }
+    }
+}
+
+fn tree<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Tree {
+    let files = files
+        .into_iter()
+        .map(|(name, bytes)| (name.to_owned(), bytes.to_vec()));
+    Tree::new("", files, Provenance::default())
+}
+
+fn load_text(text: &str) -> std::result::Result<ManifestSet, Diagnostics> {
+    load(&tree([("a.toml", text.as_bytes())]), schemas())
+}
+
+/// What `check` would print: the problems of loading, else those of the configs, else the warnings.
+fn judge(tree: &Tree) -> Diagnostics {
+    load(tree, schemas())
+        .and_then(|set| {
+            set.configs(&Vault("value"), schemas())
+                .map(|_| set.warnings)
+        })
+        .unwrap_or_else(|problems| problems)
+}
+
+fn entries(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/trees")
+        .join(folder);
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn is_blessing() -> bool {
+    std::env::var("TIDEGATE_BLESS").is_ok()
+}
+
+#[test]
+fn bad_trees_are_refused_with_exactly_these_words() {
+    const DASHES: &str = "\n----------------------------------------\n";
+    let cases = entries("bad");
+    assert!(cases.len() >= 25, "{} cases", cases.len());
+    let mut failures = String::new();
+    for path in cases {
+        let text = fs::read_to_string(&path).unwrap();
+        let (manifests, expected) = text.split_once(DASHES).unwrap_or((&text, ""));
+        let mut files: Vec<(String, String)> = vec![("a.toml".to_owned(), String::new())];
+        for line in format!("{manifests}\n").split_inclusive('\n') {
+            if let Some(name) = line.strip_prefix("# file: ") {
+                files.push((name.trim().to_owned(), String::new()));
+            } else {
+                files.last_mut().unwrap().1.push_str(line);
+            }
+        }
+        files.retain(|(_, text)| !text.trim().is_empty());
+        let tree = tree(
+            files
+                .iter()
+                .map(|(name, text)| (name.as_str(), text.as_bytes())),
+        );
+        let said = judge(&tree).to_string();
+        if is_blessing() {
+            fs::write(&path, format!("{manifests}{DASHES}{said}")).unwrap();
+        } else if said != expected {
+            let name = path.file_name().unwrap().display();
+            write!(
+                failures,
+                "== {name}\n-- expected\n{expected}-- said\n{said}"
+            )
+            .unwrap();
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
+fn good_trees_load_and_mean_what_is_expected() {
+    let mut failures = String::new();
+    for folder in entries("good") {
+        let tree = directory::read(&folder).unwrap();
+        let said = match load(&tree, schemas()) {
+            Ok(set) => describe(&set),
+            Err(problems) => problems.to_string(),
+        };
+        let path = folder.join("expected.txt");
+        let expected = fs::read_to_string(&path).unwrap_or_default();
+        if is_blessing() {
+            fs::write(&path, said).unwrap();
+        } else if said != expected {
+            let name = folder.file_name().unwrap().display();
+            write!(
+                failures,
+                "== {name}\n-- expected\n{expected}-- said\n{said}"
+            )
+            .unwrap();
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+/// The typed form, one line for each thing.
+fn describe(set: &ManifestSet) -> String {
+    let mut text = String::new();
+    for (name, service) in &set.services {
+        let value = &service.value;
+        writeln!(
+            text,
+            "service {name} at {}: {} active={} label={:?} description={:?}",
+            service.position, value.service_type.name, value.active, value.label, value.description
+        )
+        .unwrap();
+    }
+    for (name, role) in &set.roles {
+        let value = &role.value;
+        writeln!(
+            text,
+            "role {name} at {}: active={}",
+            role.position, value.active
+        )
+        .unwrap();
+        for row in &value.rows {
+            let rule = &row.rule;
+            let verbs: Vec<_> = rule.verbs.names().collect();
+            writeln!(
+                text,
+                "  row {}: service={} {:?} {} deny={} requesters={:?} filter={} fields={:?}",
+                rule.position,
+                row.service.as_ref().map_or("*", |service| service.as_str()),
+                rule.pattern,
+                verbs.join(","),
+                rule.deny,
+                row.requesters,
+                rule.filter.is_some(),
+                rule.fields
+            )
+            .unwrap();
+        }
+    }
+    for (name, key) in &set.keys {
+        let value = &key.value;
+        writeln!(
+            text,
+            "key {name} at {}: active={} role={} digests={} from={:?} until={:?} query={} lookup={:?}",
+            key.position,
+            value.active,
+            value.role.as_ref().map_or("none", |role| role.as_str()),
+            value.sha256.len(),
+            value.not_before.map(|moment| moment.utc().to_rfc3339()),
+            value.expires.map(|moment| moment.utc().to_rfc3339()),
+            value.allow_query,
+            value.lookup
+        )
+        .unwrap();
+    }
+    for (name, lookup) in &set.lookups {
+        writeln!(
+            text,
+            "lookup {name} at {}: {}",
+            lookup.position, lookup.value
+        )
+        .unwrap();
+    }
+    writeln!(text, "{:?}", set.gateway).unwrap();
+    for warning in set.warnings.iter() {
+        writeln!(text, "warning {}", warning.message).unwrap();
+    }
+    text
+}
+
+const SERVICE: &str =
+    "[service.orders]\ntype = \"example\"\n[service.orders.config]\nhost = \"db\"\n";
+
+#[test]
+fn bytes_that_are_no_text_are_pointed_at() {
+    for (bytes, line, column) in [
+        (&b"[role.a]\n# \xff\n"[..], 2, 3),
+        (b"\xef\xbb\xbf[role.a]\n# \xff", 2, 3),
+        (b"[role.a]\n# \0\n", 2, 3),
+        (b"\xff\xfe[\0r\0", 1, 1),
+    ] {
+        let problems = judge(&tree([("a.toml", bytes)]));
+        let place = problems.iter().next().unwrap().place.as_ref().unwrap();
+        let found = (place.position.line, place.position.column);
+        assert_eq!(found, (line, column), "{problems}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends_do_no_harm() {
+    let text = format!("\u{feff}{}", SERVICE.replace('\n', "\r\n"));
+    let set = load_text(&text).unwrap();
+    assert_eq!(set.services.len(), 1);
+    let problems = load_text(&text.replace("host", "hots")).unwrap_err();
+    assert!(
+        problems.to_string().contains("  4 | hots = \"db\"\n"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn a_line_of_ten_megabytes_is_refused_and_a_long_one_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = format!("a = \"{}\"", "x".repeat(10_000_000));
+    fs::write(folder.path().join("a.toml"), &line).unwrap();
+    let error = directory::read(folder.path()).unwrap_err();
+    assert!(
+        error.message.contains(&MAX_FILE_BYTES.to_string()),
+        "{error}"
+    );
+    let said = load_text(&line).unwrap_err().to_string();
+    assert!(said.len() < 1000, "{} bytes", said.len());
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    for text in [
+        format!("a = {}{}", "[".repeat(100_000), "]".repeat(100_000)),
+        format!("a = {}", "{ a = ".repeat(100_000)),
+        format!("{}a = 1", "a.".repeat(100_000)),
+        format!("[{}a]", "a.".repeat(100_000)),
+        format!("[service.x.config]\n{}a = 1", "a.".repeat(79)),
+    ] {
+        let problems = load_text(&text).unwrap_err();
+        assert!(!problems.is_empty());
+    }
+}
+
+#[test]
+fn a_tree_without_manifests_says_so() {
+    let said = judge(&tree([])).to_string();
+    assert!(
+        said.starts_with("error: there are no manifests in the tree"),
+        "{said}"
+    );
+    let said = judge(&tree([("a.toml", &b"# nothing\n"[..])])).to_string();
+    assert!(
+        said.starts_with("error: the manifests in the tree say nothing"),
+        "{said}"
+    );
+    let set = load_text("[gateway]\nallow_empty = true\n").unwrap();
+    assert!(set.is_empty() && set.gateway.allow_empty);
+}
+
+#[test]
+fn secrets_are_resolved_and_a_rotated_one_is_another_config() {
+    let text = format!("{SERVICE}password = {{ env = \"SET\" }}\n");
+    let set = load_text(&text).unwrap();
+    let configs = |value| set.configs(&Vault(value), schemas()).unwrap();
+    let (one, same, other) = (configs("one"), configs("one"), configs("other"));
+    let config = |configs: &tidegate::manifest::Configs| Arc::clone(&configs.services["orders"]);
+    assert!(config(&one).same_as(config(&same).as_ref()));
+    assert!(!config(&one).same_as(config(&other).as_ref()));
+    assert!(!one.secrets.have_changed(&Vault("one")));
+    assert!(one.secrets.have_changed(&Vault("other")));
+    let typed = config(&one);
+    let typed = typed.as_any().downcast_ref::<ExampleConfig>().unwrap();
+    assert_eq!(typed.password, Some(Secret::new("one")));
+}
+
+#[test]
+fn comments_order_and_spelt_out_defaults_do_not_make_another_config() {
+    let config = |text: &str| {
+        let set = load_text(text).unwrap();
+        Arc::clone(&set.configs(&Vault("x"), schemas()).unwrap().services["orders"])
+    };
+    let one = config(SERVICE);
+    let other = config(
+        "# the same\n[service.orders.config]\nport = 5432\nhost = 'db'\n[service.orders]\ntype = \"sample\"\n",
+    );
+    assert!(one.same_as(other.as_ref()));
+}
+
+#[test]
+fn no_diagnostic_shows_a_literal_secret() {
+    for text in [
+        "password = \"hunter2\"\n",
+        "password = [\"hunter2\"]\n",
+        "password = { vault = \"hunter2\" }\n",
+        "password = { plain = \"hunter2\", env = \"X\" }\n",
+        "password = { plain = \"hunter2\" \n",
+        "password = \"hunter2\nport = 1\n",
+        "pasword = \"hunter2\"\n",
+        "replicas = [{ host = 1, password = \"hunter2\" }]\n",
+    ] {
+        let problems = load_text(&format!("{SERVICE}{text}")).unwrap_err();
+        for said in [problems.to_string(), problems.to_json().to_string()] {
+            assert!(
+                !said.contains("hunter2") || text.starts_with("pasword"),
+                "{said}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_schema_for_editors_accepts_what_loads_and_refuses_what_does_not() {
+    let schema = tidegate::manifest::schema::editor_schema(TYPES);
+    assert!(jsonschema::meta::is_valid(&schema));
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let accepts = |text: &str| {
+        let table: toml::Table = text.parse().unwrap();
+        validator.is_valid(&serde_json::to_value(table).unwrap())
+    };
+    assert!(accepts(SERVICE));
+    assert!(accepts(&format!("{SERVICE}password = {{ env = \"X\" }}\n")));
+    assert!(accepts("[service.orders]\ntype = \"sample\"\n"));
+    assert!(!accepts("[service.orders]\ntype = \"exampel\"\n"));
+    assert!(!accepts(&format!("{SERVICE}prot = 1\n")));
+    assert!(!accepts(&format!("{SERVICE}password = \"x\"\n")));
+    assert!(!accepts("[service.Orders]\ntype = \"sample\"\n"));
+    assert!(!accepts("[rol.reader]\n"));
+    assert!(!schema.to_string().contains("x-expected"));
+}
+
+/// Lines that mean something together in many ways.
+const LINES: &[&str] = &[
+    "[service.orders]",
+    "[service.orders.config]",
+    "type = \"example\"",
+    "host = \"db\"",
+    "host = 'a b'",
+    "port = 5433",
+    "port = \"x\"",
+    "password = { env = \"SET\" }",
+    "password = \"x\"",
+    "service.other.type = \"sample\"",
+    "service.other.config.host = \"b\"",
+    "[role.reader]",
+    "[[role.reader.access]]",
+    "[[role]]",
+    "[role]",
+    "service = \"orders\"",
+    "component = \"_table/*\"",
+    "verbs = [\"GET\"]",
+    "verbs = [\"GET\", 'POST']",
+    "filter = \"a = {lookup.b}\"",
+    "filter = \"\"\"\\\n  a\"\"\"",
+    "fields = [\"a\"]",
+    "access = [{}]",
+    "[key.demo]",
+    "role = \"reader\"",
+    "sha256 = [\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"]",
+    "expires = 2027-01-01T00:00:00Z",
+    "expires = 2027-01-01",
+    "[lookup]",
+    "b = \"c\"",
+    "b.c = \"d\"",
+    "[gateway]",
+    "max_body_bytes = 0x10",
+    "trusted_proxies = [\"10.0.0.0/8\"]",
+    "x = [1, {",
+    "\"\" = 1",
+    "= 1",
+    "a = inf",
+    "a = 99999999999999999999",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_loaded_or_refused(text in "\\PC{0,200}") {
+        let _ = load_text(&text).map_err(|problems| problems.to_string());
+    }
+
+    #[test]
+    fn any_bytes_are_loaded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = load(&tree([("a.toml", bytes.as_slice())]), schemas()).map_err(|problems| problems.to_string());
+    }
+
+    #[test]
+    fn any_order_of_lines_is_loaded_or_refused(
+        lines in proptest::collection::vec(proptest::sample::select(LINES), 0..14),
+        cut in 0_usize..400,
+    ) {
+        let text = lines.join("\n");
+        let cut = text.floor_char_boundary(cut);
+        for text in [text.as_str(), text.get(..cut).unwrap_or(&text)] {
+            let _ = judge(&tree([("a.toml", text.as_bytes())])).to_string();
+        }
+    }
+
+    #[test]
+    fn names_and_order_of_files_never_matter(
+        blocks in Just(BLOCKS.to_vec()).prop_shuffle(),
+        cuts in proptest::collection::vec(0_usize..BLOCKS.len(), 0..4),
+    ) {
+        let mut files: Vec<String> = vec![String::new()];
+        for (index, block) in blocks.iter().enumerate() {
+            if cuts.contains(&index) {
+                files.push(String::new());
+            }
+            files.last_mut().unwrap().push_str(block);
+        }
+        let names: Vec<String> = (0..files.len()).map(|index| format!("{index}.toml")).collect();
+        let tree = tree(names.iter().map(String::as_str).zip(files.iter().map(String::as_bytes)));
+        let set = load(&tree, schemas()).map_err(|problems| TestCaseError::fail(problems.to_string()))?;
+        prop_assert_eq!(without_positions(&set), without_positions(&load_text(&BLOCKS.concat()).unwrap()));
+    }
+}
+
+const BLOCKS: &[&str] = &[
+    "[service.orders]\ntype = \"example\"\nconfig.host = \"a\"\n",
+    "[service.stock]\ntype = \"sample\"\nactive = false\nconfig.host = \"b\"\n",
+    "[role.reader]\n[[role.reader.access]]\nservice = \"orders\"\ncomponent = \"*\"\nverbs = [\"GET\"]\n",
+    "[role.writer]\n[[role.writer.access]]\nservice = \"*\"\ncomponent = \"*\"\nverbs = [\"GET\", \"POST\"]\n",
+    "[key.one]\nrole = \"reader\"\nsha256 = [\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"]\n",
+    "[key.two]\nrole = \"writer\"\nsha256 = [\"aa7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"]\n",
+    "[gateway]\nmax_in_flight = 5\n",
+];
+
+fn without_positions(set: &ManifestSet) -> Vec<String> {
+    describe(set)
+        .lines()
+        .map(|line| {
+            line.split(' ')
+                .filter(|word| !word.contains(".toml:"))
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect()
+}
