@@ -5,6 +5,8 @@ mod batch;
 pub mod catalog;
 mod catalog_cache;
 pub mod connector;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
 pub mod convert;
 pub mod cursor;
 pub mod dialect;
@@ -34,4 +36,6 @@ use super::ServiceType;
 pub(super) const TYPES: &[ServiceType] = &[
     #[cfg(feature = "postgres")]
     ServiceType::of::<postgresql::PostgresqlConfig>(),
+    #[cfg(feature = "sqlite")]
+    ServiceType::of::<sqlite::SqliteConfig>(),
 ];

@@ -118,7 +118,7 @@ impl DatabaseConnector {
         let key = self.planner(&catalog, &call.access).key(
             &record.table,
             &record.grant,
-            &request::path_identifier(segment)?,
+            &request::path_identifier(segment),
             &record.id_field,
         )?;
         let rows = self.noticed(

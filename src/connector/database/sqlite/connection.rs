@@ -1,6 +1,8 @@
 //! One connection to a database file: how it is opened and secured, and how it runs a statement. Everything here
 //! blocks.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +24,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Prepared statements kept for each connection.
 const STATEMENTS_KEPT: usize = 128;
+/// Declared types that a connection remembers.
+const TYPES_KEPT: usize = 256;
 /// Steps of SQLite's virtual machine between two looks at the clock: some 50 microseconds.
 const STEPS_BETWEEN_LOOKS: i32 = 4_096;
 /// Page cache of each connection, in KiB; negative is SQLite's way to say KiB.
@@ -214,6 +218,7 @@ pub(super) struct Open {
     watch: Watch,
     statement_timeout: Duration,
     busy_timeout: Duration,
+    guides: RefCell<HashMap<Box<str>, Guide>>,
 }
 
 impl Open {
@@ -239,6 +244,7 @@ impl Open {
             watch,
             statement_timeout: settings.statement_timeout,
             busy_timeout: settings.busy_timeout,
+            guides: RefCell::default(),
         };
         open.secure(settings, role).map_err(translate)?;
         Ok(open)
@@ -349,6 +355,23 @@ impl Open {
         let _ = self.connection.busy_timeout(self.busy_timeout);
     }
 
+    /// The guide for a column of a result; each declared type is read once.
+    fn guide(&self, declared_type: Option<&str>) -> Guide {
+        let Some(text) = declared_type else {
+            return Guide::Stored;
+        };
+        let mut guides = self.guides.borrow_mut();
+        if let Some(guide) = guides.get(text) {
+            return *guide;
+        }
+        if guides.len() >= TYPES_KEPT {
+            guides.clear();
+        }
+        let guide = Guide::of(text);
+        guides.insert(text.into(), guide);
+        guide
+    }
+
     /// Runs one statement. Rows go to the writer, value by value, and are flushed when it asks for that. Gives the
     /// number of records written, or for a reading statement the number of rows read.
     pub(super) fn run(
@@ -382,7 +405,7 @@ impl Open {
                     .as_ref()
                     .columns()
                     // RETURNING and aggregates have no declared type; the dialect names their columns after it.
-                    .map(|column| Guide::of(column.decl_type().or(Some(column.name()))))
+                    .map(|column| self.guide(column.decl_type().or(Some(column.name()))))
                     .collect();
                 for index in statement.json_columns.iter() {
                     if let Some(guide) = guides.get_mut(*index) {

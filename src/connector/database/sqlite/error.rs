@@ -20,16 +20,33 @@ pub(super) fn translate(error: rusqlite::Error) -> Error {
             .with_source(error);
         }
     };
-    // The only code that says nothing by itself is the general one; its one message that a caller can cause
-    // stands in the source of the LIKE operator.
-    let (kind, text) = if code == ffi::SQLITE_ERROR && message.contains("pattern too complex") {
-        (ErrorKind::InvalidValue, "a pattern is too long")
-    } else {
-        classify(code)
-    };
+    let (kind, text) = match code {
+        ffi::SQLITE_ERROR | ffi::SQLITE_TOOBIG => too_much(message),
+        _ => None,
+    }
+    .unwrap_or_else(|| classify(code));
     Error::new(kind, text)
         .with_fact("sqlite_code", code.to_string())
         .with_source(error)
+}
+
+/// What a caller can ask too much of. These limits share the most general code, so only SQLite's texts tell them
+/// apart; should they change, the error is a general one again.
+fn too_much(message: &str) -> Option<(ErrorKind, &'static str)> {
+    if message.contains("pattern too complex") {
+        return Some((ErrorKind::InvalidValue, "a pattern is too long"));
+    }
+    [
+        "too many SQL variables",
+        "Expression tree is too large",
+        "statement too long",
+    ]
+    .iter()
+    .any(|limit| message.contains(limit))
+    .then_some((
+        ErrorKind::InvalidRequest,
+        "the request names too many records or values at once",
+    ))
 }
 
 /// The kind and the text for an extended result code (<https://www.sqlite.org/rescode.html>). An extended code that

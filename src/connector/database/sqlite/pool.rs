@@ -28,6 +28,8 @@ const MAX_WAITING: usize = 1_024;
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How long the writer rests before the write-ahead log is emptied.
 const REST_BEFORE_CHECKPOINT: Duration = Duration::from_secs(1);
+/// How often it is tried to empty the write-ahead log after a write: a long read stands in the way.
+const CHECKPOINT_ATTEMPTS: u32 = 60;
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What the lock guards is whole at every point where a panic could strike.
@@ -155,7 +157,8 @@ struct Session {
     park: Arc<Park>,
     role: Role,
     held: Option<Open>,
-    must_checkpoint: bool,
+    /// How often it is still tried to empty the write-ahead log.
+    checkpoints_left: u32,
 }
 
 impl Session {
@@ -205,7 +208,9 @@ impl Session {
 
     fn commit(&mut self, control: &Arc<Control>) -> Result<()> {
         let result = self.in_transaction(control, |open| open.command("COMMIT"));
-        self.must_checkpoint |= result.is_ok();
+        if result.is_ok() {
+            self.checkpoints_left = CHECKPOINT_ATTEMPTS;
+        }
         self.end();
         result
     }
@@ -223,11 +228,14 @@ impl Session {
 
     /// Work for a quiet moment. An empty log also means that the file may be replaced without harm.
     fn rest(&mut self) {
-        self.must_checkpoint = false;
+        self.checkpoints_left = self.checkpoints_left.saturating_sub(1);
         if self.held.is_none()
             && let Ok(open) = self.park.take(self.role)
         {
             open.checkpoint();
+            if self.park.settings.log().is_none() {
+                self.checkpoints_left = 0;
+            }
             self.park.put(self.role, open);
         }
     }
@@ -236,7 +244,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.end();
-        if self.must_checkpoint {
+        if self.checkpoints_left > 0 {
             self.rest();
         }
     }
@@ -340,7 +348,7 @@ impl Crew {
             park: Arc::clone(&self.park),
             role: self.role,
             held: None,
-            must_checkpoint: false,
+            checkpoints_left: 0,
         };
         while let Some(job) = self.next(&mut session) {
             if !job.control.start() {
@@ -368,7 +376,7 @@ impl Crew {
             }
             queue.idle = queue.idle.saturating_add(1);
             let mut is_quiet = false;
-            queue = if session.must_checkpoint {
+            queue = if session.checkpoints_left > 0 {
                 let (queue, timeout) = self
                     .ready
                     .wait_timeout(queue, REST_BEFORE_CHECKPOINT)

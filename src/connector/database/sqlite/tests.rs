@@ -151,12 +151,19 @@ async fn values_come_back_as_they_went_in() {
     ];
     let insert =
         "INSERT INTO t (big, flag, price, x, name, day, at, zoned, doc, uid, raw, exact, empty)
-         VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id";
+         VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id, flag, day";
     let (rows, touched) = transaction
-        .run(&statement(insert, values), &[], writer(&["id"]))
+        .run(
+            &statement(insert, values),
+            &[],
+            writer(&["id", "flag", "day"]),
+        )
         .await
         .unwrap();
-    assert_eq!((text(rows).as_str(), touched), (r#"{"id":1}"#, 1));
+    assert_eq!(
+        (text(rows).as_str(), touched),
+        (r#"{"id":1,"flag":true,"day":"2026-02-01"}"#, 1)
+    );
     transaction.commit().await.unwrap();
     let names = [
         "id", "big", "flag", "price", "x", "name", "day", "at", "zoned", "doc", "uid", "raw",
@@ -386,6 +393,27 @@ async fn constraints_become_kinds() {
         let mut transaction = pool.begin().await.unwrap();
         let error = run(&mut transaction, sql).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{sql}: {error:?}");
+    }
+    for (sql, kind) in [
+        (
+            format!("SELECT 1 WHERE 1 IN ({})", vec!["?"; 40_000].join(",")),
+            ErrorKind::InvalidRequest,
+        ),
+        (
+            format!("SELECT 1 WHERE {}", vec!["1"; 2_000].join(" OR ")),
+            ErrorKind::InvalidRequest,
+        ),
+        (
+            format!("SELECT 1 WHERE {} 1", " ".repeat(1_100_000)),
+            ErrorKind::InvalidRequest,
+        ),
+        (
+            format!("SELECT 1 WHERE 'a' LIKE '{}'", "%a".repeat(30_000)),
+            ErrorKind::InvalidValue,
+        ),
+    ] {
+        let error = read(&pool, &sql, &["a"]).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error:?}");
     }
     let mut transaction = pool.begin().await.unwrap();
     run(&mut transaction, "INSERT INTO deferred VALUES (9)")
@@ -640,4 +668,74 @@ fn a_path_stays_in_the_data_directory() {
     both.read_only = true;
     both.create = true;
     assert_eq!(both.check()[0].pointer, "/read_only");
+}
+
+/// How many rows the source of the sample data has.
+const NORTHWIND: [(&str, usize); 7] = [
+    ("categories", 8),
+    ("suppliers", 29),
+    ("customers", 91),
+    ("shippers", 3),
+    ("products", 77),
+    ("orders", 830),
+    ("order_details", 2155),
+];
+
+#[tokio::test]
+async fn the_sample_database_holds_all_rows_and_its_keys_hold() {
+    let mut sample = config("gateway.d/data/northwind.db");
+    sample.read_only = true;
+    let pool = sample.pool(&Resources {
+        service: "northwind".parse().unwrap(),
+        data_directory: env!("CARGO_MANIFEST_DIR").into(),
+        clock: crate::clock::system(),
+    });
+    for (table, count) in NORTHWIND {
+        let found = read(&pool, &format!("SELECT count(*) FROM {table}"), &["n"]).await;
+        assert_eq!(found.unwrap(), format!(r#"{{"n":{count}}}"#), "{table}");
+    }
+    for (check, expected) in [
+        ("PRAGMA integrity_check", r#"{"n":"ok"}"#),
+        (
+            "SELECT count(*) FROM pragma_foreign_key_check",
+            r#"{"n":0}"#,
+        ),
+        ("PRAGMA journal_mode", r#"{"n":"delete"}"#),
+        (
+            "SELECT count(*) FROM products WHERE typeof(unit_price) NOT IN ('integer', 'real')",
+            r#"{"n":0}"#,
+        ),
+        (
+            "SELECT count(*) FROM orders WHERE order_date <> date(order_date)",
+            r#"{"n":0}"#,
+        ),
+    ] {
+        assert_eq!(
+            read(&pool, check, &["n"]).await.unwrap(),
+            expected,
+            "{check}"
+        );
+    }
+    let catalog = pool.catalog().await.unwrap();
+    let details = catalog.table("order_details", |_| true).unwrap();
+    assert_eq!(
+        (details.primary_key.len(), details.foreign_keys.len()),
+        (2, 2)
+    );
+}
+
+#[test]
+fn the_sample_data_for_postgresql_is_the_same() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/northwind-postgresql/data/northwind.sql"
+    );
+    let text = std::fs::read_to_string(path).unwrap();
+    for (table, count) in NORTHWIND {
+        let start = format!("\nINSERT INTO {table} VALUES\n");
+        let (_, rows) = text.split_once(&start).unwrap();
+        let (rows, _) = rows.split_once(";\n").unwrap();
+        let found = rows.lines().filter(|line| line.starts_with('(')).count();
+        assert_eq!(found, count, "{table}");
+    }
 }

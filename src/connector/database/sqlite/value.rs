@@ -33,9 +33,9 @@ pub(super) enum Guide {
 }
 
 impl Guide {
-    /// The guide for a column of a result. An expression has no declared type.
-    pub(super) fn of(declared_type: Option<&str>) -> Self {
-        declared_type.map_or(Self::Stored, |text| match declared(text).kind {
+    /// The guide for a column with this declared type.
+    pub(super) fn of(declared_type: &str) -> Self {
+        match declared(declared_type).kind {
             Type::Boolean => Self::Boolean,
             Type::Decimal | Type::Money => Self::Decimal,
             Type::Date | Type::Time | Type::TimeTz | Type::DateTime | Type::TimestampTz => {
@@ -44,7 +44,7 @@ impl Guide {
             Type::Json => Self::Json,
             Type::Uuid => Self::Uuid,
             _ => Self::Stored,
-        })
+        }
     }
 }
 
@@ -106,7 +106,7 @@ pub(super) fn json(stored: ValueRef<'_>, declared_type: &str, style: u8) -> Stri
     let mut text = Vec::new();
     decode(
         stored,
-        Guide::of(Some(declared_type)),
+        Guide::of(declared_type),
         &mut String::new(),
         &mut |value| text = json_text(value, numbers, datetimes),
     );
@@ -337,7 +337,7 @@ mod tests {
         let mut out = String::new();
         decode(
             stored,
-            Guide::of(declared_type),
+            declared_type.map_or(Guide::Stored, Guide::of),
             &mut String::new(),
             &mut |value| out = format!("{value:?}"),
         );
