@@ -1,1 +1,129 @@
-//! How one SQL product spells what the planner asks for. Pure. Defaults are standard SQL.
+//! How one SQL product spells what the planner asks for. Pure.
+//!
+//! A dialect gets expressions that are already SQL (`t0."total"`, `$3`) and says how they are compared, matched,
+//! shown and embedded. It never sees a value: values are bound, and identifiers reach the text through
+//! [`Dialect::quote`] alone.
+
+mod postgresql;
+mod sqlite;
+
+pub use postgresql::PostgresqlDialect;
+pub use sqlite::SqliteDialect;
+
+use super::catalog::{Column, Type};
+use super::sql::RenderOptions;
+use super::value::Scalar;
+use crate::connector::filter::{Matching, Now};
+
+/// What an output of a statement holds, where it is no column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Computed {
+    /// A count.
+    Count,
+    /// A truth value.
+    Truth,
+    /// A JSON text.
+    Json,
+}
+
+/// The spelling of one SQL product. Defaults are standard SQL where there is a standard.
+pub trait Dialect: Send + Sync + 'static {
+    /// An identifier. The only way one reaches SQL text.
+    fn quote(&self, identifier: &str) -> String {
+        format!("\"{}\"", identifier.replace('"', "\"\""))
+    }
+
+    /// A text constant, for names of members in JSON that the statement builds.
+    fn literal(&self, text: &str) -> String {
+        format!("'{}'", text.replace('\'', "''"))
+    }
+
+    /// The placeholder of the n-th value, counted from 1.
+    fn placeholder(&self, position: usize) -> String;
+
+    /// A placeholder, or an expression for the current time, that is compared with a column.
+    fn operand(&self, placeholder: &str, column: &Column) -> String;
+
+    /// A placeholder of a number that is compared with an aggregate.
+    fn number(&self, placeholder: &str) -> String;
+
+    /// A placeholder of a row count.
+    fn count(&self, placeholder: &str) -> String;
+
+    /// A column as the driver wants to read it.
+    fn shown(&self, sql: &str, column: &Column) -> String;
+
+    /// What follows an output to name it; empty where the driver knows the type by itself.
+    fn named_column(&self, column: &Column) -> String;
+
+    /// The same for an output that is no column.
+    fn named(&self, computed: Computed) -> String;
+
+    /// A column as it is compared, ordered and grouped by.
+    fn comparable(&self, sql: &str, column: &Column) -> String;
+
+    /// `sql` in a list that is bound as one array, where the product has arrays: `= ANY($1)`.
+    fn any(&self, sql: &str, placeholder: &str, column: &Column) -> Option<String>;
+
+    /// The position of `sql` in a list that is bound as one array, where the product has arrays.
+    fn position(&self, sql: &str, placeholder: &str, column: &Column) -> Option<String>;
+
+    /// `column [I]LIKE pattern`, where a backslash escapes. `pattern` is a placeholder of text.
+    fn matching(&self, sql: &str, column: &Column, how: Matching, pattern: &str) -> String;
+
+    /// The time at which the statement runs, as a value of a column.
+    fn now(&self, now: Now, column: &Column) -> String;
+
+    /// A column as it is added up.
+    fn summand(&self, sql: &str, column: &Column) -> String {
+        let _ = column;
+        sql.to_owned()
+    }
+
+    /// A column as a value within JSON, written as the row writer writes it at the top.
+    fn json_value(&self, sql: &str, column: &Column, options: RenderOptions) -> String;
+
+    /// A JSON object of the columns of the subquery `rows`. They carry the `names` of the members, or `c0`, `c1`, …
+    /// if [`Dialect::members_are_named`] says no.
+    fn json_object(&self, rows: &str, names: &[&str]) -> String;
+
+    /// Whether the columns of a subquery carry the names of the members.
+    fn members_are_named(&self, names: &[&str]) -> bool;
+
+    /// An array of such objects, empty without rows.
+    fn json_array(&self, object: &str) -> String;
+
+    /// What makes the rows read stay as they are until the end of the transaction; empty where a transaction does so
+    /// by itself.
+    fn lock(&self) -> &'static str;
+
+    /// Whether RETURNING may name the table by its alias.
+    fn qualifies_returning(&self) -> bool;
+}
+
+/// A text that stands for itself in a pattern with a backslash as its escape.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out
+}
+
+/// The pattern that is bound for a text.
+pub(super) fn pattern(how: Matching, text: &str) -> Scalar {
+    Scalar::Text(match how {
+        Matching::Like | Matching::ILike => text.to_owned(),
+        Matching::Contains => format!("%{}%", escaped(text)),
+        Matching::StartsWith => format!("{}%", escaped(text)),
+        Matching::EndsWith => format!("%{}", escaped(text)),
+    })
+}
+
+/// Whether a kind of values may lose digits in clients, so that they are texts with `numbers = "string"`.
+fn is_wide(kind: &Type) -> bool {
+    matches!(kind, Type::BigInt | Type::Decimal | Type::Money)
+}

@@ -1,14 +1,41 @@
 //! SQL: a plan written in a dialect, and what a pool of connections must offer to run it.
 
+mod render;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::backend::{Database, DatabaseTransaction, Prepared};
 use super::catalog::Catalog;
-use super::plan::Bind;
+use super::dialect::Dialect;
+use super::options::DatabaseOptions;
+use super::plan::{Bind, Select, Write};
 use super::rows::RowWriter;
-use super::value::Scalar;
-use crate::error::Result;
+use super::value::{DateTimeStyle, NumberStyle, Scalar};
+use crate::error::{Error, ErrorKind, Result};
+
+pub use render::{render_select, render_write};
+
+/// How values look in the JSON that a statement builds: as the row writer writes those at the top.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RenderOptions {
+    /// How numbers are written.
+    pub numbers: NumberStyle,
+    /// How dates and times are written.
+    pub datetimes: DateTimeStyle,
+}
+
+impl From<&DatabaseOptions> for RenderOptions {
+    fn from(options: &DatabaseOptions) -> Self {
+        Self {
+            numbers: options.numbers,
+            datetimes: options.datetimes,
+        }
+    }
+}
 
 /// A statement, ready to run: text, and what stands for its placeholders in order.
 ///
@@ -19,6 +46,8 @@ pub struct Statement {
     pub sql: Arc<str>,
     /// What is bound, in the order of the placeholders.
     pub binds: Arc<[Bind]>,
+    /// Most rows that it can give; `None` if nothing bounds them. Pools run large reads apart from small ones.
+    pub expected_rows: Option<u64>,
     /// Indexes of columns of the result that are JSON texts made by the statement itself: related records. For
     /// products whose drivers cannot tell them from text.
     pub json_columns: Arc<[usize]>,
@@ -31,12 +60,10 @@ impl Statement {
             .iter()
             .map(|bind| match bind {
                 Bind::Value(value) => Ok(value),
-                Bind::Key(index) => key.get(*index).ok_or_else(|| {
-                    crate::error::Error::internal(format!("the call has no key value {index}"))
-                }),
-                Bind::Now(_) => Err(crate::error::Error::internal(
-                    "a function was left among the values",
-                )),
+                Bind::Key(index) => key
+                    .get(*index)
+                    .ok_or_else(|| Error::internal(format!("the call has no key value {index}"))),
+                Bind::Now(_) => Err(Error::internal("a function was left among the values")),
             })
             .collect()
     }
@@ -93,4 +120,122 @@ pub trait Transaction: Send {
 
     /// Makes everything permanent. The only way to do so.
     async fn commit(self: Box<Self>) -> Result<()>;
+}
+
+/// A database that speaks SQL: a dialect and a pool of connections.
+#[derive(Debug)]
+pub struct Sql<D, P> {
+    dialect: Arc<D>,
+    pool: P,
+    options: RenderOptions,
+}
+
+impl<D: Dialect, P: SqlPool> Sql<D, P> {
+    /// Puts a dialect and a pool together.
+    pub fn new(dialect: D, pool: P, options: RenderOptions) -> Self {
+        Self {
+            dialect: Arc::new(dialect),
+            pool,
+            options,
+        }
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &P {
+        &self.pool
+    }
+}
+
+#[async_trait]
+impl<D: Dialect, P: SqlPool> Database for Sql<D, P> {
+    async fn catalog(&self) -> Result<Catalog> {
+        self.pool.catalog().await
+    }
+
+    async fn fingerprint(&self) -> Result<String> {
+        self.pool.fingerprint().await
+    }
+
+    fn prepare(&self, select: Select) -> Result<Prepared> {
+        let statement = render_select(&*self.dialect, &select, false, self.options)?;
+        Ok(Prepared {
+            select,
+            statement: Some(statement),
+        })
+    }
+
+    async fn read(
+        &self,
+        prepared: &Prepared,
+        key: &[Scalar],
+        rows: RowWriter,
+    ) -> Result<RowWriter> {
+        let statement = prepared.statement.as_ref();
+        let statement = statement.ok_or_else(|| Error::internal("a select without a statement"))?;
+        self.pool.read(statement, key, rows).await
+    }
+
+    async fn begin(&self) -> Result<Box<dyn DatabaseTransaction>> {
+        Ok(Box::new(SqlTransaction {
+            dialect: Arc::clone(&self.dialect),
+            transaction: self.pool.begin().await?,
+            options: self.options,
+        }))
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.pool.probe().await
+    }
+}
+
+struct SqlTransaction<D> {
+    dialect: Arc<D>,
+    transaction: Box<dyn Transaction>,
+    options: RenderOptions,
+}
+
+#[async_trait]
+impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
+    async fn select(&mut self, select: &Select, lock: bool, rows: RowWriter) -> Result<RowWriter> {
+        let statement = render_select(&*self.dialect, select, lock, self.options)?;
+        let (rows, _) = self.transaction.run(&statement, &[], rows).await?;
+        Ok(rows)
+    }
+
+    async fn write(&mut self, write: &Write, rows: RowWriter) -> Result<(RowWriter, u64)> {
+        let expected = write.check().map(|_| write.returning().len());
+        if rows.shape().check != expected {
+            return Err(Error::internal(
+                "the shape of a write does not say where its check is",
+            ));
+        }
+        let statement = render_write(&*self.dialect, write, self.options)?;
+        let (rows, touched) = self.transaction.run(&statement, &[], rows).await?;
+        if rows.has_refused() {
+            return Err(Error::new(
+                ErrorKind::RowNotPermitted,
+                format!(
+                    "a record of table '{}' would lie outside what this role may write",
+                    write.table().name
+                ),
+            ));
+        }
+        Ok((rows, touched))
+    }
+
+    async fn savepoint(&mut self) -> Result<()> {
+        self.transaction.savepoint().await
+    }
+
+    async fn rollback_to_savepoint(&mut self) -> Result<()> {
+        self.transaction.rollback_to_savepoint().await
+    }
+
+    async fn release_savepoint(&mut self) -> Result<()> {
+        self.transaction.release_savepoint().await
+    }
+
+    async fn commit(self: Box<Self>) -> Result<()> {
+        self.transaction.commit().await
+    }
 }

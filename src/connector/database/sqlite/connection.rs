@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
 use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::limits::Limit;
@@ -16,7 +15,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::translate;
-use super::value::{Guide, bind, decode};
+use super::value::{Guide, bind, decode, json};
 use crate::clock::Clock;
 use crate::connector::database::rows::RowWriter;
 use crate::connector::database::sql::Statement;
@@ -275,20 +274,15 @@ impl Open {
         }
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         connection.create_scalar_function(
-            "tidegate_base64",
-            1,
+            "tidegate_json",
+            3,
             FunctionFlags::SQLITE_UTF8
                 | FunctionFlags::SQLITE_DETERMINISTIC
                 | FunctionFlags::SQLITE_INNOCUOUS,
             |context| {
-                Ok(match context.get_raw(0) {
-                    ValueRef::Null => None,
-                    ValueRef::Blob(bytes) | ValueRef::Text(bytes) => {
-                        Some(base64::engine::general_purpose::STANDARD.encode(bytes))
-                    }
-                    ValueRef::Integer(number) => Some(number.to_string()),
-                    ValueRef::Real(number) => Some(number.to_string()),
-                })
+                let declared: String = context.get(1)?;
+                let style: u8 = context.get(2)?;
+                Ok(json(context.get_raw(0), &declared, style))
             },
         )?;
         let watch = self.watch.clone();
@@ -410,7 +404,8 @@ impl Open {
                 guides = row
                     .as_ref()
                     .columns()
-                    .map(|column| self.guide(column.decl_type()))
+                    // RETURNING and aggregates have no declared type; the dialect names their columns after it.
+                    .map(|column| self.guide(column.decl_type().or(Some(column.name()))))
                     .collect();
                 for index in statement.json_columns.iter() {
                     if let Some(guide) = guides.get_mut(*index) {

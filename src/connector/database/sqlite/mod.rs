@@ -13,6 +13,8 @@
 
 mod catalog;
 mod connection;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
 mod declared;
 mod error;
 mod pool;
@@ -31,10 +33,13 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::connector::DatabaseConnector;
+use super::dialect::SqliteDialect;
 use super::options::{DEFAULT_MAX_RECORDS, DatabaseOptions, UnknownMembers};
+use super::sql::{RenderOptions, Sql};
 use super::value::{DateTimeStyle, NumberStyle};
 use crate::connector::{Connector, Family, Problem, Resources, ServiceConfig};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 /// A SQLite database file.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -179,10 +184,14 @@ impl ServiceConfig for SqliteConfig {
     }
 
     async fn open(&self, resources: &Resources) -> Result<Arc<dyn Connector>> {
-        let _pool = self.pool(resources);
-        Err(Error::new(
-            ErrorKind::NotImplemented,
-            "the connector has not been put together yet",
-        ))
+        let options = self.options();
+        let database = Sql::new(
+            SqliteDialect,
+            self.pool(resources),
+            RenderOptions::from(&options),
+        );
+        Ok(Arc::new(DatabaseConnector::new(
+            database, options, resources,
+        )))
     }
 }

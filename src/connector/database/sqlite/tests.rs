@@ -91,6 +91,7 @@ fn statement(sql: &str, values: Vec<Scalar>) -> Statement {
         sql: sql.into(),
         binds: values.into_iter().map(Bind::Value).collect(),
         json_columns: Arc::default(),
+        expected_rows: None,
     }
 }
 
@@ -191,10 +192,13 @@ async fn values_come_back_as_they_went_in() {
 }
 
 #[tokio::test]
-async fn json_that_the_statement_makes_is_json_and_blobs_in_it_are_base64() {
-    let fixture = Fixture::new("CREATE TABLE t (raw BLOB); INSERT INTO t VALUES (x'00ff')");
+async fn json_that_the_statement_makes_is_json_and_values_in_it_look_as_they_do_outside() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t (raw BLOB, at DATETIME); INSERT INTO t VALUES (x'00ff', '2026-02-01 10:00:00')",
+    );
     let mut made = statement(
-        "SELECT json_object('raw', tidegate_base64(raw)), json_object('b', 1) FROM t",
+        "SELECT json_object('raw', json(tidegate_json(raw, 'BLOB', 0)), 'at', json(tidegate_json(at, 'DATETIME', 0))), \
+         json_object('b', 1) FROM t",
         Vec::new(),
     );
     made.json_columns = Arc::new([0]);
@@ -205,7 +209,7 @@ async fn json_that_the_statement_makes_is_json_and_blobs_in_it_are_base64() {
         .unwrap();
     assert_eq!(
         text(rows),
-        r#"{"related":{"raw":"AP8="},"plain":"{\"b\":1}"}"#
+        r#"{"related":{"raw":"AP8=","at":"2026-02-01T10:00:00"},"plain":"{\"b\":1}"}"#
     );
 }
 

@@ -7,7 +7,10 @@ use rusqlite::types::{ToSqlOutput, Value as Stored, ValueRef};
 
 use super::declared::declared;
 use crate::connector::database::catalog::Type;
-use crate::connector::database::value::{MICROS_PER_DAY, Scalar, Value};
+use crate::connector::database::rows::json_text;
+use crate::connector::database::value::{
+    DateTimeStyle, MICROS_PER_DAY, NumberStyle, Scalar, Value,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the declared type of a result's column says about its values.
@@ -84,6 +87,30 @@ pub(super) fn decode(
             _ => take(&Value::Bytes(bytes)),
         },
     }
+}
+
+/// A stored value as JSON, for related records, which the statement itself puts together. `style` is 1 for wide numbers
+/// as texts, 2 for dates as SQL has them, 3 for both.
+pub(super) fn json(stored: ValueRef<'_>, declared_type: &str, style: u8) -> String {
+    let is_narrow = matches!(declared(declared_type).kind, Type::SmallInt | Type::Integer);
+    let numbers = if style & 1 == 1 && !is_narrow {
+        NumberStyle::String
+    } else {
+        NumberStyle::Number
+    };
+    let datetimes = if style & 2 == 2 {
+        DateTimeStyle::Sql
+    } else {
+        DateTimeStyle::Rfc3339
+    };
+    let mut text = Vec::new();
+    decode(
+        stored,
+        Guide::of(declared_type),
+        &mut String::new(),
+        &mut |value| text = json_text(value, numbers, datetimes),
+    );
+    String::from_utf8(text).unwrap_or_else(|_broken| "null".to_owned())
 }
 
 fn guided_text(text: &str, guide: Guide) -> Value<'_> {
