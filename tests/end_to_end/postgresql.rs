@@ -38,7 +38,8 @@ fn a_million_rows_of_postgresql_pass_in_bounded_memory() {
 
 #[test]
 fn the_example_serves_northwind_from_postgresql() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/northwind-postgresql");
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/northwind-postgresql");
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     let server = PostgresqlServer::start();
     server.sql(&read("data/northwind.sql"));
@@ -48,8 +49,14 @@ fn the_example_serves_northwind_from_postgresql() {
         "northwind.toml",
         read("northwind.toml")
             .replace("port = 5432", &format!("port = {}", server.port()))
-            .replace("database = \"northwind\"", &format!("database = \"{DATABASE}\""))
-            .replace("username = \"northwind\"", &format!("username = \"{USER}\"")),
+            .replace(
+                "database = \"northwind\"",
+                &format!("database = \"{DATABASE}\""),
+            )
+            .replace(
+                "username = \"northwind\"",
+                &format!("username = \"{USER}\""),
+            ),
     );
     let gateway = Start::new(&directory.tree(), &directory.data())
         .environment("NORTHWIND_PASSWORD", PASSWORD)
@@ -80,7 +87,10 @@ fn the_example_serves_northwind_from_postgresql() {
 fn a_server_that_dies_in_the_middle_of_a_result_breaks_it_and_comes_back() {
     let mut server = PostgresqlServer::start();
     server.sql(NUMBERS);
-    let (_directory, gateway) = serve(&server, "max_records = 1000000\nconnect_timeout_seconds = 2");
+    let (_directory, gateway) = serve(
+        &server,
+        "max_records = 1000000\nconnect_timeout_seconds = 2",
+    );
     gateway.claim("broke off");
     gateway.claim("backend");
     gateway.claim("connection");
@@ -157,7 +167,10 @@ fn an_unrelated_edit_keeps_the_pool_and_a_changed_config_replaces_it() {
     let old: Vec<String> = before.split(',').map(str::to_owned).collect();
     eventually("the old connections to close", 30, || {
         let now = backends();
-        (!old.iter().any(|pid| now.split(',').any(|other| other == pid))).then_some(())
+        (!old
+            .iter()
+            .any(|pid| now.split(',').any(|other| other == pid)))
+        .then_some(())
     });
     gateway.stop();
 }
@@ -190,6 +203,12 @@ fn values_and_names_come_through_unharmed() {
     assert_eq!(read["u"], "7f1d6a2e-52ac-4b0a-9a33-2c1f6f6e5a11");
     assert_eq!(read["b"], "AAH/");
     assert_eq!(read["d"], "2026-01-02");
-    assert!(read["t"].as_str().unwrap().starts_with("2026-01-02T03:04:05.678"), "{read}");
+    assert!(
+        read["t"]
+            .as_str()
+            .unwrap()
+            .starts_with("2026-01-02T03:04:05.678"),
+        "{read}"
+    );
     gateway.stop();
 }
