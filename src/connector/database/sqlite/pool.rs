@@ -484,7 +484,7 @@ fn lost() -> Error {
 }
 
 /// The connections to one database.
-pub struct SqlitePool {
+pub(super) struct SqlitePool {
     readers: Workers,
     writer: Arc<Workers>,
     /// Held by the transaction that is on the writer.
