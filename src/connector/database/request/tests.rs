@@ -634,6 +634,7 @@ fn csv_and_ndjson_become_records() {
         ("text/csv", "a,\n1,2"),
         ("text/csv", "a,b\n1"),
         ("text/csv", "a\n\0"),
+        ("text/csv", "a\n\"open"),
         ("application/x-ndjson", "{\"a\":1}\n[1]"),
         ("application/x-ndjson", "{\"a\":1} {\"a\":2}"),
         ("application/x-ndjson", "{\"a\":\n1}"),
