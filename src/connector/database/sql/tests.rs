@@ -439,7 +439,7 @@ fn hostile_names_of_tables_and_columns_stay_names() {
         ..(*Shop::new(open()).table("tag")).clone()
     };
     table.columns[0].name = "id\" = 1 OR \"id".to_owned();
-    let catalog = super::super::catalog::Catalog::new(vec![table]);
+    let catalog = Catalog::new(vec![table]);
     let shop = Shop {
         catalog,
         ..Shop::new(open())
