@@ -71,7 +71,7 @@ fn a_hidden_column_and_a_missing_one_are_refused_alike_wherever_they_stand() {
                 &shop,
                 "customer",
                 &query_with(|query| {
-                    query.fields = Fields::Named(vec![item(&format!("SUM({name})"))])
+                    query.fields = Fields::Named(vec![item(&format!("SUM({name})"))]);
                 }),
             )),
             fails(read(
@@ -105,7 +105,7 @@ fn a_hidden_column_and_a_missing_one_are_refused_alike_wherever_they_stand() {
                     query.related = vec![RelatedRequest {
                         fields: named(&[name]),
                         ..related("customer_by_customer_id")
-                    }]
+                    }];
                 }),
             )),
             fails(read(
@@ -115,7 +115,7 @@ fn a_hidden_column_and_a_missing_one_are_refused_alike_wherever_they_stand() {
                     query.related = vec![RelatedRequest {
                         filter: Some(parsed(&condition)),
                         ..related("customer_by_customer_id")
-                    }]
+                    }];
                 }),
             )),
             fails(read(
@@ -125,7 +125,7 @@ fn a_hidden_column_and_a_missing_one_are_refused_alike_wherever_they_stand() {
                     query.related = vec![RelatedRequest {
                         order: order(&[name]),
                         ..related("customer_by_customer_id")
-                    }]
+                    }];
                 }),
             )),
             fails(planner.insert(&table, &grant, &record, &none, None)),
@@ -195,7 +195,7 @@ fn names_are_looked_up_and_never_reach_the_text() {
                 &shop,
                 "customer",
                 &query_with(|query| {
-                    query.fields = Fields::Named(vec![FieldItem::Column(hostile.to_owned())])
+                    query.fields = Fields::Named(vec![FieldItem::Column(hostile.to_owned())]);
                 }),
             ))
             .0,
@@ -207,7 +207,7 @@ fn names_are_looked_up_and_never_reach_the_text() {
                         item: FieldItem::Column(hostile.to_owned()),
                         descending: false,
                         nulls: None,
-                    }]
+                    }];
                 }),
             ))
             .0,
@@ -698,7 +698,7 @@ fn groups_hold_only_what_is_grouped() {
         )
     };
     let plan = grouped(&|query| {
-        query.fields = named(&["customer_id", "COUNT(*)", "SUM(TOTAL)", "COUNT(*)"])
+        query.fields = named(&["customer_id", "COUNT(*)", "SUM(TOTAL)", "COUNT(*)"]);
     })
     .unwrap();
     assert_eq!(
@@ -876,7 +876,7 @@ fn related_options_hold_for_each_parent_and_nesting_has_an_end() {
                     fields: named(&["name"]),
                     ..related("employee_by_manager_id")
                 },
-            ]
+            ];
         }),
     )
     .unwrap();
@@ -917,7 +917,7 @@ fn records_are_checked_before_they_reach_the_database() {
         ),
         (
             "customer",
-            r#"{}"#,
+            r"{}",
             ErrorKind::NotNullViolation,
             "field 'email' can not be null",
         ),
@@ -1057,7 +1057,7 @@ fn updates_leave_keys_alone_and_need_something_to_change() {
     .unwrap()
     .set;
     assert_eq!(set, [(2, Bind::Value(Scalar::Text("x".to_owned())))]);
-    for empty in [r#"{}"#, r#"{"invoice_id":10}"#] {
+    for empty in [r"{}", r#"{"invoice_id":10}"#] {
         assert_eq!(fails(update(empty, &none, &keys)).0, ErrorKind::InvalidBody);
     }
     let by_filter = update(

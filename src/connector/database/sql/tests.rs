@@ -584,16 +584,16 @@ mod on_sqlite {
     #[tokio::test]
     async fn every_filter_finds_its_records() {
         let opened = Opened::new(open()).await;
-        let mut found = String::new();
+        let mut found = Vec::new();
         for text in FILTERS {
             let query = RecordsQuery {
                 fields: named(&["id"]),
                 ..filtered(text)
             };
             let rows = opened.read("customer", &query, &Selector::Query, &[]).await;
-            found.push_str(&format!("{text}  →  {rows}\n"));
+            found.push(format!("{text}  →  {rows}"));
         }
-        insta::assert_snapshot!(found);
+        insta::assert_snapshot!(found.join("\n"));
     }
 
     #[tokio::test]
