@@ -140,11 +140,11 @@ mod tests {
             new(&name, &role, OutputFormat::Json, &mut output).unwrap();
             serde_json::from_slice::<serde_json::Value>(&output).unwrap()
         };
-        let made = make();
-        let key = made["key"].as_str().unwrap();
+        let first = make();
+        let key = first["key"].as_str().unwrap();
         assert!(key.starts_with(KEY_PREFIX) && key.len() == KEY_PREFIX.len() + 43);
-        assert_ne!(made["key"], make()["key"]);
-        let manifest: toml::Table = made["manifest"].as_str().unwrap().parse().unwrap();
+        assert_ne!(first["key"], make()["key"]);
+        let manifest: toml::Table = first["manifest"].as_str().unwrap().parse().unwrap();
         let digest = manifest["key"]["demo"]["sha256"][0].as_str().unwrap();
         assert_eq!(digest, KeyDigest::of(key).to_string());
     }

@@ -483,4 +483,15 @@ mod tests {
         assert_eq!(headers[IF_NONE_MATCH], "\"abc\", W/\"d\", \"e-gzip-x\"");
         assert_eq!(headers[IF_MATCH], "*");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_accepted_the_body_can_be_decoded(
+            accept in "[\\x20-\\x7e]{0,40}|((gzip|br|\\*|identity)(;q=[0-9.]{0,5})?, ?){0,4}",
+        ) {
+            let reply = compress(Some(&accept), json(Body::Bytes(long())));
+            let coding = header(&reply, CONTENT_ENCODING).to_owned();
+            proptest::prop_assert_eq!(run(decoded(&coding, reply.body)).unwrap(), long());
+        }
+    }
 }

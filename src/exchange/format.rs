@@ -704,4 +704,38 @@ mod tests {
         let hostile = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
         let _ = Format::Xml.write_json(&hostile);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_accept_header_gives_an_offered_format_or_406(
+            accept in "[\\x20-\\x7e]{0,60}|([a-z*]{1,5}/[a-z*]{1,5}(;q=[0-9.]{0,5})?, ?){0,4}",
+        ) {
+            match chosen(&[&accept], None, &[Format::Csv, Format::Xml]) {
+                Ok(format) => proptest::prop_assert!(format == Format::Csv || format == Format::Xml),
+                Err(error) => proptest::prop_assert_eq!(error.kind(), ErrorKind::NotAcceptable),
+            }
+        }
+
+        #[test]
+        fn any_json_is_written_in_every_format(
+            names in proptest::collection::vec(proptest::prelude::any::<String>(), 1..4),
+            text in proptest::prelude::any::<String>(),
+        ) {
+            let record: Value = names.iter().map(|name| (name.clone(), json!(text))).collect();
+            for document in [json!({"resource": [record, [record]]}), record, json!([text])] {
+                for format in Format::ALL {
+                    proptest::prop_assert!(format.write_document(&document).is_ok());
+                }
+                let lines = written(Format::NdJson, &document);
+                for line in lines.lines() {
+                    proptest::prop_assert!(serde_json::from_str::<Value>(line).is_ok(), "{}", line);
+                }
+                let xml = written(Format::Xml, &document);
+                proptest::prop_assert!(
+                    xml.chars().all(|character| character >= ' ' || "\t\n\r".contains(character))
+                );
+                proptest::prop_assert_eq!(xml.matches('<').count(), xml.matches('>').count());
+            }
+        }
+    }
 }

@@ -113,6 +113,30 @@ impl Place {
         }
     }
 
+    /// The same place with every quoted text after the caret masked.
+    #[must_use]
+    pub(super) fn masked_after(mut self) -> Self {
+        let mut quote = None;
+        self.source = self
+            .source
+            .chars()
+            .enumerate()
+            .map(|(index, character)| match quote {
+                _ if index < self.caret + self.length => character,
+                None => {
+                    quote = matches!(character, '"' | '\'').then_some(character);
+                    character
+                }
+                Some(opening) if opening == character => {
+                    quote = None;
+                    character
+                }
+                Some(_) => '*',
+            })
+            .collect();
+        self
+    }
+
     /// The same place with the text under the caret masked.
     #[must_use]
     pub(super) fn masked(mut self) -> Self {
@@ -415,6 +439,14 @@ fn one_line(text: &str) -> String {
         .collect()
 }
 
+impl<'a> IntoIterator for &'a Diagnostics {
+    type Item = &'a Diagnostic;
+    type IntoIter = std::slice::Iter<'a, Diagnostic>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 impl fmt::Display for Diagnostics {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.render(false))
@@ -491,7 +523,7 @@ error: `port` must be a whole number from 0 to 65535, not text
             r#"password = "hunter2""#,
             r#"config = { host = "x", db_password="hunter2", prt = 1 }"#,
             r#"password = { plain = "a\"hunter2" }"#,
-            r#"api_token = 'hunter2"#,
+            "api_token = 'hunter2",
             r#""secret" = "hunter2" # note"#,
         ] {
             let source = place(line, 0, 1).source;

@@ -132,8 +132,8 @@ impl Document {
         let other = if is_header {
             let header = line.split('#').next().unwrap_or_default().trim();
             earlier
-                .filter(|(_, text)| text.split('#').next().unwrap_or_default().trim() == header)
-                .last()
+                .rev()
+                .find(|(_, text)| text.split('#').next().unwrap_or_default().trim() == header)
         } else {
             earlier
                 .take_while(|(_, text)| !text.trim_start().starts_with('['))

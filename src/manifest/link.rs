@@ -264,9 +264,12 @@ impl Linker<'_> {
         let name = table.get("type")?.as_str()?;
         let Some(service_type) = self.schemas.service_type(name).copied() else {
             let known: Vec<&str> = self.schemas.type_names().collect();
-            let help = match nearest(name, known.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`? the types are {}", list(&known)),
-                None => format!("the types are {}", list(&known)),
+            let help = match (nearest(name, known.iter().copied()), known.as_slice()) {
+                (_, []) => "this build of tidegate has no service types".to_owned(),
+                (Some(near), _) => {
+                    format!("did you mean `{near}`? the types are {}", list(&known))
+                }
+                (None, _) => format!("the types are {}", list(&known)),
             };
             let pointer = join(spot.pointer, "type");
             let diagnostic = Diagnostic::error(
@@ -427,12 +430,14 @@ impl Linker<'_> {
     }
 
     fn must_exist(&mut self, place: Place, table: &'static str, name: &str, note: &str) {
+        let is_known = self.names.0.contains_key(&(table, name.to_owned()))
+            || (table == "lookup" && self.key_lookups.contains(name));
+        if !self.is_whole || is_known {
+            return;
+        }
         let mut known: BTreeSet<&str> = self.names.of(table).collect();
         if table == "lookup" {
             known.extend(self.key_lookups.iter().map(String::as_str));
-        }
-        if !self.is_whole || known.contains(name) {
-            return;
         }
         let known: Vec<&str> = known.into_iter().collect();
         let help = match (nearest(name, known.iter().copied()), known.as_slice()) {

@@ -147,7 +147,7 @@ fn typed(
             },
             // `load` has refused it already.
             Err(misplaced) => {
-                problems.push(link::misplaced_secret(document, &at(&pointer), misplaced))
+                problems.push(link::misplaced_secret(document, &at(&pointer), misplaced));
             }
         }
     }

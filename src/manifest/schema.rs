@@ -139,20 +139,18 @@ impl Schemas {
 }
 
 /// The schema of a whole manifest, for editors: `config` follows `type`.
+///
+/// It is draft 7, which every editor's TOML support understands.
 pub fn editor_schema<'a>(types: impl IntoIterator<Item = &'a ServiceType>) -> Value {
-    let mut generator = generator();
-    let root = generator.root_schema_for::<ManifestFile>();
+    let mut generator = SchemaSettings::draft07().into_generator();
     let types: Vec<&ServiceType> = types.into_iter().collect();
     let configs: Vec<Value> = types
         .iter()
         .map(|entry| (entry.schema)(&mut generator).to_value())
         .collect();
-    let mut schema = root.to_value();
-    let mut definitions = generator.take_definitions(true);
-    if let Some(Value::Object(known)) = schema.get_mut("$defs").map(Value::take) {
-        definitions.extend(known);
-    }
-    if let Some(Value::Object(service)) = definitions.get_mut("ServiceTable") {
+    // The root schema holds every definition that the generator knows, those of the configs too.
+    let mut schema = generator.into_root_schema_for::<ManifestFile>().to_value();
+    if let Some(Value::Object(service)) = schema.pointer_mut("/definitions/ServiceTable") {
         describe_types(service, &types, configs);
     }
     for table in NAMED_TABLES {
@@ -163,12 +161,11 @@ pub fn editor_schema<'a>(types: impl IntoIterator<Item = &'a ServiceType>) -> Va
             );
         }
     }
+    tidy(&mut schema);
+    for_editors(&mut schema);
     if let Value::Object(root) = &mut schema {
         root.insert("title".to_owned(), json!("Tidegate manifest"));
-        root.insert("$defs".to_owned(), Value::Object(definitions));
     }
-    tidy(&mut schema);
-    strip_extensions(&mut schema);
     schema
 }
 
@@ -233,14 +230,14 @@ fn tidy(schema: &mut Value) {
                 branches.retain(|branch| branch != &json!({ "type": "null" }));
                 if let [Value::Object(one)] = branches.as_slice() {
                     let one = one.clone();
-                    map.remove("anyOf");
+                    map.shift_remove("anyOf");
                     for (key, value) in one {
                         map.entry(key).or_insert(value);
                     }
                 }
             }
             if map.get("default").is_some_and(Value::is_null) {
-                map.remove("default");
+                map.shift_remove("default");
             }
             let limits = match map.get("format").and_then(Value::as_str) {
                 Some("int8") => Some((i64::from(i8::MIN), i64::from(i8::MAX))),
@@ -262,14 +259,20 @@ fn tidy(schema: &mut Value) {
     }
 }
 
-/// Editors complain about keywords that they do not know.
-fn strip_extensions(schema: &mut Value) {
+/// Editors complain about keywords that they do not know, and draft 7 ignores what stands beside a `$ref`.
+fn for_editors(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
             map.shift_remove("x-expected");
-            map.values_mut().for_each(strip_extensions);
+            if map.len() > 1
+                && map.get("$ref").is_some_and(Value::is_string)
+                && let Some(reference) = map.shift_remove("$ref")
+            {
+                map.insert("allOf".to_owned(), json!([{ "$ref": reference }]));
+            }
+            map.values_mut().for_each(for_editors);
         }
-        Value::Array(list) => list.iter_mut().for_each(strip_extensions),
+        Value::Array(list) => list.iter_mut().for_each(for_editors),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
@@ -290,6 +293,12 @@ fn resolve<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
     schema
 }
 
+/// Whether a schema is that of a [`Secret`].
+fn is_secret(schema: &Value) -> bool {
+    let reference = schema.get("$ref").and_then(Value::as_str);
+    reference.and_then(|reference| reference.rsplit('/').next()) == Some(Secret::SCHEMA_NAME)
+}
+
 /// JSON pointers, in `config`, of the places where the schema has a [`Secret`].
 fn secret_places(schema: &Value, config: &Value) -> Vec<String> {
     let mut found = Vec::new();
@@ -305,8 +314,7 @@ fn walk_secrets(
     pointer: &str,
     found: &mut Vec<String>,
 ) {
-    let reference = schema.get("$ref").and_then(Value::as_str);
-    if reference.and_then(|reference| reference.rsplit('/').next()) == Some(Secret::SCHEMA_NAME) {
+    if is_secret(schema) {
         found.push(pointer.to_owned());
         return;
     }
@@ -449,11 +457,19 @@ impl Context<'_> {
         } else {
             ("key", format!(" in {}", table_name(pointer)))
         };
-        let diagnostic = Diagnostic::error(
-            self.document.key_place(&place),
-            format!("unknown {what} `{key}`{around}"),
-        );
-        let help = nearest(key, known.iter().copied()).map_or_else(
+        let near = nearest(key, known.iter().copied());
+        // A misspelt `password` is a password all the same.
+        let is_secret = near
+            .and_then(|near| schema.get("properties")?.get(near))
+            .is_some_and(is_secret);
+        let shown = self.document.key_place(&place);
+        let shown = if is_secret {
+            shown.masked_after()
+        } else {
+            shown
+        };
+        let diagnostic = Diagnostic::error(shown, format!("unknown {what} `{key}`{around}"));
+        let help = near.map_or_else(
             || match known.as_slice() {
                 [] => format!("remove it; there are no {what}s here"),
                 known => format!("the {what}s here are {}", list(known)),
@@ -505,7 +521,7 @@ impl Context<'_> {
                 let expected = expectation(schema);
                 let given = self.given(pointer, instance, schema);
                 let diagnostic = error(format!("{name} must be {expected}, not {given}"));
-                match self.mend(pointer, instance, schema) {
+                match Self::mend(pointer, instance, schema) {
                     Some(help) => diagnostic.with_help(help),
                     None => diagnostic,
                 }
@@ -536,7 +552,7 @@ impl Context<'_> {
     }
 
     /// What to write instead, where that can be guessed.
-    fn mend(&self, pointer: &str, instance: &Value, schema: &Value) -> Option<String> {
+    fn mend(pointer: &str, instance: &Value, schema: &Value) -> Option<String> {
         let key = segments(pointer).next_back()?;
         let is_member = key.parse::<usize>().is_ok();
         let write = |value: &str| {
@@ -579,11 +595,7 @@ impl Context<'_> {
 
     /// A value as one could write it.
     fn sample(&self, schema: &Value) -> String {
-        let is_secret = schema
-            .get("$ref")
-            .and_then(Value::as_str)
-            .is_some_and(|reference| reference.ends_with(&format!("/{}", Secret::SCHEMA_NAME)));
-        if is_secret {
+        if is_secret(schema) {
             return "{ env = \"NAME\" }".to_owned();
         }
         let schema = resolve(self.root, schema);

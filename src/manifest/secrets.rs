@@ -263,6 +263,7 @@ pub(super) fn written(name: &str, value: &Value) -> Result<Written, Misplaced> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests may block")]
 mod tests {
     use super::*;
     use serde_json::json;

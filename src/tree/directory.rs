@@ -3,11 +3,6 @@
 //! The root's links are resolved once and every file is read below that place, so a link that is flipped in the
 //! middle (Kubernetes, git-sync) cannot mix two generations.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "files are read in tree only; callers run it on a thread that may block"
-)]
-
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -270,6 +265,7 @@ fn unreadable(path: &str, error: &io::Error, help_if_missing: &str) -> TreeError
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests may block")]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;

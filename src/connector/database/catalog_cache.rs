@@ -121,6 +121,6 @@ fn too_slow() -> Error {
 pub(super) fn tells_of_change(error: &Error) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::UnknownTable | ErrorKind::UnknownField
+        ErrorKind::UnknownTable | ErrorKind::UnknownField | ErrorKind::BackendFailure
     )
 }

@@ -5,6 +5,8 @@ mod batch;
 pub mod catalog;
 mod catalog_cache;
 pub mod connector;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
 pub mod convert;
 pub mod cursor;
 pub mod dialect;
@@ -17,6 +19,8 @@ pub mod options;
 pub mod plan;
 mod plan_cache;
 pub mod planner;
+#[cfg(feature = "postgres")]
+pub mod postgresql;
 mod precondition;
 mod read;
 pub mod request;
@@ -34,4 +38,6 @@ use super::ServiceType;
 pub(super) const TYPES: &[ServiceType] = &[
     #[cfg(feature = "sqlite")]
     ServiceType::of::<sqlite::SqliteConfig>(),
+    #[cfg(feature = "postgres")]
+    ServiceType::of::<postgresql::PostgresqlConfig>(),
 ];

@@ -3,6 +3,10 @@
 use http::Method;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+use super::request::{
+    change_one_options, change_options, create_options, delete_one_options, delete_options,
+    get_options, list_options,
+};
 use crate::connector::operation::{Effect, Operation, SchemaOf};
 
 /// The names of the operations, as [`crate::connector::Call::operation`] has them.
@@ -100,7 +104,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         name::LIST_RECORDS,
         "Read records",
         COLLECTION,
-        list_query,
+        list_options,
         record_list,
     ),
     writes(
@@ -108,7 +112,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Create records",
         Method::POST,
         COLLECTION,
-        create_query,
+        create_options,
         Some(record_list_body),
         record_list,
     ),
@@ -117,7 +121,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Update records by their keys, by `ids` or by `filter`; columns not mentioned stay as they are",
         Method::PUT,
         COLLECTION,
-        update_query,
+        change_options,
         Some(record_list_body),
         record_list,
     ),
@@ -126,7 +130,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Update records by their keys, by `ids` or by `filter`",
         Method::PATCH,
         COLLECTION,
-        update_query,
+        change_options,
         Some(record_list_body),
         record_list,
     ),
@@ -135,7 +139,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Delete records by `ids`, by `filter` or by their keys",
         Method::DELETE,
         COLLECTION,
-        delete_query,
+        delete_options,
         None,
         record_list,
     ),
@@ -143,7 +147,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         name::GET_RECORD,
         "Read one record",
         RECORD,
-        record_query,
+        get_options,
         record,
     ),
     writes(
@@ -151,7 +155,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Update one record; columns not mentioned stay as they are",
         Method::PUT,
         RECORD,
-        record_write_query,
+        change_one_options,
         Some(record),
         record,
     ),
@@ -160,7 +164,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Update one record",
         Method::PATCH,
         RECORD,
-        record_write_query,
+        change_one_options,
         Some(record),
         record,
     ),
@@ -169,7 +173,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Delete one record",
         Method::DELETE,
         RECORD,
-        record_query,
+        delete_one_options,
         None,
         record,
     ),
@@ -239,59 +243,6 @@ const fn option(name: &'static str, kind: &'static str, description: &'static st
     }
 }
 
-const FIELDS: QueryOption = option(
-    "fields",
-    "string",
-    "Columns to answer with, separated by commas; `*` for all. Reads answer all by default, writes the key.",
-);
-const RELATED: QueryOption = option(
-    "related",
-    "string",
-    "Relations to embed, separated by commas; `a.b` nests. `{relation}.fields`, `.filter`, `.order`, `.limit` and `.offset` refine one.",
-);
-const FILTER: QueryOption = option(
-    "filter",
-    "string",
-    "Condition on columns: `(total > 10) AND (name LIKE 'A%')`.",
-);
-const PARAMS: QueryOption = option(
-    "params",
-    "string",
-    "JSON object with the values of `:name` placeholders in the filter.",
-);
-const IDS: QueryOption = option("ids", "string", "Keys of the records, separated by commas.");
-const ID_FIELD: QueryOption = option(
-    "id_field",
-    "string",
-    "Columns to take as the key instead of the primary key.",
-);
-const AS_LIST: QueryOption = option("as_list", "boolean", "Answer identifiers only.");
-const REFRESH: QueryOption = option(
-    "refresh",
-    "boolean",
-    "Read tables and columns anew from the database first.",
-);
-const FILE: QueryOption = option(
-    "file",
-    "string",
-    "Answer as a download: `true`, or a file name whose ending picks the format.",
-);
-const CONTINUE: QueryOption = option(
-    "continue",
-    "boolean",
-    "Keep the records that succeed when others fail. Without it a batch is all or nothing.",
-);
-const ROLLBACK: QueryOption = option(
-    "rollback",
-    "boolean",
-    "All or nothing, which is also the default.",
-);
-const UPSERT: QueryOption = option(
-    "upsert",
-    "boolean",
-    "Change the record whose key exists already. Needs the right to create and to update.",
-);
-
 fn object_of(options: &[&QueryOption]) -> Schema {
     let properties: serde_json::Map<String, serde_json::Value> = options
         .iter()
@@ -303,101 +254,6 @@ fn object_of(options: &[&QueryOption]) -> Schema {
         })
         .collect();
     json_schema!({ "type": "object", "properties": properties })
-}
-
-fn list_query(_: &mut SchemaGenerator) -> Schema {
-    object_of(&[
-        &FIELDS,
-        &RELATED,
-        &FILTER,
-        &PARAMS,
-        &option(
-            "order",
-            "string",
-            "Columns to order by: `name, total desc nulls last`.",
-        ),
-        &option(
-            "limit",
-            "integer",
-            "Most records to answer; 0 means the maximum of the service.",
-        ),
-        &option("offset", "integer", "Records to skip."),
-        &option(
-            "cursor",
-            "string",
-            "`meta.next_cursor` of the page before: continues after its last record.",
-        ),
-        &option(
-            "group",
-            "string",
-            "Columns to group by; `fields` may then hold SUM, COUNT, AVG, MIN and MAX.",
-        ),
-        &option(
-            "having",
-            "string",
-            "Condition on groups: `COUNT_ALL > 3 AND SUM_total > 10`.",
-        ),
-        &IDS,
-        &ID_FIELD,
-        &option(
-            "include_count",
-            "boolean",
-            "Add the number of matching records as `meta.count`.",
-        ),
-        &option(
-            "count_only",
-            "boolean",
-            "Answer nothing but the number of matching records.",
-        ),
-        &option(
-            "include_schema",
-            "boolean",
-            "Add the description of the table as `meta.schema`.",
-        ),
-        &AS_LIST,
-        &FILE,
-        &REFRESH,
-    ])
-}
-
-fn create_query(_: &mut SchemaGenerator) -> Schema {
-    object_of(&[
-        &FIELDS, &RELATED, &ID_FIELD, &CONTINUE, &ROLLBACK, &UPSERT, &AS_LIST,
-    ])
-}
-
-fn update_query(_: &mut SchemaGenerator) -> Schema {
-    object_of(&[
-        &FIELDS, &RELATED, &IDS, &FILTER, &PARAMS, &ID_FIELD, &CONTINUE, &ROLLBACK, &UPSERT,
-        &AS_LIST,
-    ])
-}
-
-fn delete_query(_: &mut SchemaGenerator) -> Schema {
-    object_of(&[
-        &FIELDS,
-        &RELATED,
-        &IDS,
-        &FILTER,
-        &PARAMS,
-        &ID_FIELD,
-        &CONTINUE,
-        &ROLLBACK,
-        &option(
-            "force",
-            "boolean",
-            "Delete every record that the role admits, when nothing else selects records.",
-        ),
-        &AS_LIST,
-    ])
-}
-
-fn record_query(_: &mut SchemaGenerator) -> Schema {
-    object_of(&[&FIELDS, &RELATED, &ID_FIELD, &FILE])
-}
-
-fn record_write_query(_: &mut SchemaGenerator) -> Schema {
-    object_of(&[&FIELDS, &RELATED, &ID_FIELD, &UPSERT])
 }
 
 fn listing_query(_: &mut SchemaGenerator) -> Schema {
@@ -413,7 +269,7 @@ fn listing_query(_: &mut SchemaGenerator) -> Schema {
             "string",
             "Only what lives in this database schema.",
         ),
-        &AS_LIST,
+        &option("as_list", "boolean", "Answer names only."),
         &option(
             "as_access_list",
             "boolean",
@@ -424,12 +280,20 @@ fn listing_query(_: &mut SchemaGenerator) -> Schema {
             "boolean",
             "Add the verbs that the caller may use.",
         ),
-        &REFRESH,
+        &refresh(),
     ])
 }
 
 fn refresh_query(_: &mut SchemaGenerator) -> Schema {
-    object_of(&[&REFRESH])
+    object_of(&[&refresh()])
+}
+
+const fn refresh() -> QueryOption {
+    option(
+        "refresh",
+        "boolean",
+        "Read tables and columns anew from the database first.",
+    )
 }
 
 fn record(_: &mut SchemaGenerator) -> Schema {

@@ -381,6 +381,7 @@ impl DatabaseConnector {
             .collect();
         let mut shape = Shape::new(names, Frame::Bare, Format::Json);
         shape.keep = vec![0];
+        shape.page = Some(1);
         let rows = RowWriter::new(Arc::new(shape), None);
         let rows = self.noticed(self.database.read(prepared, &[], rows).await)?;
         match rows.kept() {

@@ -663,13 +663,32 @@ fn write_json(
     column: usize,
     value: &Value<'_>,
 ) {
-    let quotes_numbers = || shape.numbers == NumberStyle::String && !shape.narrow.contains(&column);
+    match value {
+        Value::Json(json) if format == Format::NdJson => json_on_one_line(out, json),
+        value => {
+            let numbers = if shape.narrow.contains(&column) {
+                NumberStyle::Number
+            } else {
+                shape.numbers
+            };
+            write_json_value(out, scratch, numbers, shape.datetimes, value);
+        }
+    }
+}
+
+/// Appends a value as JSON, as it stands in a row. For drivers that put values into JSON within a statement.
+pub fn write_json_value(
+    out: &mut BytesMut,
+    scratch: &mut String,
+    numbers: NumberStyle,
+    datetimes: DateTimeStyle,
+    value: &Value<'_>,
+) {
     match value {
         Value::Text(text) => json_string(out, text),
-        Value::Json(json) if format == Format::NdJson => json_on_one_line(out, json),
-        Value::Int(_) | Value::UInt(_) | Value::Decimal(_) if quotes_numbers() => {
+        Value::Int(_) | Value::UInt(_) | Value::Decimal(_) if numbers == NumberStyle::String => {
             out.extend_from_slice(b"\"");
-            write_plain(out, scratch, shape.datetimes, value);
+            write_plain(out, scratch, datetimes, value);
             out.extend_from_slice(b"\"");
         }
         Value::Bytes(_)
@@ -679,7 +698,7 @@ fn write_json(
         | Value::Timestamp(_)
         | Value::TimestampTz(_) => {
             out.extend_from_slice(b"\"");
-            write_plain(out, scratch, shape.datetimes, value);
+            write_plain(out, scratch, datetimes, value);
             out.extend_from_slice(b"\"");
         }
         value if is_null(value) => out.extend_from_slice(b"null"),
@@ -690,20 +709,8 @@ fn write_json(
         | Value::Float(_)
         | Value::Float32(_)
         | Value::Decimal(_)
-        | Value::Json(_) => write_plain(out, scratch, shape.datetimes, value),
+        | Value::Json(_) => write_plain(out, scratch, datetimes, value),
     }
-}
-
-/// One value as JSON, as it is written within a record. For drivers that build JSON within the database.
-pub fn json_text(value: &Value<'_>, numbers: NumberStyle, datetimes: DateTimeStyle) -> Vec<u8> {
-    let shape = Shape {
-        numbers,
-        datetimes,
-        ..Shape::new(Vec::new(), Frame::Bare, Format::Json)
-    };
-    let mut out = BytesMut::new();
-    write_json(&mut out, &mut String::new(), &shape, Format::Json, 0, value);
-    out.into()
 }
 
 fn write_identifier(

@@ -46,6 +46,8 @@ pub struct Statement {
     pub sql: Arc<str>,
     /// What is bound, in the order of the placeholders.
     pub binds: Arc<[Bind]>,
+    /// Most rows that it can give; `None` if nothing bounds them. Pools run large reads apart from small ones.
+    pub expected_rows: Option<u64>,
     /// Indexes of columns of the result that are JSON texts made by the statement itself: related records. For
     /// products whose drivers cannot tell them from text.
     pub json_columns: Arc<[usize]>,

@@ -22,7 +22,7 @@ use super::plan::{Selector, Write};
 use super::planner::{Planner, needs_re_read};
 use super::precondition::{EntityTag, Preconditions};
 use super::read::{identifier_fields, received, text_of, text_of_key};
-use super::request::{self, Fields, Identifier, Record, RecordsBody, RecordsQuery};
+use super::request::{self, Fields, Identifier, Record, RecordsBody, RecordsQuery, no_records};
 use super::rows::{Frame, RowWriter, join_bare, list_of_bare};
 use super::value::Scalar;
 use crate::connector::access::Grant;
@@ -96,12 +96,6 @@ impl DatabaseConnector {
         let format = negotiate(&call.head, &query, Format::ALL)?;
         let conditions = Preconditions::of(&call.head.headers)?;
         let (mut asked, body) = received(&call, &query, body).await?;
-        if asked.rollback && asked.continue_on_error {
-            return Err(Error::new(
-                ErrorKind::InvalidParameter,
-                "rollback and continue operations can not be requested at the same time",
-            ));
-        }
         let catalog = if asked.refresh {
             self.fresh_catalog(context.deadline).await?
         } else {
@@ -336,12 +330,6 @@ fn change_set(body: RecordsBody) -> Result<Record> {
     body.records.into_iter().next().ok_or_else(no_records)
 }
 
-fn no_records() -> Error {
-    Error::new(ErrorKind::InvalidBody, "no record(s) detected in request").with_help(
-        "wrap records in a 'resource' member: {\"resource\":[{\"record\":1},{\"record\":2}]}",
-    )
-}
-
 impl Job<'_> {
     /// Carries out the steps one by one and commits. Gives the result of each, or the error of the batch.
     async fn carry_out_all(
@@ -480,9 +468,6 @@ impl Job<'_> {
         let update =
             self.planner
                 .update(&self.table, &self.grant, record, &self.query, &selector)?;
-        if update.set.is_empty() {
-            return self.unchanged(transaction, &text, key).await;
-        }
         let (rows, touched) = self.run(transaction, Write::Update(update)).await?;
         if touched > 0 {
             return self.answered(transaction, rows, &self.grant).await;
@@ -494,31 +479,6 @@ impl Job<'_> {
             self.planner
                 .with_key(&self.table, &self.grant, record, &key, &self.query.id_field)?;
         self.create(transaction, &record).await
-    }
-
-    /// The answer of an update that sets nothing: the record as it is, if it is there.
-    async fn unchanged(
-        &self,
-        transaction: &mut dyn DatabaseTransaction,
-        text: &str,
-        key: Vec<Scalar>,
-    ) -> Result<Bytes> {
-        let mut query = self.query.clone();
-        if query.fields == Fields::Default {
-            query.fields = Fields::Named(Vec::new());
-        }
-        query.filter = None;
-        let plan =
-            self.planner
-                .read(&self.table, &self.grant, &query, &Selector::Keys(vec![key]))?;
-        let shape = plan.shape(Frame::Bare, Format::Json, self.options);
-        let rows = transaction
-            .select(&plan.select, false, RowWriter::new(Arc::new(shape), None))
-            .await?;
-        if rows.rows() == 0 {
-            return Err(unknown_record(text));
-        }
-        Ok(rows.finish(&Map::new()))
     }
 
     async fn remove(

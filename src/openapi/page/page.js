@@ -60,6 +60,50 @@
     serviceInput.disabled = false;
   }
 
+  // Lays JSON out over lines and leaves every number and string as it was sent.
+  function indented(json) {
+    const tokens = json.match(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g) ?? [];
+    let depth = 0;
+    let text = "";
+    tokens.forEach((token, index) => {
+      const line = `\n${"  ".repeat(depth)}`;
+      if (token === "{" || token === "[") {
+        depth += 1;
+        const isEmpty = tokens[index + 1] === "}" || tokens[index + 1] === "]";
+        text += isEmpty ? token : `${token}\n${"  ".repeat(depth)}`;
+      } else if (token === "}" || token === "]") {
+        depth -= 1;
+        const isEmpty = tokens[index - 1] === "{" || tokens[index - 1] === "[";
+        text += isEmpty ? token : `\n${"  ".repeat(depth)}${token}`;
+      } else if (token === ",") {
+        text += `,${line}`;
+      } else {
+        text += token === ":" ? ": " : token;
+      }
+    });
+    return text;
+  }
+
+  // Swagger UI reads and writes JSON anew, which rounds long numbers. Where that would change an answer, it is shown as
+  // it came.
+  const exactNumbers = () => ({
+    wrapComponents: {
+      responseBody: (Original, { React }) => (props) => {
+        if (typeof props.content === "string" && /json$/i.test((props.contentType ?? "").split(";")[0])) {
+          try {
+            const exact = indented(props.content);
+            if (JSON.stringify(JSON.parse(props.content), null, 2) !== exact) {
+              return React.createElement(Original, { ...props, content: exact, contentType: "text/plain" });
+            }
+          } catch {
+            // Not JSON after all: shown as it came.
+          }
+        }
+        return React.createElement(Original, props);
+      },
+    },
+  });
+
   function show(documentation) {
     hint.hidden = true;
     view.replaceChildren();
@@ -73,6 +117,7 @@
       filter: true,
       tryItOutEnabled: true,
       persistAuthorization: false,
+      plugins: [exactNumbers],
       // The badge would send the document to a foreign server.
       validatorUrl: null,
       requestInterceptor: (request) => {

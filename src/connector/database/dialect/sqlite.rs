@@ -41,11 +41,13 @@ impl Dialect for SqliteDialect {
     }
 
     fn named_column(&self, column: &Column) -> String {
-        if column.db_type.is_empty() {
-            String::new()
+        // A column without a type must not be taken for one of the type that its name happens to be.
+        let name = if column.db_type.is_empty() {
+            "any"
         } else {
-            format!(" AS {}", self.quote(&column.db_type))
-        }
+            &column.db_type
+        };
+        format!(" AS {}", self.quote(name))
     }
 
     fn named(&self, computed: Computed) -> String {

@@ -293,8 +293,8 @@ pub fn records_query(query: &Query, body: Option<&BodyOptions>) -> Result<Record
 
 /// What head and body of a call on records say together.
 ///
-/// A body of options alone is understood where it cannot be mistaken for a record: under GET, and under a
-/// tunnelled verb (`X-HTTP-Method` and its like, or the option `method`) that takes no record from a bare object.
+/// A body of options alone is understood where it cannot be mistaken for a record: under GET, under DELETE on a
+/// collection, and under a tunnelled verb (`X-HTTP-Method` and its like, or the option `method`) that takes no record from a bare object.
 pub fn received(
     head: &RequestHead,
     query: &Query,
@@ -310,6 +310,7 @@ pub fn received(
     let names_record = names_record(head.uri.path());
     let expect = if head.method == Method::GET
         || head.method == Method::HEAD
+        || head.method == Method::DELETE && !names_record
         || is_tunnelled && (!names_record || head.method == Method::DELETE)
     {
         Expect::Tunnelled

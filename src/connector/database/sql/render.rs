@@ -37,7 +37,21 @@ pub fn render_select(
     if lock && is_plain {
         renderer.sql.push_str(dialect.lock());
     }
-    Ok(renderer.finish(&select.output))
+    Ok(Statement {
+        expected_rows: expected_rows(select),
+        ..renderer.finish(&select.output)
+    })
+}
+
+/// Most rows that a select can give.
+fn expected_rows(select: &Select) -> Option<u64> {
+    let is_aggregate = select.group.is_empty()
+        && !select.output.is_empty()
+        && select
+            .output
+            .iter()
+            .all(|output| matches!(output.expression, Expression::Aggregate { .. }));
+    if is_aggregate { Some(1) } else { select.limit }
 }
 
 /// Writes a write.
@@ -90,6 +104,7 @@ impl<'a> Renderer<'a> {
             sql: self.sql.into(),
             json_columns: json_columns.collect::<Vec<_>>().into(),
             binds: self.binds.into(),
+            expected_rows: None,
         }
     }
 

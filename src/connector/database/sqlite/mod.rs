@@ -13,6 +13,8 @@
 
 mod catalog;
 mod connection;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
 mod declared;
 mod error;
 mod pool;
@@ -34,11 +36,10 @@ use serde::Deserialize;
 use super::connector::DatabaseConnector;
 use super::dialect::SqliteDialect;
 use super::options::{DEFAULT_MAX_RECORDS, DatabaseOptions, UnknownMembers};
-use super::sql::Sql;
+use super::sql::{RenderOptions, Sql};
 use super::value::{DateTimeStyle, NumberStyle};
 use crate::connector::{Connector, Family, Problem, Resources, ServiceConfig};
 use crate::error::Result;
-pub use pool::SqlitePool;
 
 /// A SQLite database file.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -116,13 +117,13 @@ impl SqliteConfig {
     }
 
     /// The pool for this config. Opens nothing.
-    pub(crate) fn pool(&self, resources: &Resources) -> SqlitePool {
+    fn pool(&self, resources: &Resources) -> pool::SqlitePool {
         let path = (self.database != MEMORY).then(|| {
             let path = resources.data_directory.join(&self.database);
             // SQLite would take a path that begins with `file:` for an address with options.
             std::path::absolute(&path).unwrap_or(path)
         });
-        SqlitePool::new(
+        pool::SqlitePool::new(
             connection::Settings {
                 service: resources.service.to_string(),
                 path,
@@ -184,9 +185,11 @@ impl ServiceConfig for SqliteConfig {
 
     async fn open(&self, resources: &Resources) -> Result<Arc<dyn Connector>> {
         let options = self.options();
-        let database = Sql::new(SqliteDialect, self.pool(resources), (&options).into());
-        Ok(Arc::new(DatabaseConnector::new(
-            database, options, resources,
-        )))
+        let sql = Sql::new(
+            SqliteDialect,
+            self.pool(resources),
+            RenderOptions::from(&options),
+        );
+        Ok(Arc::new(DatabaseConnector::new(sql, options, resources)))
     }
 }

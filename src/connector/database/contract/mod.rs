@@ -1,0 +1,200 @@
+//! The suite that every database must pass.
+//!
+//! A product gives [`Words`] for its DDL and opens connectors over fresh databases; each case then talks to the
+//! connector as the pipeline does and compares whole answers. What a product lacks, it says in its words, and the
+//! cases for it are skipped visibly.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "these are tests; a failed expectation is their result"
+)]
+
+mod driver;
+mod formats;
+mod hostile;
+mod listing;
+mod paging;
+mod reading;
+mod relations;
+mod roles;
+mod types;
+mod writing;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+
+use super::options::DatabaseOptions;
+use crate::connector::Connector;
+use driver::Tester;
+
+/// How a product spells the tables of the suite, and what it can hold.
+#[derive(Clone, Debug)]
+pub struct Words {
+    /// The product, for messages.
+    pub product: &'static str,
+    /// A numbered primary key: `INTEGER PRIMARY KEY`.
+    pub auto_key: &'static str,
+    /// A whole number of 32 bits.
+    pub integer: &'static str,
+    /// A whole number of 64 bits.
+    pub big_integer: &'static str,
+    /// An exact number with two digits after the point.
+    pub money: &'static str,
+    /// An exact number of at least 20 digits before and 9 after the point.
+    pub decimal: &'static str,
+    /// A double-precision number.
+    pub double: &'static str,
+    /// A truth value.
+    pub boolean: &'static str,
+    /// Text.
+    pub text: &'static str,
+    /// JSON.
+    pub json: &'static str,
+    /// A UUID.
+    pub uuid: &'static str,
+    /// Bytes.
+    pub binary: &'static str,
+    /// A day.
+    pub date: &'static str,
+    /// A time of day.
+    pub time: &'static str,
+    /// A timestamp without a zone.
+    pub date_time: &'static str,
+    /// A timestamp with a zone.
+    pub timestamp: &'static str,
+    /// An array of whole numbers, where the product has arrays.
+    pub integer_array: Option<&'static str>,
+    /// Truth values in DDL and INSERT: false, true.
+    pub truths: [&'static str; 2],
+    /// Whether numbers of more than 15 digits are kept exactly. Where not, they must be refused.
+    pub has_exact_decimals: bool,
+    /// Quotes a name.
+    pub quote: fn(&str) -> String,
+}
+
+/// Opens databases of one product for the suite.
+#[async_trait]
+pub trait Product: Send + Sync + 'static {
+    /// How it spells tables.
+    fn words(&self) -> &Words;
+
+    /// A connector for the service `s` over a database of its own in which only these statements were run.
+    async fn open(&self, statements: &[String], options: DatabaseOptions) -> Arc<dyn Connector>;
+}
+
+/// One thing that every database must do.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// What must hold, as a sentence.
+    pub name: &'static str,
+    /// Whether the product must pass it; otherwise it is skipped.
+    pub applies: fn(&Words) -> bool,
+    run: fn(Tester) -> BoxFuture<'static, ()>,
+}
+
+impl Case {
+    /// Runs the case. Panics when the product does not pass.
+    pub async fn run(&self, product: Arc<dyn Product>) {
+        (self.run)(Tester::new(product)).await;
+    }
+}
+
+/// Every case, in the order of the documentation.
+pub fn suite() -> Vec<Case> {
+    [
+        reading::CASES,
+        paging::CASES,
+        relations::CASES,
+        writing::CASES,
+        types::CASES,
+        roles::CASES,
+        hostile::CASES,
+        listing::CASES,
+        formats::CASES,
+    ]
+    .concat()
+}
+
+/// Cases from functions of the same names; `if` says which products they are for.
+macro_rules! cases {
+    ($($name:ident $(if $applies:expr)?),* $(,)?) => {
+        pub(super) const CASES: &[super::Case] = &[$(super::Case {
+            name: stringify!($name),
+            applies: cases!(@applies $($applies)?),
+            run: |tester| Box::pin($name(tester)),
+        }),*];
+    };
+    (@applies) => { |_| true };
+    (@applies $applies:expr) => { $applies };
+}
+use cases;
+
+/// The tables that most cases work on. Records are numbered from 1 in the order given.
+fn shop(words: &Words) -> Vec<String> {
+    let Words {
+        auto_key,
+        integer,
+        money,
+        boolean,
+        text,
+        date,
+        truths: [no, yes],
+        ..
+    } = words;
+    vec![
+        format!(
+            "CREATE TABLE customer (id {auto_key}, email {text} NOT NULL UNIQUE, full_name {text} NOT NULL, \
+             credit {money}, is_active {boolean} NOT NULL DEFAULT {yes}, region {text}, joined {date})"
+        ),
+        format!(
+            "CREATE TABLE invoice (id {auto_key}, customer_id {integer} REFERENCES customer (id), \
+             number {text} NOT NULL UNIQUE, total {money} NOT NULL CHECK (total >= 0))"
+        ),
+        format!("CREATE TABLE tag (id {auto_key}, label {text} NOT NULL)"),
+        format!(
+            "CREATE TABLE invoice_tag (invoice_id {integer} NOT NULL REFERENCES invoice (id), \
+             tag_id {integer} NOT NULL REFERENCES tag (id), PRIMARY KEY (invoice_id, tag_id))"
+        ),
+        format!(
+            "CREATE TABLE line (invoice_id {integer} NOT NULL REFERENCES invoice (id), position {integer} NOT NULL, \
+             product {text} NOT NULL, quantity {integer} NOT NULL DEFAULT 1, PRIMARY KEY (invoice_id, position))"
+        ),
+        format!(
+            "CREATE TABLE profile (customer_id {integer} PRIMARY KEY REFERENCES customer (id), bio {text})"
+        ),
+        format!("CREATE VIEW active_customer AS SELECT id, email FROM customer WHERE is_active = {yes}"),
+        format!(
+            "INSERT INTO customer (email, full_name, credit, is_active, region, joined) VALUES \
+             ('ann@example.org', 'Ann Berg', 100.50, {yes}, 'north', '2024-01-31'), \
+             ('bo@example.org', 'Bo Lind', 0, {no}, 'south', '2024-02-29'), \
+             ('cy@example.org', 'Cy O''Dahl', 20.10, {yes}, 'north', '2025-06-01'), \
+             ('di@example.org', 'Di 100% _Moe', NULL, {yes}, NULL, NULL)"
+        ),
+        "INSERT INTO invoice (customer_id, number, total) VALUES (1, 'A-1', 10), (1, 'A-2', 20.5), (1, 'A-3', 5), \
+         (3, 'B-1', 7), (NULL, 'C-1', 1)"
+            .to_owned(),
+        "INSERT INTO tag (label) VALUES ('urgent'), ('paid')".to_owned(),
+        "INSERT INTO invoice_tag (invoice_id, tag_id) VALUES (1, 1), (1, 2), (2, 2)".to_owned(),
+        "INSERT INTO line (invoice_id, position, product, quantity) VALUES (1, 1, 'nut', 3), (1, 2, 'bolt', 5), \
+         (2, 1, 'nut', 1)"
+            .to_owned(),
+        "INSERT INTO profile (customer_id, bio) VALUES (1, 'first')".to_owned(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_of_cases_are_unique() {
+        let names: HashSet<_> = suite().iter().map(|case| case.name).collect();
+        assert_eq!(names.len(), suite().len());
+    }
+}

@@ -1,0 +1,449 @@
+//! Roles: rows, columns and tables that a caller may not touch.
+
+use serde_json::json;
+
+use super::cases;
+use super::driver::{Caller, Tester, allow, deny, values, with};
+
+cases![
+    a_role_filter_holds_on_reads,
+    a_role_filter_holds_on_counts_and_groups,
+    a_role_filter_holds_by_key_and_by_ids,
+    an_or_in_a_role_filter_stays_in_its_parentheses,
+    a_client_filter_cannot_escape_the_role_filter,
+    a_role_filter_holds_on_updates_and_deletes,
+    a_role_filter_holds_on_what_a_write_leaves_behind,
+    force_deletes_what_the_role_filter_admits,
+    lookups_are_bound_as_values,
+    an_unknown_lookup_matches_nothing,
+    a_kept_plan_is_not_shared_between_callers,
+    columns_outside_the_list_are_not_shown,
+    columns_outside_the_list_cannot_be_named,
+    columns_outside_the_list_cannot_be_written,
+    columns_outside_the_list_do_not_change_the_entity_tag_seen,
+    columns_outside_the_list_are_not_described,
+    verbs_that_are_not_granted_are_403,
+    a_grant_for_the_collection_alone_opens_no_record,
+    a_deny_in_another_case_still_holds,
+];
+
+fn northern(filter: &str) -> Vec<super::driver::Row> {
+    vec![allow("_table/customer/*", super::driver::ALL).filter(filter)]
+}
+
+async fn everything_else_is_untouched(shop: &Caller) {
+    assert_eq!(
+        shop.column("_table/customer?order=id", "email").await,
+        values(json!([
+            "ann@example.org",
+            "bo@example.org",
+            "cy@example.org",
+            "di@example.org"
+        ]))
+    );
+    assert_eq!(
+        shop.column("_table/customer?order=id", "region").await,
+        values(json!(["north", "south", "north", null]))
+    );
+}
+
+async fn a_role_filter_holds_on_reads(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&northern("region = 'north'"));
+    assert_eq!(
+        caller.column("_table/customer?order=id", "id").await,
+        values(json!([1, 3]))
+    );
+    assert_eq!(
+        caller
+            .column("_table/customer?order=id&filter=id%20%3E%201", "id")
+            .await,
+        values(json!([3]))
+    );
+}
+
+async fn a_role_filter_holds_on_counts_and_groups(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&northern("region = 'north'"));
+    assert_eq!(caller.count("customer").await, 2);
+    let groups = caller
+        .get(&with(
+            "_table/customer",
+            &[("group", "region"), ("fields", "region,COUNT(*)")],
+        ))
+        .await
+        .ok_json();
+    assert_eq!(
+        groups["resource"],
+        json!([{"region": "north", "COUNT_ALL": 2}])
+    );
+}
+
+async fn a_role_filter_holds_by_key_and_by_ids(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&northern("region = 'north'"));
+    caller.get("_table/customer/1").await.ok_json();
+    caller
+        .get("_table/customer/2")
+        .await
+        .refused(404, "unknown_record");
+    let context = caller
+        .get("_table/customer?ids=1,2&fields=id")
+        .await
+        .batch("Batch Error: Not all requested records could be retrieved.");
+    assert_eq!(context["error"], json!([1]));
+}
+
+async fn an_or_in_a_role_filter_stays_in_its_parentheses(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&northern("region = 'north' OR region = 'west'"));
+    caller
+        .get("_table/customer/2")
+        .await
+        .refused(404, "unknown_record");
+    assert_eq!(
+        caller
+            .column("_table/customer?filter=id%20%3D%202", "id")
+            .await,
+        values(json!([]))
+    );
+    caller
+        .patch("_table/customer/2", json!({"full_name": "stolen"}))
+        .await
+        .refused(404, "unknown_record");
+    caller
+        .delete("_table/customer/2")
+        .await
+        .refused(404, "unknown_record");
+    everything_else_is_untouched(&shop).await;
+}
+
+async fn a_client_filter_cannot_escape_the_role_filter(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&northern("region = 'north'"));
+    for filter in [
+        "id > 0) OR (id > 0",
+        "id > 0 OR id > 0",
+        "(id > 0) OR (id > 0)",
+        "NOT (region = 'north')",
+        "region != 'north' OR true = true",
+        "id > 0 -- ",
+        "id > 0 /*",
+        "region = 'x' OR region IS NULL OR region IS NOT NULL",
+    ] {
+        let answer = caller
+            .get(&with(
+                "_table/customer",
+                &[("filter", filter), ("order", "id")],
+            ))
+            .await;
+        if answer.status == 400 {
+            continue;
+        }
+        for id in answer.column("id") {
+            assert!(id == 1 || id == 3, "{filter} shows {id}");
+        }
+        let target = with("_table/customer", &[("filter", filter)]);
+        caller
+            .patch(&target, json!({"resource": {"credit": 1}}))
+            .await
+            .ok_json();
+    }
+    assert_eq!(
+        shop.column("_table/customer?ids=2,4", "credit").await[1],
+        json!(null)
+    );
+    everything_else_is_untouched(&shop).await;
+}
+
+async fn a_role_filter_holds_on_updates_and_deletes(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&northern("region = 'north'"));
+    caller
+        .patch("_table/customer/2", json!({"credit": 9}))
+        .await
+        .refused(404, "unknown_record");
+    caller
+        .patch(
+            "_table/customer?ids=1,2",
+            json!({"resource": {"credit": 9}}),
+        )
+        .await
+        .batch("Batch Error: Not all requested records could be updated.");
+    caller
+        .delete("_table/customer?ids=2")
+        .await
+        .batch("Batch Error: Not all requested records could be deleted.");
+    let target = with("_table/customer", &[("filter", "id >= 1")]);
+    let changed = caller
+        .patch(&target, json!({"resource": {"credit": 9}}))
+        .await
+        .ok_json();
+    assert_eq!(changed["resource"].as_array().unwrap().len(), 2);
+    everything_else_is_untouched(&shop).await;
+}
+
+async fn a_role_filter_holds_on_what_a_write_leaves_behind(tester: Tester) {
+    let shop = tester.shop().await;
+    for filter in [
+        "region = 'north'",
+        "region = 'north' OR region = 'arctic'",
+        "NOT (region != 'north')",
+    ] {
+        let caller = shop.with_role(&northern(filter));
+        let context = caller
+            .post(
+                "_table/customer",
+                json!({"resource": [{"email": "x@example.org", "full_name": "X", "region": "south"}]}),
+            )
+            .await
+            .batch("Batch Error: Not all requested records could be created.");
+        let error = &context["resource"][0];
+        assert_eq!(error["type"], "row_not_permitted", "{filter}: {error}");
+        assert_eq!(error["status_code"], 403);
+        caller
+            .patch("_table/customer/1", json!({"region": "south"}))
+            .await
+            .refused(403, "row_not_permitted");
+        caller
+            .patch("_table/customer/1", json!({"region": null}))
+            .await
+            .refused(403, "row_not_permitted");
+        caller
+            .patch(
+                &with("_table/customer", &[("filter", "id > 0")]),
+                json!({"resource": {"region": "south"}}),
+            )
+            .await
+            .refused(403, "row_not_permitted");
+    }
+    everything_else_is_untouched(&shop).await;
+    let caller = shop.with_role(&northern("region = 'north'"));
+    caller
+        .post(
+            "_table/customer?continue=true",
+            json!({"resource": [
+                {"email": "x@example.org", "full_name": "X", "region": "south"},
+                {"email": "y@example.org", "full_name": "Y", "region": "north"},
+            ]}),
+        )
+        .await
+        .batch("Batch Error: Not all requested records could be created.");
+    assert_eq!(
+        shop.column("_table/customer?order=id&offset=4", "email")
+            .await,
+        values(json!(["y@example.org"]))
+    );
+}
+
+async fn force_deletes_what_the_role_filter_admits(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&[allow("_table/line/*", &["DELETE"]).filter("product = 'nut'")]);
+    let answer = caller.delete("_table/line?force=true").await.ok_json();
+    assert_eq!(answer["resource"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        shop.column("_table/line", "product").await,
+        values(json!(["bolt"]))
+    );
+}
+
+async fn lookups_are_bound_as_values(tester: Tester) {
+    let shop = tester.shop().await;
+    let rows = northern("email = {user.email}");
+    for (email, expected) in [
+        ("ann@example.org", json!([1])),
+        ("x' OR '1'='1", json!([])),
+        ("{user.email}", json!([])),
+        ("%", json!([])),
+    ] {
+        let caller = shop.with_role_and_lookups(&rows, &[("user.email", email)]);
+        assert_eq!(
+            caller.column("_table/customer", "id").await,
+            values(expected),
+            "{email}"
+        );
+    }
+}
+
+async fn an_unknown_lookup_matches_nothing(tester: Tester) {
+    let shop = tester.shop().await;
+    for filter in [
+        "email = {user.email}",
+        "NOT (email = {user.email})",
+        "email != {user.email}",
+        "email = {user.email} OR id > 0",
+        "email NOT IN ({user.email})",
+    ] {
+        let caller = shop.with_role(&northern(filter));
+        let answer = caller.get("_table/customer").await;
+        if answer.status == 200 {
+            assert_eq!(answer.column("id"), values(json!([])), "{filter}");
+        } else {
+            assert_eq!(answer.status, 403, "{filter}: {}", answer.text());
+        }
+    }
+}
+
+async fn a_kept_plan_is_not_shared_between_callers(tester: Tester) {
+    let shop = tester.shop().await;
+    let rows = northern("email = {user.email}");
+    for _ in 0..3 {
+        for (email, id) in [("ann@example.org", 1), ("bo@example.org", 2)] {
+            let caller = shop.with_role_and_lookups(&rows, &[("user.email", email)]);
+            assert_eq!(
+                caller.column("_table/customer?limit=9", "id").await,
+                values(json!([id]))
+            );
+            let other = 3 - id;
+            caller.get(&format!("_table/customer/{id}")).await.ok_json();
+            caller
+                .get(&format!("_table/customer/{other}"))
+                .await
+                .refused(404, "unknown_record");
+        }
+    }
+}
+
+fn narrow() -> Vec<super::driver::Row> {
+    vec![
+        allow("_table/customer/*", super::driver::ALL).fields(&["id", "full_name", "region"]),
+        allow("_schema/*", &["GET"]),
+    ]
+}
+
+async fn columns_outside_the_list_are_not_shown(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&narrow());
+    caller
+        .get("_table/customer/1")
+        .await
+        .is(&json!({"id": 1, "full_name": "Ann Berg", "region": "north"}));
+    caller
+        .get("_table/customer/1?fields=*")
+        .await
+        .is(&json!({"id": 1, "full_name": "Ann Berg", "region": "north"}));
+}
+
+async fn columns_outside_the_list_cannot_be_named(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&narrow());
+    for options in [
+        [("fields", "email"), ("limit", "1")],
+        [("filter", "email LIKE 'a%'"), ("limit", "1")],
+        [("order", "email"), ("limit", "1")],
+        [("group", "email"), ("fields", "COUNT(*)")],
+        [("group", "region"), ("fields", "MAX(email)")],
+        [("group", "region"), ("having", "MAX_email > 'a'")],
+        [("ids", "ann@example.org"), ("id_field", "email")],
+    ] {
+        let target = with("_table/customer", &options);
+        let error = caller.get(&target).await.refused(400, "unknown_field");
+        let unknown = with(
+            "_table/customer",
+            &options.map(|(name, value)| {
+                (
+                    name,
+                    if value.contains("email") {
+                        "nosuch"
+                    } else {
+                        value
+                    },
+                )
+            }),
+        );
+        let _ = unknown;
+        let help = error["help"].as_str().unwrap_or_default();
+        assert!(!help.contains("email"), "{help}");
+    }
+}
+
+async fn columns_outside_the_list_cannot_be_written(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&narrow());
+    caller
+        .patch("_table/customer/1", json!({"email": "stolen@example.org"}))
+        .await
+        .refused(400, "unknown_field");
+    let context = caller
+        .post(
+            "_table/customer",
+            json!({"resource": [{"email": "x@example.org", "full_name": "X"}]}),
+        )
+        .await
+        .batch("Batch Error: Not all requested records could be created.");
+    assert_eq!(context["resource"][0]["type"], "unknown_field");
+    caller
+        .patch("_table/customer/1?fields=email", json!({"full_name": "A"}))
+        .await
+        .refused(400, "unknown_field");
+    everything_else_is_untouched(&shop).await;
+}
+
+async fn columns_outside_the_list_do_not_change_the_entity_tag_seen(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&narrow());
+    let before = caller.get("_table/customer/1").await;
+    shop.patch("_table/customer/1", json!({"credit": 1}))
+        .await
+        .ok_json();
+    let after = caller.get("_table/customer/1").await;
+    assert_eq!(
+        before.header(&http::header::ETAG),
+        after.header(&http::header::ETAG)
+    );
+}
+
+async fn columns_outside_the_list_are_not_described(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&narrow());
+    let document = caller.get("_schema/customer").await.ok_json();
+    let names: Vec<_> = document["field"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|field| field["name"].clone())
+        .collect();
+    assert_eq!(names, values(json!(["id", "full_name", "region"])));
+    assert!(!document.to_string().contains("email"));
+    assert_eq!(
+        document["related"],
+        json!([]),
+        "tables that the caller may not read are not shown"
+    );
+}
+
+async fn verbs_that_are_not_granted_are_403(tester: Tester) {
+    let shop = tester.shop().await;
+    let reader = shop.with_role(&[allow("_table/*", &["GET"])]);
+    reader
+        .post("_table/tag", json!({"resource": [{"label": "x"}]}))
+        .await
+        .refused(403, "forbidden");
+    reader
+        .patch("_table/tag/1", json!({"label": "x"}))
+        .await
+        .refused(403, "forbidden");
+    reader
+        .delete("_table/tag/1")
+        .await
+        .refused(403, "forbidden");
+    reader.get("_schema/tag").await.refused(403, "forbidden");
+}
+
+async fn a_grant_for_the_collection_alone_opens_no_record(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&[allow("_table/tag", &["GET"])]);
+    caller.get("_table/tag").await.ok_json();
+    caller.get("_table/tag/1").await.refused(403, "forbidden");
+}
+
+async fn a_deny_in_another_case_still_holds(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&[
+        allow("_table/*", &["GET"]),
+        deny("_table/customer/*", &["GET"]),
+    ]);
+    for target in ["_table/customer", "_table/CUSTOMER", "_table/Customer/1"] {
+        caller.get(target).await.refused(403, "forbidden");
+    }
+}

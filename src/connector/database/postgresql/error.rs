@@ -1,0 +1,239 @@
+//! PostgreSQL's errors → kinds. What the server wrote stays in the facts and the source, for the log.
+
+use std::error::Error as _;
+
+use tokio_postgres::error::DbError;
+
+use super::encode::Unencodable;
+use crate::error::{Error, ErrorKind};
+
+/// What became of a statement that failed, as far as running it again is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The connection is gone, or is about to go.
+    Lost,
+    /// The prepared statement no longer fits the tables; preparing it again may help.
+    Stale,
+    /// Anything else.
+    Other,
+}
+
+/// The kind and the caller's text of an SQLSTATE (manual, appendix A).
+///
+/// Texts name no column and no constraint: the caller's role may hide them. The log gets them as facts.
+pub(super) fn classify(code: &str) -> (ErrorKind, &'static str) {
+    match code {
+        "23505" | "23P01" => (
+            ErrorKind::UniqueViolation,
+            "a record with this key already exists",
+        ),
+        "23503" | "23001" => (
+            ErrorKind::ForeignKeyViolation,
+            "a foreign key of the table forbids this",
+        ),
+        "23502" => (
+            ErrorKind::NotNullViolation,
+            "a column that must have a value has none",
+        ),
+        "23514" | "44000" => (
+            ErrorKind::CheckViolation,
+            "a check of the table refuses the record",
+        ),
+        "42501" => (
+            ErrorKind::Forbidden,
+            "the database does not permit this to the gateway's account",
+        ),
+        "40001" | "40P01" | "55P03" => (
+            ErrorKind::SerializationFailure,
+            "concurrent writes collided and nothing was written",
+        ),
+        "57014" | "25P03" | "25P04" => (
+            ErrorKind::BackendTimeout,
+            "the database did not finish in time",
+        ),
+        // The statement was written for a catalogue that has changed. Whoever reads these kinds reads it anew.
+        "42P01" | "3F000" => (
+            ErrorKind::UnknownTable,
+            "a table of the request does not exist any more",
+        ),
+        "42703" => (
+            ErrorKind::UnknownField,
+            "a field of the request does not exist any more",
+        ),
+        // 22: data exception; the value is the caller's, or is in the table and does not fit the question.
+        _ if code.starts_with("22") => (ErrorKind::InvalidValue, "a value does not fit its column"),
+        // 428C9: a value for a column that the database computes. 42804, 42846: a type that does not fit.
+        "428C9" | "42804" | "42846" | "42P18" => {
+            (ErrorKind::InvalidValue, "a value does not fit its column")
+        }
+        "3D000" => (
+            ErrorKind::BackendUnavailable,
+            "the database is not available",
+        ),
+        // 08 connection, 28 authorization, 53 resources, 57P0x shutdown.
+        _ if ["08", "28", "53", "57P"]
+            .iter()
+            .any(|class| code.starts_with(class)) =>
+        {
+            (
+                ErrorKind::BackendUnavailable,
+                "the database is not available",
+            )
+        }
+        _ => (
+            ErrorKind::BackendFailure,
+            "the database could not carry out the request",
+        ),
+    }
+}
+
+/// What a failure means for running the statement again.
+pub(super) fn cause(error: &tokio_postgres::Error) -> Cause {
+    if let Some(server) = error.as_db_error() {
+        let code = server.code().code();
+        return match code {
+            "26000" => Cause::Stale,
+            // "cached plan must not change result type" has no code of its own; its text is translated, the
+            // name of the function that raises it is not (plancache.c).
+            "0A000" if server.routine() == Some("RevalidateCachedQuery") => Cause::Stale,
+            "57P01" | "57P02" | "57P03" => Cause::Lost,
+            _ if code.starts_with("08") => Cause::Lost,
+            _ => Cause::Other,
+        };
+    }
+    if error.is_closed() || has_source::<std::io::Error>(error) {
+        Cause::Lost
+    } else {
+        Cause::Other
+    }
+}
+
+fn has_source<E: std::error::Error + 'static>(error: &tokio_postgres::Error) -> bool {
+    error.source().is_some_and(<dyn std::error::Error>::is::<E>)
+}
+
+/// The error for callers and log.
+pub(super) fn from_driver(error: tokio_postgres::Error) -> Error {
+    if let Some(server) = error.as_db_error() {
+        let (kind, message) = if cause(&error) == Cause::Stale {
+            (
+                ErrorKind::SerializationFailure,
+                "the tables changed during the request and nothing was written",
+            )
+        } else {
+            classify(server.code().code())
+        };
+        return with_server_facts(Error::new(kind, message), server).with_source(error);
+    }
+    if has_source::<Unencodable>(&error) {
+        return Error::new(ErrorKind::InvalidValue, "a value does not fit its column")
+            .with_source(error);
+    }
+    if cause(&error) == Cause::Lost {
+        return unavailable("connection").with_source(error);
+    }
+    Error::new(
+        ErrorKind::BackendFailure,
+        "the database could not carry out the request",
+    )
+    .with_source(error)
+}
+
+/// The error of an attempt to connect: nothing about it is the caller's.
+pub(super) fn from_connecting(error: tokio_postgres::Error) -> Error {
+    let mut unavailable = unavailable("connect");
+    if let Some(server) = error.as_db_error() {
+        unavailable = with_server_facts(unavailable, server);
+    }
+    unavailable.with_source(error)
+}
+
+fn with_server_facts(mut error: Error, server: &DbError) -> Error {
+    error = error
+        .with_fact("sqlstate", server.code().code())
+        .with_fact("server", server.message());
+    for (name, value) in [
+        ("schema", server.schema()),
+        ("table", server.table()),
+        ("column", server.column()),
+        ("constraint", server.constraint()),
+        ("hint", server.hint()),
+    ] {
+        if let Some(value) = value {
+            error = error.with_fact(name, value);
+        }
+    }
+    error
+}
+
+/// The database cannot be reached; `step` says to the log what was being done.
+pub(super) fn unavailable(step: &'static str) -> Error {
+    Error::new(
+        ErrorKind::BackendUnavailable,
+        "the database is not available",
+    )
+    .with_fact("step", step)
+}
+
+/// The database did not answer in time.
+pub(super) fn timed_out(step: &'static str) -> Error {
+    Error::new(
+        ErrorKind::BackendTimeout,
+        "the database did not finish in time",
+    )
+    .with_fact("step", step)
+}
+
+/// Too many requests wait for the database.
+pub(super) fn overloaded(what: &'static str) -> Error {
+    Error::new(
+        ErrorKind::Overloaded,
+        "too many requests wait for the database",
+    )
+    .with_fact("waiting for", what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_that_callers_can_cause_has_its_kind() {
+        use ErrorKind as Kind;
+        for (code, kind) in [
+            ("23505", Kind::UniqueViolation),
+            ("23P01", Kind::UniqueViolation),
+            ("23503", Kind::ForeignKeyViolation),
+            ("23502", Kind::NotNullViolation),
+            ("23514", Kind::CheckViolation),
+            ("44000", Kind::CheckViolation),
+            ("22P02", Kind::InvalidValue),
+            ("22003", Kind::InvalidValue),
+            ("22007", Kind::InvalidValue),
+            ("22008", Kind::InvalidValue),
+            ("22001", Kind::InvalidValue),
+            ("22021", Kind::InvalidValue),
+            ("22012", Kind::InvalidValue),
+            ("428C9", Kind::InvalidValue),
+            ("40001", Kind::SerializationFailure),
+            ("40P01", Kind::SerializationFailure),
+            ("57014", Kind::BackendTimeout),
+            ("53300", Kind::BackendUnavailable),
+            ("57P01", Kind::BackendUnavailable),
+            ("57P03", Kind::BackendUnavailable),
+            ("08006", Kind::BackendUnavailable),
+            ("28P01", Kind::BackendUnavailable),
+            ("28000", Kind::BackendUnavailable),
+            ("3D000", Kind::BackendUnavailable),
+            ("42501", Kind::Forbidden),
+            ("42P01", Kind::UnknownTable),
+            ("42703", Kind::UnknownField),
+            ("25006", Kind::BackendFailure),
+            ("42601", Kind::BackendFailure),
+            ("XX000", Kind::BackendFailure),
+            ("", Kind::BackendFailure),
+        ] {
+            assert_eq!(classify(code).0, kind, "{code}");
+        }
+    }
+}

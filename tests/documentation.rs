@@ -1,0 +1,245 @@
+//! What the documentation says is so: its TOML loads, its tables are complete, examples check, the schema is fresh.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on should panic, and it reads the files of the repository"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use schemars::SchemaGenerator;
+use serde_json::Value;
+use tidegate::connector::service_types;
+use tidegate::error::ErrorKind;
+use tidegate::manifest::schema::editor_schema;
+use tidegate::manifest::{self, Schemas};
+use tidegate::tree::{Provenance, Tree};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).unwrap()
+}
+
+/// The fenced blocks of a language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let opening = format!("```{language}\n");
+    text.split(&opening)
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+/// The text from a heading to the next one of the same or a higher level.
+fn section(text: &str, heading: &str) -> String {
+    let start = text.find(heading).unwrap_or_else(|| panic!("no {heading}"));
+    let level = heading
+        .trim_start()
+        .chars()
+        .take_while(|character| *character == '#')
+        .count();
+    let body = &text[start + heading.len()..];
+    let end = body
+        .match_indices("\n#")
+        .map(|(position, _)| position)
+        .find(|position| {
+            let line = body[position + 1..].lines().next().unwrap_or_default();
+            let depth = line
+                .chars()
+                .take_while(|character| *character == '#')
+                .count();
+            depth <= level && line[depth..].starts_with(' ')
+        })
+        .unwrap_or(body.len());
+    body[..end].to_owned()
+}
+
+fn loads(label: &str, files: Vec<(String, Vec<u8>)>) -> manifest::ManifestSet {
+    let tree = Tree::new(label, files, Provenance::default());
+    manifest::load(&tree, Schemas::standard())
+        .unwrap_or_else(|problems| panic!("{label}:\n{}", problems.render(false)))
+}
+
+#[test]
+fn every_toml_block_of_the_readme_is_part_of_a_tree_that_loads() {
+    let blocks = blocks(&readme(), "toml");
+    assert!(blocks.len() >= 4, "the README shows manifests");
+    let files = blocks
+        .into_iter()
+        .enumerate()
+        .map(|(number, text)| (format!("block-{number}.toml"), text.into_bytes()))
+        .collect();
+    let set = loads("README.md", files);
+    assert!(set.services.len() >= 2 && set.roles.len() >= 2 && set.keys.len() >= 2);
+}
+
+#[test]
+fn the_trees_of_the_repository_load() {
+    let mut trees = vec![root().join("gateway.d")];
+    for entry in fs::read_dir(root().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            trees.push(path);
+        }
+    }
+    for folder in trees {
+        let mut files = Vec::new();
+        collect(&folder, &folder, &mut files);
+        assert!(!files.is_empty(), "{} has no manifest", folder.display());
+        let set = loads(&folder.display().to_string(), files);
+        assert!(!set.is_empty());
+    }
+}
+
+fn collect(root: &Path, folder: &Path, files: &mut Vec<(String, Vec<u8>)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(root, &path, files);
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            let text = fs::read_to_string(&path).unwrap();
+            let first = text.lines().next().unwrap_or_default();
+            let schema = first
+                .strip_prefix("#:schema ")
+                .unwrap_or_else(|| panic!("{}: no #:schema line for editors", path.display()));
+            let target = path.parent().unwrap().join(schema.trim());
+            assert!(
+                target.is_file(),
+                "{}: {schema} is not there",
+                path.display()
+            );
+            let name = path.strip_prefix(root).unwrap().display().to_string();
+            files.push((name, text.into_bytes()));
+        }
+    }
+}
+
+#[test]
+fn the_committed_schema_is_the_one_that_the_types_give() {
+    let path = root().join("schema/manifest.schema.json");
+    let committed: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    assert!(
+        committed == editor_schema(service_types()),
+        "{} is stale: run `just generate`",
+        path.display()
+    );
+}
+
+#[test]
+fn the_table_of_errors_is_the_list_of_kinds() {
+    let section = section(&readme(), "\n## Errors");
+    let rows: Vec<(String, String)> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| {
+            let (name, rest) = line.split_once("` | ")?;
+            Some((name.to_owned(), rest.split(" |").next()?.to_owned()))
+        })
+        .collect();
+    let kinds: Vec<(String, String)> = ErrorKind::ALL
+        .iter()
+        .map(|kind| (kind.name().to_owned(), kind.status().as_u16().to_string()))
+        .collect();
+    assert_eq!(rows, kinds);
+}
+
+/// The names in the first column of the tables of a text.
+fn keys_in(text: &str) -> BTreeSet<String> {
+    text.lines()
+        .filter(|line| line.starts_with("| `"))
+        .filter_map(|line| line.split('`').nth(1).map(str::to_owned))
+        .collect()
+}
+
+fn properties(schema: &Value) -> BTreeSet<String> {
+    schema["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+#[test]
+fn every_service_type_and_every_key_of_its_config_is_described() {
+    let services = section(&readme(), "\n## Services");
+    let shared = keys_in(services.split("<!-- config:").next().unwrap());
+    for kind in service_types() {
+        let marker = format!("<!-- config: {} -->", kind.name);
+        let start = services
+            .find(&marker)
+            .unwrap_or_else(|| panic!("the README does not describe `{}`", kind.name));
+        let own = services[start + marker.len()..]
+            .split("<!-- config:")
+            .next()
+            .unwrap();
+        let described: BTreeSet<String> = keys_in(own).union(&shared).cloned().collect();
+        let mut generator = SchemaGenerator::default();
+        let reference = (kind.schema)(&mut generator).to_value();
+        let schema = match reference["$ref"].as_str() {
+            Some(path) => {
+                let name = path.rsplit('/').next().unwrap();
+                generator.definitions()[name].clone()
+            }
+            None => reference,
+        };
+        assert_eq!(
+            properties(&schema),
+            described,
+            "the table of `{}`",
+            kind.name
+        );
+    }
+}
+
+#[test]
+fn the_tables_of_gateway_and_access_rows_are_complete() {
+    let schema = editor_schema(service_types());
+    let definitions = schema["$defs"].as_object().unwrap();
+    let of = |name: &str| {
+        properties(
+            definitions
+                .get(name)
+                .unwrap_or_else(|| panic!("no {name} in {:?}", definitions.keys())),
+        )
+    };
+    assert_eq!(
+        keys_in(&section(&readme(), "\n## Manifests")),
+        of("Gateway")
+    );
+    assert_eq!(keys_in(&section(&readme(), "\n## Roles")), of("AccessRow"));
+}
+
+#[test]
+fn links_of_the_readme_lead_somewhere() {
+    let text = readme();
+    let anchors: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .map(|line| {
+            line.trim_start_matches('#')
+                .trim()
+                .to_lowercase()
+                .replace(' ', "-")
+        })
+        .collect();
+    for target in text
+        .split("](")
+        .skip(1)
+        .map(|rest| rest.split(')').next().unwrap())
+    {
+        match target.strip_prefix('#') {
+            Some(anchor) => assert!(anchors.contains(anchor), "#{anchor}"),
+            None if target.starts_with("http") => {}
+            None => assert!(root().join(target).exists(), "{target}"),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What do the other commands say?
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::support::WatchedDirectory;
+use crate::support::gateway::{Start, binary};
+use crate::support::sample::{self, digest};
+
+fn tidegate(arguments: &[&str]) -> Output {
+    Command::new(binary())
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn check_says_what_is_wrong_and_where() {
+    let directory = sample::shop();
+    let tree = directory.tree();
+    let tree = tree.to_str().unwrap();
+    let good = tidegate(&["check", tree]);
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good.stderr));
+
+    directory.write(
+        "bad.toml",
+        "[service.bad]\ntype = \"sqlight\"\n\n[key.k]\nrole = \"nobody\"\n",
+    );
+    let bad = tidegate(&["check", tree]);
+    assert_eq!(bad.status.code(), Some(1));
+    let shown = text(&bad.stdout) + &text(&bad.stderr);
+    for expected in ["bad.toml:2:", "sqlite", "bad.toml:5:", "nobody", "^"] {
+        assert!(shown.contains(expected), "{expected} is not in\n{shown}");
+    }
+    assert!(!shown.contains('\u{1b}'), "colours without a terminal");
+
+    let bad = tidegate(&["check", "--format", "json", tree]);
+    assert_eq!(bad.status.code(), Some(1));
+    let shown: Value = serde_json::from_slice(&bad.stdout).unwrap();
+    assert!(shown.to_string().contains("bad.toml"), "{shown}");
+}
+
+#[test]
+fn the_same_name_twice_shows_both_places() {
+    let directory = sample::shop();
+    directory.write("again.toml", sample::sqlite_service("shop", "shop.db"));
+    let bad = tidegate(&["check", directory.tree().to_str().unwrap()]);
+    assert_eq!(bad.status.code(), Some(1));
+    let shown = text(&bad.stdout) + &text(&bad.stderr);
+    assert!(
+        shown.contains("again.toml") && shown.contains("shop.toml"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn wrong_usage_is_2() {
+    for arguments in [
+        &["no-such-command"][..],
+        &["serve", "--no-such-flag"],
+        &["check", "--format", "yaml"],
+    ] {
+        assert_eq!(tidegate(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    assert_eq!(tidegate(&["--help"]).status.code(), Some(0));
+    assert_eq!(tidegate(&["--version"]).status.code(), Some(0));
+    let missing = tidegate(&["check", "no/such/folder"]);
+    assert_ne!(missing.status.code(), Some(0));
+}
+
+#[test]
+fn keys_are_made_and_hashed() {
+    let hashed = Command::new("sh")
+        .arg("-c")
+        .arg(format!(
+            "printf 'a-key-to-hash-0123456789\\n' | {} key hash",
+            binary().display()
+        ))
+        .output()
+        .unwrap();
+    assert_eq!(hashed.status.code(), Some(0), "{}", text(&hashed.stderr));
+    assert!(text(&hashed.stdout).contains(&digest("a-key-to-hash-0123456789")));
+    let first = tidegate(&["key", "new", "--format", "json"]);
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
+    let made: Value = serde_json::from_slice(&first.stdout).unwrap();
+    let key = made["key"].as_str().unwrap();
+    assert_eq!(made["sha256"], digest(key));
+    assert!(key.len() >= 32);
+    assert_ne!(
+        first.stdout,
+        tidegate(&["key", "new", "--format", "json"]).stdout
+    );
+}
+
+#[test]
+fn schema_and_openapi_and_completions_are_printed() {
+    let schema = tidegate(&["schema"]);
+    assert_eq!(schema.status.code(), Some(0));
+    let committed = std::fs::read("schema/manifest.schema.json").unwrap();
+    assert!(schema.stdout == committed, "run `just generate`");
+    let completions = tidegate(&["completions", "bash"]);
+    assert_eq!(completions.status.code(), Some(0));
+    assert!(text(&completions.stdout).contains("tidegate"));
+}
+
+#[test]
+fn a_first_start_on_a_broken_tree_says_why_and_ends() {
+    let directory = WatchedDirectory::with(&[("broken.toml", "[service.x\n")]);
+    let start = Start::new(&directory.tree(), &directory.data());
+    let (status, log) = start.expect_refusal();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("broken.toml"), "{log}");
+    let directory = sample::shop();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = Command::new(binary())
+        .args([
+            "serve",
+            "--listen",
+            &address,
+            "--ops-listen",
+            "127.0.0.1:0",
+            "--config",
+        ])
+        .arg(directory.tree())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout) + &text(&output.stderr);
+    assert!(shown.contains(&address), "{shown}");
+}

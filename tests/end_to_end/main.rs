@@ -1,0 +1,32 @@
+//! The real binary, driven from outside: one module per question.
+#![expect(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on should panic, and it works with real files, processes and clocks"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod command_line;
+mod conditions;
+mod documentation_page;
+mod errors;
+mod formats;
+mod keys;
+mod operations;
+mod outage;
+mod postgresql;
+mod readme;
+mod reload;
+mod roles;
+mod serving;
+mod shutdown;
+mod streaming;
+mod writing;
