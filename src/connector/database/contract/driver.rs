@@ -265,8 +265,7 @@ impl Request<'_> {
         let connector = Arc::clone(&self.caller.connector);
         let access = self.caller.access.clone();
         let grant = access.of_path(component.as_str(), &self.method)?;
-        let (operation, parameters) =
-            find(connector.operations(), "s", &self.method, &component)?;
+        let (operation, parameters) = find(connector.operations(), "s", &self.method, &component)?;
         let operation = operation.name;
         let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let uri: Uri = format!("/api/v2/s/{}", self.target).parse().unwrap();
@@ -375,7 +374,13 @@ impl Answer {
             self.text()
         );
         let message = error["message"].as_str().unwrap().to_ascii_lowercase();
-        for word in ["select ", "insert into", "sqlstate", "syntax error", "where "] {
+        for word in [
+            "select ",
+            "insert into",
+            "sqlstate",
+            "syntax error",
+            "where ",
+        ] {
             assert!(
                 !message.contains(word),
                 "{}: the message shows SQL: {message}",

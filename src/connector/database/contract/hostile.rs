@@ -123,7 +123,10 @@ async fn columns_with_hostile_names_are_filtered_and_ordered(tester: Tester) {
                 &table,
                 &[
                     ("filter", filter.as_str()),
-                    ("params", &json!({":v": format!("value of {column}")}).to_string()),
+                    (
+                        "params",
+                        &json!({":v": format!("value of {column}")}).to_string(),
+                    ),
                     ("fields", "the id"),
                 ],
             ))
@@ -146,7 +149,10 @@ async fn columns_named_like_options_are_data(tester: Tester) {
         .await
         .is(&json!({"resource": [{"id": 1}]}));
     caller
-        .patch("_table/order/1?fields=*", json!({"limit": "again", "group": 2}))
+        .patch(
+            "_table/order/1?fields=*",
+            json!({"limit": "again", "group": 2}),
+        )
         .await
         .is(&json!({"id": 1, "group": 2, "limit": "again"}));
 }
@@ -158,7 +164,10 @@ async fn relations_of_hostile_names_are_embedded(tester: Tester) {
         .await
         .ok_json();
     let relations = caller.get("_schema/order/_related").await.ok_json();
-    let name = relations["resource"][0]["name"].as_str().unwrap().to_owned();
+    let name = relations["resource"][0]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let read = caller
         .get(&with("_table/order/1", &[("related", &quoted(&name))]))
         .await
@@ -182,18 +191,29 @@ async fn names_from_the_caller_never_become_sql(tester: Tester) {
     for injection in INJECTIONS {
         for option in ["fields", "order", "group", "related", "id_field"] {
             let answer = shop
-                .get(&with("_table/customer", &[(option, injection), ("ids", "1")]))
+                .get(&with(
+                    "_table/customer",
+                    &[(option, injection), ("ids", "1")],
+                ))
                 .await;
-            assert_eq!(answer.status, 400, "{option}={injection}: {}", answer.text());
-            assert!(!answer.json()["error"]["message"].as_str().unwrap().contains("syntax"));
+            assert_eq!(
+                answer.status,
+                400,
+                "{option}={injection}: {}",
+                answer.text()
+            );
+            assert!(
+                !answer.json()["error"]["message"]
+                    .as_str()
+                    .unwrap()
+                    .contains("syntax")
+            );
         }
         let table = shop.get(&format!("_table/{}", encoded(injection))).await;
         assert_eq!(table.status, 404, "{injection}: {}", table.text());
         let mut record = serde_json::Map::new();
         record.insert(injection.to_owned(), json!(1));
-        let member = shop
-            .post("_table/tag", json!({"resource": [record]}))
-            .await;
+        let member = shop.post("_table/tag", json!({"resource": [record]})).await;
         assert_eq!(member.status, 400, "{injection}: {}", member.text());
     }
     assert_eq!(shop.count("customer").await, 4);
@@ -215,9 +235,12 @@ async fn values_from_the_caller_never_become_sql(tester: Tester) {
             .get(&with("_table/customer", &[("ids", injection)]))
             .await;
         assert_eq!(answer.status, 400, "{injection}: {}", answer.text());
-        shop.post("_table/tag?fields=label", json!({"resource": [{"label": injection}]}))
-            .await
-            .is(&json!({"resource": [{"label": injection}]}));
+        shop.post(
+            "_table/tag?fields=label",
+            json!({"resource": [{"label": injection}]}),
+        )
+        .await
+        .is(&json!({"resource": [{"label": injection}]}));
     }
     assert_eq!(shop.count("customer").await, 4);
 }
@@ -225,7 +248,10 @@ async fn values_from_the_caller_never_become_sql(tester: Tester) {
 async fn very_long_values_are_data(tester: Tester) {
     let shop = tester.shop().await;
     let long = "ä'\"".repeat(100_000);
-    shop.post("_table/tag?fields=label", json!({"resource": [{"label": long}]}))
-        .await
-        .is(&json!({"resource": [{"label": long}]}));
+    shop.post(
+        "_table/tag?fields=label",
+        json!({"resource": [{"label": long}]}),
+    )
+    .await
+    .is(&json!({"resource": [{"label": long}]}));
 }

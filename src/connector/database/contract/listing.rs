@@ -72,10 +72,7 @@ async fn tables_are_listed_with_details(tester: Tester) {
 
 async fn only_reachable_tables_are_listed(tester: Tester) {
     let shop = tester.shop().await;
-    let caller = shop.with_role(&[
-        allow("_table", &["GET"]),
-        allow("_table/tag/*", &["POST"]),
-    ]);
+    let caller = shop.with_role(&[allow("_table", &["GET"]), allow("_table/tag/*", &["POST"])]);
     caller
         .get("_table?include_access=true")
         .await
@@ -104,10 +101,7 @@ async fn a_table_is_described(tester: Tester) {
 async fn fields_are_described(tester: Tester) {
     let shop = tester.shop().await;
     let id = shop.get("_schema/customer/_field/id").await.ok_json();
-    assert!(
-        matches!(id["type"].as_str(), Some("id" | "bigid")),
-        "{id}"
-    );
+    assert!(matches!(id["type"].as_str(), Some("id" | "bigid")), "{id}");
     assert_eq!(id["is_primary_key"], true);
     assert_eq!(id["required"], false);
     let email = shop.get("_schema/customer/EMAIL").await.ok_json();

@@ -47,7 +47,11 @@ async fn pages(caller: &Caller, order: &str, filter: Option<&str>, limit: usize)
     let mut cursor: Option<String> = None;
     let mut seen = Vec::new();
     for _ in 0..=RECORDS {
-        let mut options = vec![("order", order), ("limit", limit.as_str()), ("fields", "id")];
+        let mut options = vec![
+            ("order", order),
+            ("limit", limit.as_str()),
+            ("fields", "id"),
+        ];
         if let Some(filter) = filter {
             options.push(("filter", filter));
         }
@@ -57,7 +61,11 @@ async fn pages(caller: &Caller, order: &str, filter: Option<&str>, limit: usize)
         let document = caller.get(&with("_table/walk", &options)).await.ok_json();
         for record in document["resource"].as_array().unwrap() {
             seen.push(record["id"].as_i64().unwrap());
-            assert_eq!(record.as_object().unwrap().len(), 1, "hidden columns stay hidden");
+            assert_eq!(
+                record.as_object().unwrap().len(),
+                1,
+                "hidden columns stay hidden"
+            );
         }
         match document["meta"]["next_cursor"].as_str() {
             Some(next) => cursor = Some(next.to_owned()),
@@ -83,7 +91,9 @@ async fn pages_by_offset_cover_the_table(tester: Tester) {
     let mut offset = Some(0);
     while let Some(at) = offset {
         let document = caller
-            .get(&format!("_table/walk?order=id&limit=10&offset={at}&fields=id"))
+            .get(&format!(
+                "_table/walk?order=id&limit=10&offset={at}&fields=id"
+            ))
             .await
             .ok_json();
         seen.extend(
@@ -124,7 +134,11 @@ async fn a_limit_above_the_maximum_is_clipped(tester: Tester) {
         "_table/walk?order=id&limit=1000",
     ] {
         let document = caller.get(target).await.ok_json();
-        assert_eq!(document["resource"].as_array().unwrap().len(), 10, "{target}");
+        assert_eq!(
+            document["resource"].as_array().unwrap().len(),
+            10,
+            "{target}"
+        );
         assert_eq!(document["meta"]["next"], 10, "{target}");
     }
 }
@@ -178,10 +192,7 @@ async fn pages_by_cursor_keep_their_filter(tester: Tester) {
 }
 
 async fn cursor_of(caller: &Caller, options: &[(&str, &str)]) -> String {
-    caller
-        .get(&with("_table/walk", options))
-        .await
-        .ok_json()["meta"]["next_cursor"]
+    caller.get(&with("_table/walk", options)).await.ok_json()["meta"]["next_cursor"]
         .as_str()
         .unwrap()
         .to_owned()
@@ -231,7 +242,12 @@ async fn pages_by_cursor_survive_writes_between_them(tester: Tester) {
     let next = caller
         .get(&with(
             "_table/walk",
-            &[("order", "id"), ("limit", "1"), ("cursor", &cursor), ("fields", "id")],
+            &[
+                ("order", "id"),
+                ("limit", "1"),
+                ("cursor", &cursor),
+                ("fields", "id"),
+            ],
         ))
         .await
         .ok_json();

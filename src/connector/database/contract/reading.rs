@@ -89,7 +89,9 @@ async fn every_record_is_listed_with_all_its_columns(tester: Tester) {
 
 async fn fields_pick_columns_in_the_order_asked_for(tester: Tester) {
     let shop = tester.shop().await;
-    let answer = shop.get("_table/customer?order=id&limit=1&fields=region,id").await;
+    let answer = shop
+        .get("_table/customer?order=id&limit=1&fields=region,id")
+        .await;
     assert!(
         answer
             .ok_text()
@@ -123,9 +125,18 @@ async fn an_unknown_option_is_refused_with_the_nearest_one(tester: Tester) {
         .get("_table/customer?filtr=x")
         .await
         .refused(400, "unknown_parameter");
-    assert!(error["help"].as_str().unwrap().contains("filter"), "{error}");
+    assert!(
+        error["help"].as_str().unwrap().contains("filter"),
+        "{error}"
+    );
     shop.get("_table/customer?_=123&limit=1").await.ok_json();
-    for wrong in ["limit=x", "limit=-1", "offset=-1", "offset=x", "as_list=perhaps"] {
+    for wrong in [
+        "limit=x",
+        "limit=-1",
+        "offset=-1",
+        "offset=x",
+        "as_list=perhaps",
+    ] {
         shop.get(&format!("_table/customer?{wrong}"))
             .await
             .refused(400, "invalid_parameter");
@@ -138,7 +149,10 @@ async fn an_unknown_table_is_404_with_the_nearest_one(tester: Tester) {
         .get("_table/custmer")
         .await
         .refused(404, "unknown_table");
-    assert!(error["help"].as_str().unwrap().contains("customer"), "{error}");
+    assert!(
+        error["help"].as_str().unwrap().contains("customer"),
+        "{error}"
+    );
     shop.get("_table/sqlite_master")
         .await
         .refused(404, "unknown_table");
@@ -434,7 +448,11 @@ async fn orders_sort_by_several_columns(tester: Tester) {
         ("is_active DESC, full_name DESC", json!([4, 3, 1, 2])),
     ] {
         let target = with("_table/customer", &[("order", order), ("fields", "id")]);
-        assert_eq!(shop.column(&target, "id").await, values(expected), "{order}");
+        assert_eq!(
+            shop.column(&target, "id").await,
+            values(expected),
+            "{order}"
+        );
     }
 }
 
@@ -447,13 +465,23 @@ async fn orders_place_nulls_as_asked(tester: Tester) {
         ("credit desc nulls last", json!([1, 3, 2, 4])),
     ] {
         let target = with("_table/customer", &[("order", order), ("fields", "id")]);
-        assert_eq!(shop.column(&target, "id").await, values(expected), "{order}");
+        assert_eq!(
+            shop.column(&target, "id").await,
+            values(expected),
+            "{order}"
+        );
     }
 }
 
 async fn orders_refuse_what_is_no_column(tester: Tester) {
     let shop = tester.shop().await;
-    for order in ["colour", "id; drop table customer", "id sideways", "(select 1)", "1"] {
+    for order in [
+        "colour",
+        "id; drop table customer",
+        "id sideways",
+        "(select 1)",
+        "1",
+    ] {
         let answer = shop
             .get(&with("_table/customer", &[("order", order)]))
             .await;
@@ -487,9 +515,13 @@ async fn a_missing_record_is_404(tester: Tester) {
 
 async fn records_are_read_by_ids_in_the_order_of_the_request(tester: Tester) {
     let shop = tester.shop().await;
-    let found = shop.column("_table/customer?ids=3,1,2&fields=id", "id").await;
+    let found = shop
+        .column("_table/customer?ids=3,1,2&fields=id", "id")
+        .await;
     assert_eq!(found, values(json!([3, 1, 2])));
-    let found = shop.column("_table/customer?ids=3,3,1&fields=id", "id").await;
+    let found = shop
+        .column("_table/customer?ids=3,3,1&fields=id", "id")
+        .await;
     assert_eq!(found, values(json!([3, 1])), "each record once");
     shop.get("_table/customer?ids=")
         .await
@@ -573,7 +605,14 @@ async fn composite_keys_in_lists_are_texts(tester: Tester) {
 
 async fn views_are_read_like_tables(tester: Tester) {
     let shop = tester.shop().await;
-    let found = shop.column("_table/active_customer?order=id desc".replace(' ', "%20").as_str(), "id").await;
+    let found = shop
+        .column(
+            "_table/active_customer?order=id desc"
+                .replace(' ', "%20")
+                .as_str(),
+            "id",
+        )
+        .await;
     assert_eq!(found, values(json!([4, 3, 1])));
 }
 
@@ -692,7 +731,9 @@ async fn options_in_the_body_of_a_tunnelled_get_are_read(tester: Tester) {
     let shop = tester.shop().await;
     let found = shop
         .request("GET", "_table/customer")
-        .json(&json!({"filter": "email = :e", "params": {":e": "bo@example.org"}, "fields": ["id"]}))
+        .json(
+            &json!({"filter": "email = :e", "params": {":e": "bo@example.org"}, "fields": ["id"]}),
+        )
         .send()
         .await;
     found.is(&json!({"resource": [{"id": 2}]}));
@@ -778,7 +819,8 @@ async fn plans_that_are_kept_do_not_mix_up_requests(tester: Tester) {
             values(json!([1, 2]))
         );
         assert_eq!(
-            shop.column("_table/invoice?order=id&fields=id&limit=2", "id").await,
+            shop.column("_table/invoice?order=id&fields=id&limit=2", "id")
+                .await,
             values(json!([1, 2]))
         );
     }

@@ -97,8 +97,14 @@ async fn limits_hold_for_each_parent(tester: Tester) {
         .await
         .ok_json();
     let list = &document["resource"];
-    assert_eq!(list[0]["invoice_by_customer_id"], json!([{"number": "A-3"}]));
-    assert_eq!(list[2]["invoice_by_customer_id"], json!([{"number": "B-1"}]));
+    assert_eq!(
+        list[0]["invoice_by_customer_id"],
+        json!([{"number": "A-3"}])
+    );
+    assert_eq!(
+        list[2]["invoice_by_customer_id"],
+        json!([{"number": "B-1"}])
+    );
     let second = shop
         .get(
             "_table/customer/1?fields=id&related=invoice_by_customer_id\
@@ -118,7 +124,10 @@ async fn related_records_are_ordered_filtered_and_narrowed(tester: Tester) {
             ("fields", "id"),
             ("related", "invoice_by_customer_id"),
             ("invoice_by_customer_id.fields", "number"),
-            ("invoice_by_customer_id.filter", "total > 5 OR number = ''' OR 1=1'"),
+            (
+                "invoice_by_customer_id.filter",
+                "total > 5 OR number = ''' OR 1=1'",
+            ),
             ("invoice_by_customer_id.order", "total desc"),
         ],
     );
@@ -220,7 +229,9 @@ async fn related_records_show_permitted_columns_alone(tester: Tester) {
         .await
         .is(&json!({"id": 1, "customer_by_customer_id": {"id": 1, "full_name": "Ann Berg"}}));
     caller
-        .get("_table/invoice/1?related=customer_by_customer_id&customer_by_customer_id.fields=email")
+        .get(
+            "_table/invoice/1?related=customer_by_customer_id&customer_by_customer_id.fields=email",
+        )
         .await
         .refused(400, "unknown_field");
     let filter = with(

@@ -164,7 +164,10 @@ async fn a_role_filter_holds_on_updates_and_deletes(tester: Tester) {
         .await
         .refused(404, "unknown_record");
     caller
-        .patch("_table/customer?ids=1,2", json!({"resource": {"credit": 9}}))
+        .patch(
+            "_table/customer?ids=1,2",
+            json!({"resource": {"credit": 9}}),
+        )
         .await
         .batch("Batch Error: Not all requested records could be updated.");
     caller
@@ -227,7 +230,8 @@ async fn a_role_filter_holds_on_what_a_write_leaves_behind(tester: Tester) {
         .await
         .batch("Batch Error: Not all requested records could be created.");
     assert_eq!(
-        shop.column("_table/customer?order=id&offset=4", "email").await,
+        shop.column("_table/customer?order=id&offset=4", "email")
+            .await,
         values(json!(["y@example.org"]))
     );
 }
@@ -337,7 +341,14 @@ async fn columns_outside_the_list_cannot_be_named(tester: Tester) {
         let unknown = with(
             "_table/customer",
             &options.map(|(name, value)| {
-                (name, if value.contains("email") { "nosuch" } else { value })
+                (
+                    name,
+                    if value.contains("email") {
+                        "nosuch"
+                    } else {
+                        value
+                    },
+                )
             }),
         );
         let _ = unknown;
@@ -416,20 +427,14 @@ async fn verbs_that_are_not_granted_are_403(tester: Tester) {
         .delete("_table/tag/1")
         .await
         .refused(403, "forbidden");
-    reader
-        .get("_schema/tag")
-        .await
-        .refused(403, "forbidden");
+    reader.get("_schema/tag").await.refused(403, "forbidden");
 }
 
 async fn a_grant_for_the_collection_alone_opens_no_record(tester: Tester) {
     let shop = tester.shop().await;
     let caller = shop.with_role(&[allow("_table/tag", &["GET"])]);
     caller.get("_table/tag").await.ok_json();
-    caller
-        .get("_table/tag/1")
-        .await
-        .refused(403, "forbidden");
+    caller.get("_table/tag/1").await.refused(403, "forbidden");
 }
 
 async fn a_deny_in_another_case_still_holds(tester: Tester) {

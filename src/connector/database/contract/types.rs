@@ -65,7 +65,9 @@ async fn round_trip(caller: &Caller, column: &str, json: &str) -> String {
         .await;
     let created = created.ok_text().to_owned();
     let last = caller
-        .get(&format!("_table/kind?order=id%20desc&limit=1&fields={column}"))
+        .get(&format!(
+            "_table/kind?order=id%20desc&limit=1&fields={column}"
+        ))
         .await;
     let read = last.ok_text();
     let value = |text: &str| -> String {
@@ -122,11 +124,21 @@ async fn whole_numbers_keep_all_their_digits(tester: Tester) {
         ],
     )
     .await;
-    check(&tester, "small", &[("2147483647", "2147483647"), ("-5", "-5")]).await;
+    check(
+        &tester,
+        "small",
+        &[("2147483647", "2147483647"), ("-5", "-5")],
+    )
+    .await;
     refused(
         &tester,
         "big",
-        &["9223372036854775808", "-9223372036854775809", "1.5", "1e400"],
+        &[
+            "9223372036854775808",
+            "-9223372036854775809",
+            "1.5",
+            "1e400",
+        ],
     )
     .await;
 }
@@ -159,7 +171,11 @@ async fn decimals_that_cannot_be_kept_are_refused(tester: Tester) {
 
 async fn short_decimals_stay_exact(tester: Tester) {
     let caller = tester.open(&kinds(&tester.words())).await;
-    for (sent, expected) in [("0.1", 0.1), ("-12.5", -12.5), ("99999999.99", 99_999_999.99)] {
+    for (sent, expected) in [
+        ("0.1", 0.1),
+        ("-12.5", -12.5),
+        ("99999999.99", 99_999_999.99),
+    ] {
         let text = round_trip(&caller, "amount", sent).await;
         let number: f64 = text.parse().unwrap();
         assert!((number - expected).abs() < 1e-9, "{text}");
@@ -170,7 +186,14 @@ async fn short_decimals_stay_exact(tester: Tester) {
 
 async fn doubles_round_trip(tester: Tester) {
     let caller = tester.open(&kinds(&tester.words())).await;
-    for number in [0.1_f64, -1.5, 1e300, 5e-324, 1.797_693_134_862_315_7e308, 0.0] {
+    for number in [
+        0.1_f64,
+        -1.5,
+        1e300,
+        5e-324,
+        1.797_693_134_862_315_7e308,
+        0.0,
+    ] {
         let text = round_trip(&caller, "real_number", &format!("{number:?}")).await;
         let read: f64 = text.parse().unwrap();
         assert_eq!(read.to_bits(), number.to_bits(), "{text}");
@@ -340,14 +363,23 @@ async fn bytes_are_base64(tester: Tester) {
         ],
     )
     .await;
-    refused(&tester, "bytes", &["\"not base64!\"", "\"http://127.0.0.1/x\"", "7"]).await;
+    refused(
+        &tester,
+        "bytes",
+        &["\"not base64!\"", "\"http://127.0.0.1/x\"", "7"],
+    )
+    .await;
 }
 
 async fn arrays_are_arrays(tester: Tester) {
     check(
         &tester,
         "many",
-        &[("[1,2,3]", "[1,2,3]"), ("[]", "[]"), ("[1,null]", "[1,null]")],
+        &[
+            ("[1,2,3]", "[1,2,3]"),
+            ("[]", "[]"),
+            ("[1,null]", "[1,null]"),
+        ],
     )
     .await;
     refused(&tester, "many", &["[\"x\"]", "5"]).await;
@@ -356,15 +388,36 @@ async fn arrays_are_arrays(tester: Tester) {
 async fn nulls_round_trip(tester: Tester) {
     let caller = tester.open(&kinds(&tester.words())).await;
     for column in [
-        "small", "big", "exact", "amount", "real_number", "flag", "note", "doc", "token", "bytes",
-        "day", "moment", "stamp", "zoned",
+        "small",
+        "big",
+        "exact",
+        "amount",
+        "real_number",
+        "flag",
+        "note",
+        "doc",
+        "token",
+        "bytes",
+        "day",
+        "moment",
+        "stamp",
+        "zoned",
     ] {
-        assert_eq!(round_trip(&caller, column, "null").await, "null", "{column}");
+        assert_eq!(
+            round_trip(&caller, column, "null").await,
+            "null",
+            "{column}"
+        );
     }
 }
 
 async fn values_of_the_wrong_type_are_refused(tester: Tester) {
-    refused(&tester, "small", &["\"x\"", "[1]", "{}", "2147483648", "true"]).await;
+    refused(
+        &tester,
+        "small",
+        &["\"x\"", "[1]", "{}", "2147483648", "true"],
+    )
+    .await;
     refused(&tester, "note", &["[1]", "{\"a\":1}"]).await;
     refused(&tester, "real_number", &["\"x\"", "[]"]).await;
 }

@@ -138,9 +138,12 @@ async fn an_empty_body_creates_nothing(tester: Tester) {
 
 async fn a_record_may_bring_its_own_key(tester: Tester) {
     let shop = tester.shop().await;
-    shop.post("_table/tag", json!({"resource": [{"id": 77, "label": "x"}]}))
-        .await
-        .is(&json!({"resource": [{"id": 77}]}));
+    shop.post(
+        "_table/tag",
+        json!({"resource": [{"id": 77, "label": "x"}]}),
+    )
+    .await
+    .is(&json!({"resource": [{"id": 77}]}));
 }
 
 async fn a_record_of_defaults_is_created(tester: Tester) {
@@ -160,7 +163,10 @@ async fn a_record_of_defaults_is_created(tester: Tester) {
 async fn a_missing_required_member_is_refused(tester: Tester) {
     let shop = tester.shop().await;
     let context = shop
-        .post("_table/customer", json!({"resource": [{"email": "x@example.org"}]}))
+        .post(
+            "_table/customer",
+            json!({"resource": [{"email": "x@example.org"}]}),
+        )
         .await
         .batch(CREATED);
     assert_eq!(context["error"], json!([0]));
@@ -193,19 +199,28 @@ async fn an_unknown_member_is_refused_or_ignored(tester: Tester) {
         .open_with(&super::shop(&tester.words()), options)
         .await;
     lenient
-        .post("_table/tag", json!({"resource": [{"label": "x", "colour": "red"}]}))
+        .post(
+            "_table/tag",
+            json!({"resource": [{"label": "x", "colour": "red"}]}),
+        )
         .await
         .is(&json!({"resource": [{"id": 3}]}));
 }
 
 async fn names_of_members_ignore_case(tester: Tester) {
     let shop = tester.shop().await;
-    shop.post("_table/TAG?fields=label", json!({"resource": [{"LABEL": "x"}]}))
-        .await
-        .is(&json!({"resource": [{"label": "x"}]}));
+    shop.post(
+        "_table/TAG?fields=label",
+        json!({"resource": [{"LABEL": "x"}]}),
+    )
+    .await
+    .is(&json!({"resource": [{"label": "x"}]}));
     let twice = shop
         .request("POST", "_table/tag")
-        .text("application/json", r#"{"resource":[{"label":"a","LABEL":"b"}]}"#)
+        .text(
+            "application/json",
+            r#"{"resource":[{"label":"a","LABEL":"b"}]}"#,
+        )
         .send()
         .await;
     assert_eq!(twice.status, 400, "{}", twice.text());
@@ -221,7 +236,10 @@ async fn one_record_is_updated_by_its_key(tester: Tester) {
         values(json!(["Ann Berg", "Bo Lindh", "Cy O'Dahl", "Di 100% _Moe"]))
     );
     let answer = shop
-        .patch("_table/customer/2?fields=id,full_name", json!({"full_name": "Bo"}))
+        .patch(
+            "_table/customer/2?fields=id,full_name",
+            json!({"full_name": "Bo"}),
+        )
         .await;
     answer.is(&json!({"id": 2, "full_name": "Bo"}));
 }
@@ -230,8 +248,10 @@ async fn put_updates_the_mentioned_columns_alone(tester: Tester) {
     let shop = tester.shop().await;
     shop.put("_table/customer/1?fields=*", json!({"region": "east"}))
         .await
-        .is(&json!({"id": 1, "email": "ann@example.org", "full_name": "Ann Berg", "credit": 100.50,
-            "is_active": true, "region": "east", "joined": "2024-01-31"}));
+        .is(
+            &json!({"id": 1, "email": "ann@example.org", "full_name": "Ann Berg", "credit": 100.50,
+            "is_active": true, "region": "east", "joined": "2024-01-31"}),
+        );
 }
 
 async fn records_are_updated_by_ids(tester: Tester) {
@@ -269,7 +289,11 @@ async fn records_are_updated_by_a_filter(tester: Tester) {
         .ok_json();
     let mut ids = values(answer["resource"].clone());
     ids.sort_by_key(|record| record["id"].as_i64());
-    assert_eq!(ids, values(json!([{"id": 1}, {"id": 3}])), "those that were changed");
+    assert_eq!(
+        ids,
+        values(json!([{"id": 1}, {"id": 3}])),
+        "those that were changed"
+    );
     assert_eq!(
         shop.column("_table/customer?order=id", "region").await,
         values(json!(["arctic", "south", "arctic", null]))
@@ -449,9 +473,12 @@ async fn composite_keys_are_written(tester: Tester) {
     )
     .await
     .is(&json!({"resource": [{"invoice_id": 3, "position": 1}]}));
-    shop.patch("_table/line/position=1,invoice_id=3", json!({"quantity": 9}))
-        .await
-        .is(&json!({"invoice_id": 3, "position": 1}));
+    shop.patch(
+        "_table/line/position=1,invoice_id=3",
+        json!({"quantity": 9}),
+    )
+    .await
+    .is(&json!({"invoice_id": 3, "position": 1}));
     shop.delete("_table/line/invoice_id=3,position=1?fields=quantity")
         .await
         .is(&json!({"quantity": 9}));
@@ -512,7 +539,8 @@ async fn continue_keeps_what_succeeds(tester: Tester) {
     assert_eq!(context["resource"][1]["type"], "unique_violation");
     assert_eq!(context["resource"][4]["type"], "unknown_field");
     assert_eq!(
-        shop.column("_table/customer?order=id&offset=4", "full_name").await,
+        shop.column("_table/customer?order=id&offset=4", "full_name")
+            .await,
         values(json!(["E1", "E4"]))
     );
 }
@@ -570,7 +598,10 @@ async fn a_failed_batch_of_updates_leaves_nothing_behind(tester: Tester) {
 
 async fn a_failed_batch_of_deletes_leaves_nothing_behind(tester: Tester) {
     let shop = tester.shop().await;
-    let context = shop.delete("_table/customer?ids=2,1,4").await.batch(DELETED);
+    let context = shop
+        .delete("_table/customer?ids=2,1,4")
+        .await
+        .batch(DELETED);
     assert_eq!(context["error"], json!([1]));
     assert_eq!(context["resource"][1]["type"], "foreign_key_violation");
     assert_eq!(shop.count("customer").await, 4);
@@ -590,7 +621,8 @@ async fn a_failed_update_by_filter_leaves_nothing_behind(tester: Tester) {
         .await
         .refused(409, "unique_violation");
     assert_eq!(
-        shop.column("_table/customer?order=id&limit=1", "email").await,
+        shop.column("_table/customer?order=id&limit=1", "email")
+            .await,
         values(json!(["ann@example.org"]))
     );
 }
@@ -598,15 +630,31 @@ async fn a_failed_update_by_filter_leaves_nothing_behind(tester: Tester) {
 async fn violations_of_constraints_have_their_own_status(tester: Tester) {
     let shop = tester.shop().await;
     for (record, kind, status) in [
-        (json!({"number": "A-1", "total": 1}), "unique_violation", 409),
+        (
+            json!({"number": "A-1", "total": 1}),
+            "unique_violation",
+            409,
+        ),
         (
             json!({"number": "Z-1", "total": 1, "customer_id": 99}),
             "foreign_key_violation",
             409,
         ),
-        (json!({"number": null, "total": 1}), "not_null_violation", 422),
-        (json!({"number": "Z-2", "total": -1}), "check_violation", 422),
-        (json!({"number": "Z-3", "total": "much"}), "invalid_value", 400),
+        (
+            json!({"number": null, "total": 1}),
+            "not_null_violation",
+            422,
+        ),
+        (
+            json!({"number": "Z-2", "total": -1}),
+            "check_violation",
+            422,
+        ),
+        (
+            json!({"number": "Z-3", "total": "much"}),
+            "invalid_value",
+            400,
+        ),
         (
             json!({"number": "Z-4", "total": 1, "customer_id": 3_000_000_000_000_i64}),
             "invalid_value",
@@ -664,9 +712,8 @@ async fn an_upsert_needs_both_rights(tester: Tester) {
         .await
         .refused(403, "forbidden");
     // An upsert changes no record that the caller may not change.
-    let narrow = shop.with_role(&[
-        allow("_table/tag", &["PATCH", "POST"]).filter("id > 1 OR id > 100"),
-    ]);
+    let narrow =
+        shop.with_role(&[allow("_table/tag", &["PATCH", "POST"]).filter("id > 1 OR id > 100")]);
     let answer = narrow
         .post(
             "_table/tag?upsert=true",
@@ -696,7 +743,10 @@ async fn an_upsert_by_path_creates_the_record(tester: Tester) {
         .await
         .is(&json!({"id": 50, "label": "changed"}));
     caller
-        .patch("_table/line/invoice_id=2,position=8?fields=*", json!({"product": "new"}))
+        .patch(
+            "_table/line/invoice_id=2,position=8?fields=*",
+            json!({"product": "new"}),
+        )
         .await
         .is(&json!({"invoice_id": 2, "position": 8, "product": "new", "quantity": 1}));
     let changer = caller.with_role(&[allow("_table/tag/*", &["PATCH"])]);

@@ -8,6 +8,8 @@ mod alone;
 mod catalog;
 mod config;
 mod connect;
+#[cfg(test)]
+mod contract;
 mod decode;
 mod encode;
 mod error;

@@ -1,7 +1,7 @@
 //! The driver against a real server.
 
 #[path = "../../../../tests/support/postgresql.rs"]
-mod server;
+pub(super) mod server;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -121,6 +121,10 @@ mod tests {
                 failed.push(case.name);
             }
         }
-        assert!(failed.is_empty(), "{} cases failed: {failed:#?}", failed.len());
+        assert!(
+            failed.is_empty(),
+            "{} cases failed: {failed:#?}",
+            failed.len()
+        );
     }
 }
