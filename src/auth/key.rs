@@ -125,6 +125,11 @@ impl<K> KeyRing<K> {
         }
     }
 
+    /// Whether there are no keys at all.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// What a presented key stands for. Known and unknown keys take the same steps: a digest is always taken, and
     /// always compared in full.
     pub fn find(&self, presented: &str) -> Option<&Arc<K>> {

@@ -12,6 +12,7 @@ use crate::manifest::{self, Diagnostic, Diagnostics, ManifestSet, Schemas, Secre
 use crate::names::ServiceName;
 use crate::snapshot::assemble::{applications, settings, wanted};
 use crate::snapshot::build;
+use crate::snapshot::documents::Documents;
 use crate::snapshot::plan::Tally;
 use crate::snapshot::publish::{Attempt, Publisher, Reader};
 use crate::snapshot::{Revision, Service, Snapshot};
@@ -166,7 +167,8 @@ impl Reloader {
     }
 
     fn serves_nothing(&self) -> bool {
-        self.reader.current().services.is_empty()
+        let current = self.reader.current();
+        current.services.is_empty() && current.applications.is_empty()
     }
 
     /// The tree is the one that is served; if it was broken in between, it is mended now.
@@ -313,6 +315,7 @@ async fn build_snapshot(
         services,
         applications: applications(&set),
         settings: settings(&set.gateway),
+        documents: Documents::default(),
     };
     Ok((Arc::new(snapshot), tally))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -143,8 +144,39 @@ pub async fn api_docs(
             (service, description)
         }))
         .await;
+    let role = caller
+        .application()
+        .role_name()
+        .unwrap_or_default()
+        .to_owned();
+    let key = (role, service.map(str::to_owned));
+    let details: Vec<&Description> = described
+        .iter()
+        .map(|(_, description)| description)
+        .collect();
+    let body = match snapshot.documents.get(&key, &details) {
+        Some(body) => body,
+        None => {
+            let body = written(&described, caller, service.is_some(), snapshot)?;
+            let kept = described
+                .iter()
+                .map(|(_, description)| description.clone())
+                .collect();
+            snapshot.documents.keep(key, kept, body.clone());
+            body
+        }
+    };
+    Ok(Reply::ok(format.content_type(), Body::Bytes(body)))
+}
+
+fn written(
+    described: &[(&Arc<Service>, Description)],
+    caller: &Caller,
+    is_single: bool,
+    snapshot: &Snapshot,
+) -> Result<Bytes> {
     let mut descriptions = Vec::with_capacity(described.len());
-    for (service, description) in &described {
+    for (service, description) in described {
         descriptions.push(openapi::ServiceDescription {
             name: service.name.as_str(),
             label: &service.label,
@@ -154,12 +186,8 @@ pub async fn api_docs(
             access: caller.application().access(service.name.as_str())?,
         });
     }
-    let document = openapi::document(
-        &descriptions,
-        service.is_some(),
-        &snapshot.revision.to_string(),
-    );
-    Reply::document(format, &document)
+    let document = openapi::document(&descriptions, is_single, &snapshot.revision.to_string());
+    Format::Json.write_document(&document)
 }
 
 /// The answer to OPTIONS: `Allow`, for resources of services that the caller may see.

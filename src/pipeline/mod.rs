@@ -19,7 +19,7 @@ use crate::auth::application::Application;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Origin, Result};
 use crate::exchange::format::negotiate;
-use crate::exchange::{Body, CallContext, Format, Query, Reply, RequestHead, RequestId};
+use crate::exchange::{Body, CallContext, Format, Query, Reply, RequestHead, RequestId, compress};
 use crate::snapshot::publish::Reader;
 use crate::snapshot::{Service, Snapshot};
 use crate::telemetry::metrics::{Metrics, OperationMetrics};
@@ -153,6 +153,7 @@ impl Gateway {
                 "send the options in the body of a POST with the header X-HTTP-Method: GET",
             ));
         }
+        compress::forget_codings(&mut head.headers);
         let query = Query::parse(head.query())?;
         *format = negotiate(&head, &query, Format::ALL).unwrap_or(Format::Json);
         let target = route::target(head.uri.path())?;

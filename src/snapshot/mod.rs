@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod build;
+pub mod documents;
 pub mod plan;
 pub mod publish;
 
@@ -106,6 +107,8 @@ pub struct Snapshot {
     pub applications: KeyRing<Application>,
     /// Settings of the gateway.
     pub settings: Settings,
+    /// OpenAPI documents that were asked for.
+    pub documents: documents::Documents,
 }
 
 impl Snapshot {

@@ -22,6 +22,7 @@ mod formats;
 mod keys;
 mod operations;
 mod outage;
+mod postgresql;
 mod readme;
 mod reload;
 mod roles;

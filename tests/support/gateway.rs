@@ -218,6 +218,13 @@ impl Start {
         Self { command }
     }
 
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// Starts it and waits until it says where it listens.
     pub fn start(mut self) -> TestGateway {
         let mut child = self

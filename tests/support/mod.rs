@@ -4,6 +4,8 @@
 pub mod browser;
 pub mod client;
 pub mod gateway;
+#[expect(dead_code, reason = "the contract suite uses the rest")]
+pub mod postgresql;
 pub mod sample;
 pub mod watched;
 

@@ -713,18 +713,6 @@ pub fn write_json_value(
     }
 }
 
-/// One value as JSON, as it is written within a record. For drivers that build JSON within the database.
-pub fn json_text(value: &Value<'_>, numbers: NumberStyle, datetimes: DateTimeStyle) -> Vec<u8> {
-    let shape = Shape {
-        numbers,
-        datetimes,
-        ..Shape::new(Vec::new(), Frame::Bare, Format::Json)
-    };
-    let mut out = BytesMut::new();
-    write_json(&mut out, &mut String::new(), &shape, Format::Json, 0, value);
-    out.into()
-}
-
 fn write_identifier(
     out: &mut BytesMut,
     scratch: &mut String,

@@ -9,17 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
-use rusqlite::functions::FunctionFlags;
+use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::limits::Limit;
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
+use super::declared::is_narrow;
 use super::error::translate;
-use super::value::{Guide, bind, decode, json};
+use super::value::{Guide, bind, decode, to_json};
 use crate::clock::Clock;
 use crate::connector::database::rows::RowWriter;
 use crate::connector::database::sql::Statement;
-use crate::connector::database::value::Scalar;
+use crate::connector::database::value::{DateTimeStyle, NumberStyle, Scalar};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Prepared statements kept for each connection.
@@ -211,6 +211,29 @@ impl Watch {
     }
 }
 
+/// `tidegate_json(value, declared type, style)`: a value as JSON, as the row writer writes it. `style` is 1 for numbers as
+/// texts, 2 for dates as SQL has them, 3 for both. Statements embed records with it.
+fn tidegate_json(context: &Context<'_>) -> rusqlite::Result<String> {
+    // The declared type is a constant of the statement, so this is kept from row to row.
+    let meant = context.get_or_create_aux(1, |value| -> rusqlite::Result<(Guide, bool)> {
+        let text = value.as_str_or_null()?.unwrap_or_default();
+        Ok((Guide::of(text), is_narrow(text)))
+    })?;
+    let (guide, is_narrow) = *meant;
+    let style: i64 = context.get(2)?;
+    let numbers = if style & 1 != 0 && !is_narrow {
+        NumberStyle::String
+    } else {
+        NumberStyle::Number
+    };
+    let datetimes = if style & 2 != 0 {
+        DateTimeStyle::Sql
+    } else {
+        DateTimeStyle::Rfc3339
+    };
+    Ok(to_json(context.get_raw(0), guide, numbers, datetimes))
+}
+
 /// An open connection.
 pub(super) struct Open {
     connection: Connection,
@@ -279,11 +302,7 @@ impl Open {
             FunctionFlags::SQLITE_UTF8
                 | FunctionFlags::SQLITE_DETERMINISTIC
                 | FunctionFlags::SQLITE_INNOCUOUS,
-            |context| {
-                let declared: String = context.get(1)?;
-                let style: u8 = context.get(2)?;
-                Ok(json(context.get_raw(0), &declared, style))
-            },
+            tidegate_json,
         )?;
         let watch = self.watch.clone();
         connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || watch.must_stop()))?;
@@ -356,10 +375,7 @@ impl Open {
     }
 
     /// The guide for a column of a result; each declared type is read once.
-    fn guide(&self, declared_type: Option<&str>) -> Guide {
-        let Some(text) = declared_type else {
-            return Guide::Stored;
-        };
+    fn guide(&self, text: &str) -> Guide {
         let mut guides = self.guides.borrow_mut();
         if let Some(guide) = guides.get(text) {
             return *guide;
@@ -404,8 +420,8 @@ impl Open {
                 guides = row
                     .as_ref()
                     .columns()
-                    // RETURNING and aggregates have no declared type; the dialect names their columns after it.
-                    .map(|column| self.guide(column.decl_type().or(Some(column.name()))))
+                    // Expressions have no declared type, but are named after one.
+                    .map(|column| self.guide(column.decl_type().unwrap_or(column.name())))
                     .collect();
                 for index in statement.json_columns.iter() {
                     if let Some(guide) = guides.get_mut(*index) {

@@ -192,24 +192,60 @@ async fn values_come_back_as_they_went_in() {
 }
 
 #[tokio::test]
-async fn json_that_the_statement_makes_is_json_and_values_in_it_look_as_they_do_outside() {
+async fn values_within_json_are_written_as_those_of_a_row() {
     let fixture = Fixture::new(
-        "CREATE TABLE t (raw BLOB, at DATETIME); INSERT INTO t VALUES (x'00ff', '2026-02-01 10:00:00')",
+        "CREATE TABLE t (raw BLOB, flag BOOLEAN, price DECIMAL(9,2), at DATETIME, n SMALLINT, doc JSON);
+         INSERT INTO t VALUES (x'00ff', 1, 12.5, '2026-02-01 10:00:00', 7, '[1]')",
     );
+    let columns = |style: u8| {
+        [
+            ("raw", "BLOB"),
+            ("flag", "BOOLEAN"),
+            ("price", "DECIMAL(9,2)"),
+            ("at", "DATETIME"),
+            ("n", "SMALLINT"),
+            ("doc", "JSON"),
+        ]
+        .map(|(name, declared)| {
+            format!("'{name}', json(tidegate_json({name}, '{declared}', {style}))")
+        })
+        .join(", ")
+    };
     let mut made = statement(
-        "SELECT json_object('raw', json(tidegate_json(raw, 'BLOB', 0)), 'at', json(tidegate_json(at, 'DATETIME', 0))), \
-         json_object('b', 1) FROM t",
+        &format!(
+            "SELECT json_object({}), json_object({}), json_object('b', 1) FROM t",
+            columns(0),
+            columns(3)
+        ),
         Vec::new(),
     );
-    made.json_columns = Arc::new([0]);
+    made.json_columns = Arc::new([0, 1]);
     let rows = fixture
         .pool()
-        .read(&made, &[], writer(&["related", "plain"]))
+        .read(&made, &[], writer(&["plain", "styled", "text"]))
         .await
         .unwrap();
     assert_eq!(
         text(rows),
-        r#"{"related":{"raw":"AP8=","at":"2026-02-01T10:00:00"},"plain":"{\"b\":1}"}"#
+        concat!(
+            r#"{"plain":{"raw":"AP8=","flag":true,"price":12.5,"at":"2026-02-01T10:00:00","n":7,"doc":[1]},"#,
+            r#""styled":{"raw":"AP8=","flag":true,"price":"12.5","at":"2026-02-01 10:00:00","n":7,"doc":[1]},"#,
+            r#""text":"{\"b\":1}"}"#
+        )
+    );
+}
+
+#[tokio::test]
+async fn an_output_that_is_no_column_is_what_its_name_says() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t (day DATE, price DECIMAL(9,2)); INSERT INTO t VALUES ('2026-02-01', 0.1), ('2026-02-02', 0.2)",
+    );
+    let sql = r#"SELECT max(day) AS "DATE", sum(price) AS "DECIMAL(9,2)", count(*) > 1 AS "boolean", count(*) AS "bigint" FROM t"#;
+    assert_eq!(
+        read(&fixture.pool(), sql, &["day", "price", "many", "n"])
+            .await
+            .unwrap(),
+        r#"{"day":"2026-02-02","price":0.3,"many":true,"n":2}"#
     );
 }
 

@@ -3,17 +3,19 @@
 
 use std::fmt::Write as _;
 
+use bytes::BytesMut;
 use rusqlite::types::{ToSqlOutput, Value as Stored, ValueRef};
 
 use super::declared::declared;
 use crate::connector::database::catalog::Type;
-use crate::connector::database::rows::json_text;
+use crate::connector::database::rows::write_json_value;
 use crate::connector::database::value::{
-    DateTimeStyle, MICROS_PER_DAY, NumberStyle, Scalar, Value,
+    DateTimeStyle, MICROS_PER_DAY, NumberStyle, Scalar, Value, write_temporal,
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// What the declared type of a result's column says about its values.
+/// What the declared type of a result's column says about its values. An output that is no column of a table is named
+/// after the type that it has, by the dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Guide {
     /// Nothing: values are given as they are stored.
@@ -70,9 +72,7 @@ pub(super) fn decode(
         },
         ValueRef::Real(number) => {
             if guide == Guide::Decimal && number.is_finite() {
-                // The shortest digits that give the same double, never with an exponent.
-                scratch.clear();
-                let _ = write!(scratch, "{number}");
+                write_decimal(scratch, number);
                 take(&Value::Decimal(scratch));
             } else {
                 take(&Value::Float(number));
@@ -89,28 +89,43 @@ pub(super) fn decode(
     }
 }
 
-/// A stored value as JSON, for related records, which the statement itself puts together. `style` is 1 for wide numbers
-/// as texts, 2 for dates as SQL has them, 3 for both.
-pub(super) fn json(stored: ValueRef<'_>, declared_type: &str, style: u8) -> String {
-    let is_narrow = matches!(declared(declared_type).kind, Type::SmallInt | Type::Integer);
-    let numbers = if style & 1 == 1 && !is_narrow {
-        NumberStyle::String
-    } else {
-        NumberStyle::Number
-    };
-    let datetimes = if style & 2 == 2 {
-        DateTimeStyle::Sql
-    } else {
-        DateTimeStyle::Rfc3339
-    };
-    let mut text = Vec::new();
-    decode(
-        stored,
-        Guide::of(declared_type),
-        &mut String::new(),
-        &mut |value| text = json_text(value, numbers, datetimes),
-    );
-    String::from_utf8(text).unwrap_or_else(|_broken| "null".to_owned())
+/// The shortest digits that give the same double, never with an exponent. A decimal with more than 15 digits was never
+/// stored (see [`bind`]): more come from adding up, and are rounded away.
+fn write_decimal(scratch: &mut String, number: f64) {
+    scratch.clear();
+    let _ = write!(scratch, "{number}");
+    if significant_digits(scratch) > DIGITS_OF_A_DOUBLE {
+        // 14 digits after the first one.
+        let rounded = format!("{number:.14e}").parse().unwrap_or(number);
+        scratch.clear();
+        let _ = write!(scratch, "{rounded}");
+    }
+}
+
+/// Digits from the first to the last that is not zero.
+fn significant_digits(digits: &str) -> usize {
+    let only = || digits.bytes().filter(u8::is_ascii_digit);
+    let leading = only().take_while(|byte| *byte == b'0').count();
+    let trailing = only().rev().take_while(|byte| *byte == b'0').count();
+    only()
+        .count()
+        .saturating_sub(leading.saturating_add(trailing))
+}
+
+/// A stored value as JSON, for what a statement puts into JSON by itself.
+pub(super) fn to_json(
+    stored: ValueRef<'_>,
+    guide: Guide,
+    numbers: NumberStyle,
+    datetimes: DateTimeStyle,
+) -> String {
+    let mut out = BytesMut::new();
+    let mut digits = String::new();
+    let mut scratch = String::new();
+    decode(stored, guide, &mut digits, &mut |value| {
+        write_json_value(&mut out, &mut scratch, numbers, datetimes, value);
+    });
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn guided_text(text: &str, guide: Guide) -> Value<'_> {
@@ -295,18 +310,8 @@ fn exact_number(digits: &str) -> Result<Stored> {
     {
         return Ok(Stored::Integer(number));
     }
-    let significant = digits
-        .bytes()
-        .filter(u8::is_ascii_digit)
-        .skip_while(|byte| *byte == b'0')
-        .count();
-    let trailing = if fraction.is_empty() {
-        0
-    } else {
-        fraction.len() - fraction.trim_end_matches('0').len()
-    };
     let number = digits.parse::<f64>().map_err(|_malformed| invalid())?;
-    if significant.saturating_sub(trailing) > DIGITS_OF_A_DOUBLE || !number.is_finite() {
+    if significant_digits(digits) > DIGITS_OF_A_DOUBLE || !number.is_finite() {
         return Err(invalid());
     }
     Ok(Stored::Real(number))
@@ -316,11 +321,7 @@ fn stored_temporal(text: &str) -> String {
     match parse_temporal(text) {
         Some(Value::TimestampTz(micros)) => {
             let mut out = String::with_capacity(32);
-            crate::connector::database::value::write_temporal(
-                &mut out,
-                &Value::Timestamp(micros),
-                crate::connector::database::value::DateTimeStyle::Sql,
-            );
+            write_temporal(&mut out, &Value::Timestamp(micros), DateTimeStyle::Sql);
             out.push('Z');
             out
         }
@@ -368,6 +369,16 @@ mod tests {
                 ValueRef::Real(1e21),
                 Some("NUMERIC"),
                 "Decimal(\"1000000000000000000000\")",
+            ),
+            (
+                ValueRef::Real(0.1 + 0.2),
+                Some("NUMERIC"),
+                "Decimal(\"0.3\")",
+            ),
+            (
+                ValueRef::Real(99_999_999_999.999_9),
+                Some("NUMERIC"),
+                "Decimal(\"99999999999.9999\")",
             ),
             (ValueRef::Real(0.5), None, "Float(0.5)"),
             (text("12.50"), Some("DECIMAL"), "Decimal(\"12.50\")"),
@@ -479,10 +490,10 @@ mod tests {
         #[test]
         fn a_timestamp_is_read_back_as_it_was_written(micros in -62_135_596_800_000_000_i64..253_402_300_799_000_000) {
             let mut text = String::new();
-            crate::connector::database::value::write_temporal(
+            write_temporal(
                 &mut text,
                 &Value::Timestamp(micros),
-                crate::connector::database::value::DateTimeStyle::Rfc3339,
+                DateTimeStyle::Rfc3339,
             );
             proptest::prop_assert_eq!(parse_temporal(&stored_temporal(&text)), Some(Value::Timestamp(micros)));
         }
