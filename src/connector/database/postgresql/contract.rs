@@ -1,4 +1,4 @@
-//! PostgreSQL in the contract suite: every case gets a database of its own on one server.
+//! PostgreSQL in the contract suite: every case gets a schema of its own on one server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use super::PostgresqlConfig;
-use super::tests::server::{PASSWORD, PostgresqlServer, USER};
+use super::tests::server::{DATABASE, PASSWORD, PostgresqlServer, USER};
 use crate::clock::system;
 use crate::connector::database::contract::{Product, Words, suite};
 use crate::connector::database::options::DatabaseOptions;
@@ -38,7 +38,7 @@ const WORDS: Words = Words {
 
 struct PostgresqlProduct {
     server: PostgresqlServer,
-    databases: AtomicU64,
+    schemas: AtomicU64,
 }
 
 #[async_trait]
@@ -48,15 +48,16 @@ impl Product for PostgresqlProduct {
     }
 
     async fn open(&self, statements: &[String], options: DatabaseOptions) -> Arc<dyn Connector> {
-        let name = format!("case{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let name = format!("case{}", self.schemas.fetch_add(1, Ordering::Relaxed));
         self.server.sql(&format!(
-            "CREATE DATABASE {name};\n\\connect {name}\nBEGIN;\n{};\nCOMMIT;",
+            "CREATE SCHEMA {name}; SET search_path = {name}; BEGIN; {}; COMMIT;",
             statements.join(";\n")
         ));
         let mut config: PostgresqlConfig = serde_json::from_value(json!({
             "host": "127.0.0.1",
             "port": self.server.port(),
-            "database": name,
+            "database": DATABASE,
+            "schema": name,
             "username": USER,
             "password": PASSWORD,
             "max_connections": 2,
@@ -81,7 +82,7 @@ impl Product for PostgresqlProduct {
 fn postgresql_passes_the_contract() {
     let product: Arc<dyn Product> = Arc::new(PostgresqlProduct {
         server: PostgresqlServer::start(),
-        databases: AtomicU64::new(0),
+        schemas: AtomicU64::new(0),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
