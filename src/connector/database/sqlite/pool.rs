@@ -484,7 +484,7 @@ fn lost() -> Error {
 }
 
 /// The connections to one database.
-pub(super) struct SqlitePool {
+pub(in crate::connector::database) struct SqlitePool {
     readers: Workers,
     writer: Arc<Workers>,
     /// Held by the transaction that is on the writer.
