@@ -486,12 +486,12 @@ mod on_sqlite {
     use super::*;
     use crate::connector::Resources;
     use crate::connector::database::rows::{Frame, Shape};
-    use crate::connector::database::sqlite::{SqliteConfig, SqlitePool};
+    use crate::connector::database::sqlite::SqliteConfig;
     use crate::exchange::Format;
 
     struct Opened {
         shop: Shop,
-        database: Sql<SqliteDialect, SqlitePool>,
+        database: Box<dyn Database>,
         _directory: tempfile::TempDir,
     }
 
@@ -509,11 +509,7 @@ mod on_sqlite {
                 data_directory: directory.path().to_owned(),
                 clock: crate::clock::system(),
             };
-            let database = Sql::new(
-                SqliteDialect,
-                config.pool(&resources),
-                RenderOptions::default(),
-            );
+            let database: Box<dyn Database> = Box::new(config.database(&resources));
             let catalog = database.catalog().await.unwrap();
             Self {
                 shop: Shop {
