@@ -23,7 +23,12 @@ cases![
 
 async fn json_is_the_default(tester: Tester) {
     let shop = tester.shop().await;
-    for accept in ["application/json", "*/*", "text/html, */*;q=0.1", "application/*"] {
+    for accept in [
+        "application/json",
+        "*/*",
+        "text/html, */*;q=0.1",
+        "application/*",
+    ] {
         let answer = shop
             .request("GET", "_table/tag?order=id&fields=id")
             .header(&ACCEPT, accept)
@@ -60,9 +65,7 @@ async fn csv_has_a_header_and_quotes_what_needs_it(tester: Tester) {
         labels,
         ["urgent", "paid", "a,b", "say \"hi\"", "", "two\nlines"]
     );
-    let none = shop
-        .get("_table/tag?filter=id%3D99&accept=text/csv")
-        .await;
+    let none = shop.get("_table/tag?filter=id%3D99&accept=text/csv").await;
     assert!(none.ok_text().starts_with("id,label"), "{}", none.text());
 }
 
@@ -110,7 +113,11 @@ async fn one_record_is_written_in_every_format(tester: Tester) {
         assert_eq!(answer.ok_text(), expected, "{accept}");
     }
     let xml = shop.get("_table/tag/1?accept=text/xml").await;
-    assert!(xml.ok_text().contains("<label>urgent</label>"), "{}", xml.text());
+    assert!(
+        xml.ok_text().contains("<label>urgent</label>"),
+        "{}",
+        xml.text()
+    );
 }
 
 async fn an_answer_to_a_write_follows_the_format(tester: Tester) {
@@ -149,9 +156,16 @@ async fn what_cannot_be_produced_is_406(tester: Tester) {
 async fn a_file_name_picks_the_format(tester: Tester) {
     let shop = tester.shop().await;
     let answer = shop
-        .get(&with("_table/tag", &[("file", "my tags.csv"), ("order", "id")]))
+        .get(&with(
+            "_table/tag",
+            &[("file", "my tags.csv"), ("order", "id")],
+        ))
         .await;
-    assert!(answer.ok_text().starts_with("id,label"), "{}", answer.text());
+    assert!(
+        answer.ok_text().starts_with("id,label"),
+        "{}",
+        answer.text()
+    );
     assert_eq!(answer.header(&CONTENT_TYPE), "text/csv; charset=utf-8");
     assert_eq!(
         answer.header(&CONTENT_DISPOSITION),
@@ -200,7 +214,10 @@ async fn large_results_arrive_whole_in_every_format(tester: Tester) {
     let caller = tester
         .open_with(
             &[
-                format!("CREATE TABLE big (id {}, note {})", words.auto_key, words.text),
+                format!(
+                    "CREATE TABLE big (id {}, note {})",
+                    words.auto_key, words.text
+                ),
                 format!("INSERT INTO big (note) VALUES {}", rows.join(",")),
             ],
             options,

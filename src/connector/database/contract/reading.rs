@@ -710,7 +710,10 @@ async fn groups_are_filtered_and_ordered_by_aggregates(tester: Tester) {
 async fn aggregates_alone_make_one_group(tester: Tester) {
     let shop = tester.shop().await;
     let answer = shop
-        .get(&with("_table/invoice", &[("fields", "SUM(total),COUNT(*)")]))
+        .get(&with(
+            "_table/invoice",
+            &[("fields", "SUM(total),COUNT(*)")],
+        ))
         .await
         .ok_json();
     let groups = answer["resource"].as_array().unwrap();

@@ -109,10 +109,10 @@ async fn a_write_answers_fields_and_related_records(tester: Tester) {
     .is(&json!({"resource": [{"id": 6, "number": "D-1", "customer_by_customer_id": {"email": "bo@example.org"}}]}));
     shop.patch(
         "_table/invoice/6?fields=total&related=customer_by_customer_id&customer_by_customer_id.fields=id",
-        json!({"total": 4, "customer_id": 1}),
+        json!({"total": 4.25, "customer_id": 1}),
     )
     .await
-    .is(&json!({"total": 4, "customer_by_customer_id": {"id": 1}}));
+    .is(&json!({"total": 4.25, "customer_by_customer_id": {"id": 1}}));
     shop.delete("_table/invoice/6?fields=id&related=customer_by_customer_id&customer_by_customer_id.fields=id")
         .await
         .is(&json!({"id": 6, "customer_by_customer_id": {"id": 1}}));
