@@ -308,3 +308,6 @@ pub(super) fn error_object(error: &Error) -> Value {
     }
     Value::Object(object)
 }
+
+#[cfg(test)]
+mod tests;

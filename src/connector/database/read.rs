@@ -72,6 +72,7 @@ pub(super) struct KeysEntry {
 pub(super) struct RecordEntry {
     prepared: Prepared,
     shape: Arc<Shape>,
+    catalog: Arc<Catalog>,
     table: Arc<Table>,
     grant: Grant,
     id_field: Vec<String>,
@@ -117,8 +118,7 @@ impl DatabaseConnector {
             return Err(Error::internal("one record was planned as a list"));
         };
         let segment = call.parameters.get("id")?;
-        let catalog = self.catalog(context.deadline).await?;
-        let key = self.planner(&catalog, &call.access).key(
+        let key = self.planner(&record.catalog, &call.access).key(
             &record.table,
             &record.grant,
             &request::path_identifier(segment),
@@ -159,22 +159,22 @@ impl DatabaseConnector {
         call: &Asked,
         body: Body,
     ) -> Result<Arc<ReadEntry>> {
-        let table = call.parameters.get("table")?.to_owned();
+        let table = call.parameters.get("table")?;
         let has_body = !matches!(body, Body::Empty);
         let mut accepts = call.head.headers.get_all(ACCEPT).iter();
         let accept = accepts.next().cloned();
         let is_plain = !has_body && accepts.next().is_none();
         let catalog = self.catalog(context.deadline).await?;
         if is_plain {
-            let key = plan_key(&catalog, call, &table, accept.as_ref());
+            let key = plan_key(&catalog, call, table, accept.as_ref());
             if let Some(entry) = self.plans.get(&key) {
                 return Ok(entry);
             }
         }
-        let built = self.build(context, catalog, call, body, &table).await?;
+        let built = self.build(context, catalog, call, body, table).await?;
         let entry = Arc::new(built.entry);
         if is_plain && built.may_keep {
-            let key = plan_key(&built.catalog, call, &table, accept.as_ref());
+            let key = plan_key(&built.catalog, call, table, accept.as_ref());
             self.plans.insert(&key, &entry);
         }
         Ok(entry)
@@ -219,6 +219,7 @@ impl DatabaseConnector {
             let entry = ReadEntry::Record(Box::new(RecordEntry {
                 prepared: self.database.prepare(plan.select)?,
                 shape: Arc::new(shape),
+                catalog: Arc::clone(&catalog),
                 table,
                 grant,
                 id_field: asked.id_field,

@@ -766,7 +766,7 @@ fn path_and_verb_decide_what_a_bare_object_is() {
         ("PATCH", ONE, false, BARE, Ok((false, 1))),
         ("PATCH", ONE, true, BARE, Ok((false, 1))),
         ("PATCH", TABLE, false, BARE, Err(ErrorKind::InvalidBody)),
-        ("DELETE", TABLE, false, BARE, Err(ErrorKind::InvalidBody)),
+        ("DELETE", TABLE, false, BARE, Ok((true, 0))),
         ("DELETE", TABLE, true, BARE, Ok((true, 0))),
         ("POST", TABLE, false, BARE, Err(ErrorKind::InvalidBody)),
         (
