@@ -110,12 +110,8 @@ impl DatabaseConnector {
             .catalog_for(context, listing.refresh)
             .await
             .unwrap_or_default();
-        let names = catalog.tables().map(|table| table.name.as_str());
-        let names: Vec<&str> = names.collect();
-        Reply::document(
-            format,
-            &listing::root(&call.access, names.iter().copied(), &listing),
-        )
+        let names: Vec<&str> = catalog.tables().map(|table| table.name.as_str()).collect();
+        Reply::document(format, &listing::root(&call.access, &names, &listing))
     }
 
     async fn list_tables(
@@ -155,14 +151,14 @@ impl DatabaseConnector {
             name::LIST_FIELDS => listing::named_list(view.fields(table, grant), &listing),
             name::LIST_RELATIONS => listing::named_list(view.relations(table, grant), &listing),
             name::DESCRIBE_FIELD | name::DESCRIBE_COLUMN => find_named(
-                view.fields(table, grant),
+                &view.fields(table, grant),
                 call.parameters.get("field")?,
                 ErrorKind::UnknownResource,
                 "field",
                 table,
             )?,
             name::DESCRIBE_RELATION => find_named(
-                view.relations(table, grant),
+                &view.relations(table, grant),
                 call.parameters.get("relation")?,
                 ErrorKind::UnknownResource,
                 "relation",
@@ -312,3 +308,6 @@ pub(super) fn error_object(error: &Error) -> Value {
     }
     Value::Object(object)
 }
+
+#[cfg(test)]
+mod tests;
