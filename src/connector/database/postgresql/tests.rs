@@ -1035,3 +1035,20 @@ async fn the_catalogue_says_what_is_there() {
         fingerprint = now;
     }
 }
+
+#[tokio::test]
+async fn a_statement_that_is_slow_again_and_again_leaves_the_shared_connection() {
+    let server = PostgresqlServer::start();
+    let pool = pool(&server, json!({"read_connections": 1})).await;
+    let backend = "SELECT pg_backend_pid() AS n, pg_sleep($1::float8)::text";
+    let mut shared = Vec::new();
+    for seconds in [0.0, 0.06, 0.06, 0.0, 0.06, 0.06, 0.06] {
+        let statement = statement(backend, vec![Scalar::Float(seconds)]);
+        shared.push(read(&pool, &statement, &["n", "s"]).await.unwrap());
+    }
+    shared.dedup();
+    assert_eq!(shared.len(), 1, "single slow runs prove nothing");
+    let statement = statement(backend, vec![Scalar::Float(0.0)]);
+    let alone = read(&pool, &statement, &["n", "s"]).await.unwrap();
+    assert_ne!(alone, shared[0]);
+}
