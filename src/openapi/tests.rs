@@ -1,8 +1,6 @@
 use super::*;
 use crate::connector::access::{Lookups, Pattern, Rule};
-use crate::connector::database::catalog::{
-    Column, DefaultValue, Junction, Relation, RelationKind, Type,
-};
+use crate::connector::database::catalog::{Column, DefaultValue, ForeignKey, Type};
 use crate::connector::operation::Effect;
 use schemars::{Schema, json_schema};
 use std::collections::{BTreeSet, HashSet};
@@ -192,28 +190,15 @@ fn shop() -> Description {
             },
         ],
     );
-    orders.relations = vec![
-        Relation {
-            name: "customer_by_customer_id".to_owned(),
-            kind: RelationKind::BelongsTo,
-            columns: vec![1],
-            target: "customer".to_owned(),
-            target_columns: vec![0],
-            junction: None,
-        },
-        Relation {
-            name: "secret_by_customer".to_owned(),
-            kind: RelationKind::ManyMany,
-            columns: vec![1],
-            target: "customer".to_owned(),
-            target_columns: vec![0],
-            junction: Some(Junction {
-                table: "secret".to_owned(),
-                near: vec![0],
-                far: vec![0],
-            }),
-        },
-    ];
+    let to = |columns: Vec<usize>, target: &str| ForeignKey {
+        name: String::new(),
+        columns,
+        target: target.to_owned(),
+        target_columns: vec!["id".to_owned()],
+        on_update: "NO ACTION".to_owned(),
+        on_delete: "NO ACTION".to_owned(),
+    };
+    orders.foreign_keys = vec![to(vec![1], "customer")];
     let customer = table(
         "customer",
         vec![
@@ -238,7 +223,15 @@ fn shop() -> Description {
             vec![column("a", Type::Integer), column("b", Type::Integer)],
         )
     };
-    let secret = table("secret", vec![column("id", Type::Integer)]);
+    // A junction between orders and customers that not everybody may read.
+    let mut secret = table(
+        "secret",
+        vec![
+            column("order_id", Type::BigInt),
+            column("customer_id", Type::Integer),
+        ],
+    );
+    secret.foreign_keys = vec![to(vec![0], "order details"), to(vec![1], "customer")];
     Description::Database(Arc::new(Catalog::new(vec![
         orders, customer, view, link, secret,
     ])))

@@ -30,7 +30,10 @@ fn check_says_what_is_wrong_and_where() {
 
     directory.write(
         "bad.toml",
-        "[service.bad]\ntype = \"sqlight\"\n\n[key.k]\nrole = \"nobody\"\n",
+        format!(
+            "[service.bad]\ntype = \"sqlight\"\n\n[key.k]\nrole = \"nobody\"\nsha256 = [\"{}\"]\n",
+            digest("k")
+        ),
     );
     let bad = tidegate(&["check", tree]);
     assert_eq!(bad.status.code(), Some(1));

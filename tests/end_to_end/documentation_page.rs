@@ -80,6 +80,7 @@ fn a_request_sent_from_the_page_returns_rows() {
     // The key is entered in the page; with it the page asks for the document that this key may see.
     browser.enter("#key", READER);
     browser.click("#load");
+    browser.click("[data-tag='shop.customer'] button");
     browser.wait_for(
         "the operations of the shop",
         "return [...document.querySelectorAll('.opblock-summary-path')].some(e => e.textContent.replace(/\\u200b/g, '').endsWith('/_table/customer'))",

@@ -63,6 +63,7 @@ sha256 = ["{}"]
 fn whoever_cannot_be_identified_gets_one_and_the_same_401() {
     let directory = keys_of_every_kind();
     let gateway = TestGateway::start_with_data(directory.tree(), directory.data());
+    gateway.claim("`without_role` has no role");
     let mut answers = vec![gateway.client().get(TABLE)];
     for key in [
         "never-heard-of-this-key",
@@ -92,6 +93,7 @@ fn whoever_cannot_be_identified_gets_one_and_the_same_401() {
 fn a_key_is_taken_from_either_header_and_both_digests_count_during_a_rotation() {
     let directory = keys_of_every_kind();
     let gateway = TestGateway::start_with_data(directory.tree(), directory.data());
+    gateway.claim("`without_role` has no role");
     for header in [
         "X-API-Key",
         "X-DreamFactory-API-Key",
@@ -110,6 +112,7 @@ fn a_key_is_taken_from_either_header_and_both_digests_count_during_a_rotation() 
 fn two_different_keys_in_one_request_are_a_contradiction() {
     let directory = keys_of_every_kind();
     let gateway = TestGateway::start_with_data(directory.tree(), directory.data());
+    gateway.claim("`without_role` has no role");
     let client = gateway.client();
     let both = |first: &str, second: &str| {
         client
@@ -127,6 +130,7 @@ fn two_different_keys_in_one_request_are_a_contradiction() {
 fn a_key_without_a_working_role_is_known_but_may_do_nothing() {
     let directory = keys_of_every_kind();
     let gateway = TestGateway::start_with_data(directory.tree(), directory.data());
+    gateway.claim("`without_role` has no role");
     for key in ["roleless-key-0123456789", "asleep-key-0123456789"] {
         let answer = gateway.client_with(key).get(TABLE);
         answer.expect_error(403, "forbidden");
@@ -138,6 +142,7 @@ fn a_key_without_a_working_role_is_known_but_may_do_nothing() {
 fn a_key_in_the_query_string_counts_only_where_the_key_allows_it() {
     let directory = keys_of_every_kind();
     let gateway = TestGateway::start_with_data(directory.tree(), directory.data());
+    gateway.claim("`without_role` has no role");
     let client = gateway.client();
     let with = |key: &str| client.query(TABLE, &[("api_key", key)]);
     with("query-key-0123456789").expect_ok();

@@ -1,6 +1,6 @@
 //! The same promises with a real PostgreSQL behind them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::streaming::a_million_rows_pass;
 use crate::support::gateway::Start;
@@ -34,6 +34,19 @@ fn a_million_rows_of_postgresql_pass_in_bounded_memory() {
     let (_directory, gateway) = serve(&server, "max_records = 1000000");
     a_million_rows_pass(&gateway, "/api/v2/db/_table/number");
     gateway.stop();
+}
+
+/// The same document with every number as a float: PostgreSQL keeps the zeros of `18.00`, SQLite does not.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => json!(number.as_f64()),
+        Value::Array(items) => items.iter().map(plain).collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| (name.clone(), plain(value)))
+            .collect(),
+        other => other.clone(),
+    }
 }
 
 #[test]
@@ -77,7 +90,11 @@ fn the_example_serves_northwind_from_postgresql() {
     ] {
         let ours = client.get(target);
         ours.expect_ok();
-        assert_eq!(ours.json(), other.get(target).json(), "{target}");
+        assert_eq!(
+            plain(&ours.json()),
+            plain(&other.get(target).json()),
+            "{target}"
+        );
     }
     embedded.stop();
     gateway.stop();
@@ -131,7 +148,7 @@ fn connections_that_the_server_cut_are_replaced_without_an_error_for_long() {
     server.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a');");
     let (_directory, gateway) = serve(&server, "");
     gateway.claim("backend");
-    gateway.claim("connection");
+    gateway.claim("could not be recycled");
     let client = gateway.client_with(READER);
     client.get("/api/v2/db/_table/t/1").expect_ok();
     server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tidegate'");

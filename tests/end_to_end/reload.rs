@@ -192,7 +192,7 @@ fn an_empty_tree_never_replaces_a_full_one() {
     let generation = gateway.wait_for_generation_after(1);
     directory.remove("shop.toml");
     let attempt = gateway.wait_for_refusal();
-    assert!(attempt.to_string().contains("empty"), "{attempt}");
+    assert!(attempt.to_string().contains("no manifests"), "{attempt}");
     assert_eq!(gateway.generation(), generation);
     gateway.stop();
 }

@@ -11,6 +11,8 @@ pub mod convert;
 pub mod cursor;
 pub mod dialect;
 mod download;
+#[cfg(test)]
+mod fixture;
 mod listing;
 mod operations;
 pub mod options;

@@ -14,11 +14,11 @@ pub struct Select {
     /// The table.
     pub table: Arc<Table>,
     /// What each row consists of. The first [`Select::visible`] go to the caller, in this order; the rest serve the
-    /// gateway (cursor, ETag).
+    /// gateway (cursor, `ETag`).
     pub output: Vec<Output>,
     /// How many of `output` the caller sees.
     pub visible: usize,
-    /// Which rows: the caller's filter, the keys and the role's filter, all ANDed.
+    /// Which rows: the caller's filter, the keys and the role's filter, all of which must hold.
     pub condition: Condition,
     /// GROUP BY.
     pub group: Vec<usize>,

@@ -35,8 +35,8 @@ use names::Columns;
 pub const MAX_RELATED_DEPTH: usize = 5;
 /// Most relations in one request, all levels together.
 pub const MAX_RELATIONS: usize = 100;
-/// Most values in the keys of one request; below what one statement of any product can bind.
-pub const MAX_KEY_VALUES: usize = 30_000;
+/// Most values in the keys of one request: each row is put in its place among them, so time grows with their square.
+pub const MAX_KEY_VALUES: usize = 5_000;
 
 /// Makes plans for one caller of one database.
 #[derive(Clone, Copy, Debug)]

@@ -12,6 +12,9 @@ const MAX_IDENTIFIER_BYTES: usize = 63;
 /// The OID of `json`, which has no equality and no order.
 const JSON: u32 = 114;
 
+/// The OID of `inet`.
+const INET: u32 = 869;
+
 /// OIDs of what `LIKE` takes as it is: `text`, `varchar`, `char(n)`, `name`.
 const TEXTS: [u32; 4] = [25, 1043, 1042, 19];
 
@@ -45,7 +48,7 @@ impl Dialect for PostgresqlDialect {
 
     fn shown(&self, sql: &str, column: &Column) -> String {
         match column.kind {
-            Type::Other => format!("{sql}::text"),
+            Type::Other => text(sql, column),
             _ => sql.to_owned(),
         }
     }
@@ -120,7 +123,7 @@ impl Dialect for PostgresqlDialect {
         }
         match &column.kind {
             Type::Money => format!("{sql}::numeric"),
-            Type::Other => format!("{sql}::text"),
+            Type::Other => text(sql, column),
             // `encode` breaks lines after 76 characters.
             Type::Binary => format!("translate(encode({sql}, 'base64'), E'\\n', '')"),
             // The text of JSON is what the server's own writer makes of a timestamp, whatever the session's style.
@@ -129,7 +132,7 @@ impl Dialect for PostgresqlDialect {
             Type::TimeTz => format!(
                 "regexp_replace(regexp_replace({sql}::text, '[+-]00(:00)?$', 'Z'), '([+-][0-9][0-9])$', '\\1:00')"
             ),
-            Type::Array(element) => array(sql, column, element, options, self),
+            Type::Array(element) => array(sql, column, element, options, *self),
             Type::Boolean
             | Type::SmallInt
             | Type::Integer
@@ -186,6 +189,16 @@ impl Dialect for PostgresqlDialect {
     }
 }
 
+/// A value of a type that has no JSON of its own.
+fn text(sql: &str, column: &Column) -> String {
+    if column.native == INET {
+        // The cast to text would show the mask of a single address.
+        format!("(to_json({sql}) #>> '{{}}')")
+    } else {
+        format!("{sql}::text")
+    }
+}
+
 /// Whether a parameter for the column needs no cast, so that a list of them is an array.
 fn is_plain(column: &Column) -> bool {
     !matches!(column.kind, Type::Json | Type::Array(_))
@@ -196,9 +209,14 @@ fn timestamp(sql: &str, zone: &str, options: RenderOptions) -> String {
     let text = format!("(to_json({sql}) #>> '{{}}')");
     match (options.datetimes, zone) {
         (DateTimeStyle::Rfc3339, "") => text,
-        (DateTimeStyle::Rfc3339, zone) => format!("{text} || '{zone}'"),
+        // Infinity has no zone.
+        (DateTimeStyle::Rfc3339, zone) => {
+            format!("replace({text} || '{zone}', 'infinity{zone}', 'infinity')")
+        }
         (DateTimeStyle::Sql, "") => format!("replace({text}, 'T', ' ')"),
-        (DateTimeStyle::Sql, _) => format!("replace({text}, 'T', ' ') || '+00:00'"),
+        (DateTimeStyle::Sql, _) => {
+            format!("replace(replace({text}, 'T', ' ') || '+00:00', 'infinity+00:00', 'infinity')")
+        }
     }
 }
 
@@ -208,8 +226,11 @@ fn array(
     column: &Column,
     element: &Type,
     options: RenderOptions,
-    dialect: &PostgresqlDialect,
+    dialect: PostgresqlDialect,
 ) -> String {
+    if *element == Type::Other {
+        return sql.to_owned();
+    }
     let element = Column {
         kind: element.clone(),
         native: 0,

@@ -235,6 +235,15 @@ fn csv(text: &str) -> Result<Vec<Record>> {
     if text.contains('\0') {
         return Err(nul());
     }
+    // Quotes come in pairs, those within quoted values doubled (RFC 4180 section 2). The reader would take a body that
+    // was cut within a quoted value for a whole one.
+    if memchr::memchr_iter(b'"', text.as_bytes()).count() % 2 == 1 {
+        return Err(Error::new(
+            ErrorKind::InvalidBody,
+            "the body is not valid CSV: a quoted value is never closed",
+        )
+        .with_help("close the quote, and double each quote within a quoted value"));
+    }
     let names = reader.headers().map_err(broken)?.clone();
     if names.len() > MAX_FIELDS {
         return Err(Error::new(

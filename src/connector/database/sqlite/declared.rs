@@ -79,9 +79,9 @@ fn kind(name: &str, argument: Option<u32>) -> Type {
             Type::TimestampTz
         }
         "binary" | "varbinary" | "bytea" | "image" => Type::Binary,
-        _ if name.starts_with("decimal") || name.starts_with("numeric") || name == "number" => {
-            Type::Decimal
-        }
+        // SQLite itself calls an expression of a view `NUM` when it is a number of no other kind.
+        "num" | "number" => Type::Decimal,
+        _ if name.starts_with("decimal") || name.starts_with("numeric") => Type::Decimal,
         // The rules by which SQLite itself derives an affinity, in its order
         // (https://www.sqlite.org/datatype3.html#determination_of_column_affinity).
         _ if name.contains("int") => Type::BigInt,

@@ -117,7 +117,7 @@ impl SqliteConfig {
     }
 
     /// The pool for this config. Opens nothing.
-    fn pool(&self, resources: &Resources) -> pool::SqlitePool {
+    pub(super) fn pool(&self, resources: &Resources) -> pool::SqlitePool {
         let path = (self.database != MEMORY).then(|| {
             let path = resources.data_directory.join(&self.database);
             // SQLite would take a path that begins with `file:` for an address with options.

@@ -30,6 +30,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const REST_BEFORE_CHECKPOINT: Duration = Duration::from_secs(1);
 /// How often it is tried to empty the write-ahead log after a write: a long read stands in the way.
 const CHECKPOINT_ATTEMPTS: u32 = 60;
+/// How long the end of a pool may wait for its threads.
+const LONGEST_FAREWELL: Duration = Duration::from_millis(500);
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What the lock guards is whole at every point where a panic could strike.
@@ -142,6 +144,19 @@ impl Park {
     fn close(&self, open: Open) {
         drop(open);
         self.forget();
+    }
+
+    /// Closes the connections of a role that rest.
+    fn close_resting(&self, role: Role) {
+        let mut state = locked(&self.state);
+        let resting: Vec<Open> = match role {
+            Role::Reader => state.readers.drain(..).collect(),
+            Role::Writer => state.writer.take().into_iter().collect(),
+        };
+        drop(state);
+        for open in resting {
+            self.close(open);
+        }
     }
 
     fn forget(&self) {
@@ -270,6 +285,7 @@ struct Crew {
     size: usize,
     queue: Mutex<Queue>,
     ready: Condvar,
+    left: Condvar,
 }
 
 /// Some threads and the queue they work off. Threads start when there is work, and end when this is dropped.
@@ -288,6 +304,7 @@ impl Workers {
                 is_closed: false,
             }),
             ready: Condvar::new(),
+            left: Condvar::new(),
         }))
     }
 
@@ -336,9 +353,19 @@ impl Workers {
 }
 
 impl Drop for Workers {
+    /// Waits a moment for the threads, which have little left to do, so that files are closed and the write-ahead log
+    /// is gone when the program ends.
     fn drop(&mut self) {
-        locked(&self.0.queue).is_closed = true;
-        self.0.ready.notify_all();
+        let crew = &self.0;
+        let mut queue = locked(&crew.queue);
+        queue.is_closed = true;
+        crew.ready.notify_all();
+        let (queue, _) = crew
+            .left
+            .wait_timeout_while(queue, LONGEST_FAREWELL, |queue| queue.threads > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        drop(queue);
+        crew.park.close_resting(crew.role);
     }
 }
 
@@ -361,6 +388,11 @@ impl Crew {
                 session.end();
             }
         }
+        drop(session);
+        let mut queue = locked(&self.queue);
+        queue.threads = queue.threads.saturating_sub(1);
+        drop(queue);
+        self.left.notify_all();
     }
 
     /// The next job; none when the workers are dismissed.
@@ -371,7 +403,6 @@ impl Crew {
                 return Some(job);
             }
             if queue.is_closed {
-                queue.threads = queue.threads.saturating_sub(1);
                 return None;
             }
             queue.idle = queue.idle.saturating_add(1);
@@ -453,7 +484,7 @@ fn lost() -> Error {
 }
 
 /// The connections to one database.
-pub struct SqlitePool {
+pub(in crate::connector::database) struct SqlitePool {
     readers: Workers,
     writer: Arc<Workers>,
     /// Held by the transaction that is on the writer.
