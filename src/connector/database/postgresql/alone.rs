@@ -184,7 +184,8 @@ impl Alone {
         if status.waiting >= MAX_WAITING {
             return Err(overloaded("a connection"));
         }
-        if status.available == 0 {
+        // With all connections in use there is none to be made: one of them will come back.
+        if status.available == 0 && status.size < status.max_size {
             self.connector.admit()?;
         }
         let object = self.pool.get().await.map_err(|error| match error {

@@ -1001,6 +1001,9 @@ async fn the_catalogue_says_what_is_there() {
         assert_eq!(catalog.tables().count(), expected, "{schema}");
         assert_eq!(catalog.table("album", |_| true).is_ok(), expected > 0);
     }
+    let homeless = pool(&server, json!({"statements": ["SET search_path = ''"]})).await;
+    let catalog = homeless.catalog().await.unwrap();
+    assert!(catalog.table("public.album", |_| true).is_ok());
     let poor = pool(&server, json!({"username": "poor"})).await;
     let catalog = poor.catalog().await.unwrap();
     let visible: Vec<_> = catalog
