@@ -189,15 +189,21 @@ fn listing_query(call: &Asked) -> Result<(Query, ListingQuery)> {
 ///
 /// A rule that covers the path as written and not the table's own name still holds: what both demand is demanded.
 pub(super) fn grant_for(call: &Asked, family: &str, table: &Table) -> Result<Grant> {
+    let component = component_for(call, family, table);
+    let grant = call
+        .access
+        .of(&component, granted_method(&call.head.method))?;
+    Ok(united(grant, &call.grant))
+}
+
+/// The component of a call, with the table's own name in it.
+pub(super) fn component_for(call: &Asked, family: &str, table: &Table) -> String {
     let mut component = component_of(family, &table.name);
     for segment in call.component.segments().iter().skip(2) {
         component.push('/');
         component.push_str(&segment.replace('/', "%2F"));
     }
-    let grant = call
-        .access
-        .of(&component, granted_method(&call.head.method))?;
-    Ok(united(grant, &call.grant))
+    component
 }
 
 /// The method whose grant a call needs.

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::backend::DatabaseTransaction;
 use super::batch::{BatchError, Verb};
 use super::catalog::Table;
-use super::connector::{Asked, DatabaseConnector, grant_for, unknown_record};
+use super::connector::{Asked, DatabaseConnector, component_for, grant_for, unknown_record};
 use super::operations::{component_of, name};
 use super::options::DatabaseOptions;
 use super::plan::{Selector, Write};
@@ -195,7 +195,7 @@ impl DatabaseConnector {
 
 /// What the caller could read of a record: the columns of its grant to read, among the rows of its grant to write.
 fn readable_grant(call: &Asked, table: &Table, grant: &Grant) -> Grant {
-    let component = component_of("_table", &table.name);
+    let component = component_for(call, "_table", table);
     match call.access.of(&component, &Method::GET) {
         Ok(readable) => Grant {
             filter: grant.filter.clone(),
