@@ -348,3 +348,106 @@ fn a_column_outside_the_list_behaves_as_if_it_did_not_exist() {
     }
     gateway.stop();
 }
+
+#[test]
+fn an_upsert_never_touches_a_row_that_the_filter_hides() {
+    let directory = roles();
+    directory.write(
+        "upsert.toml",
+        sample::sqlite_service("upsert", "shop.db") + "allow_upsert = true\n",
+    );
+    let north = r#"
+[role.upserter]
+[[role.upserter.access]]
+service = "upsert"
+component = "_table/customer/*"
+verbs = ["GET", "POST", "PUT", "PATCH"]
+filter = "owner = 'north'"
+"#;
+    directory.write(
+        "upserter.toml",
+        format!(
+            "{north}{}",
+            key("upserter", "upserter", "upserter-key-0123456789")
+        ),
+    );
+    let gateway = TestGateway::start_with_data(directory.tree(), directory.data());
+    let client = gateway.client_with("upserter-key-0123456789");
+    let admin = gateway.client_with(sample::ADMIN);
+    let table = "/api/v2/upsert/_table/customer";
+    let before = admin.get(&format!("{CUSTOMER}/3")).json();
+    let taken = json!({"id": 3, "email": "taken@example.org", "owner": "north"});
+    let put = client.send_json("PUT", &format!("{table}/3"), &taken);
+    assert!(put.status >= 400, "{}", put.text());
+    let post = client.send_json(
+        "POST",
+        &format!("{table}?upsert=true"),
+        &json!({"resource": [taken]}),
+    );
+    assert!(post.status >= 400, "{}", post.text());
+    assert_eq!(admin.get(&format!("{CUSTOMER}/3")).json(), before);
+    // Inside the filter both work, and make no second record.
+    let own = json!({"email": "new@example.org", "owner": "north"});
+    for _ in 0..2 {
+        let put = client.send_json("PUT", &format!("{table}/70"), &own);
+        put.expect_ok();
+    }
+    let outside = json!({"email": "out@example.org", "owner": "south"});
+    let put = client.send_json("PUT", &format!("{table}/71"), &outside);
+    put.expect_error(403, "row_not_permitted");
+    let count = admin.query(CUSTOMER, &[("count_only", "true")]);
+    assert_eq!(count.json(), 5);
+    gateway.stop();
+}
+
+#[test]
+fn a_parent_that_the_filter_hides_is_not_embedded() {
+    let directory = sample::shop_with(&format!(
+        r#"
+[role.books]
+[[role.books.access]]
+service = "shop"
+component = "_table/invoice/*"
+verbs = ["GET"]
+[[role.books.access]]
+service = "shop"
+component = "_table/customer/*"
+verbs = ["GET"]
+filter = "owner = 'north'"
+fields = ["id", "email"]
+
+{}"#,
+        key("books", "books", "books-key-0123456789")
+    ));
+    let gateway = TestGateway::start_with_data(directory.tree(), directory.data());
+    let client = gateway.client_with("books-key-0123456789");
+    let relation = "customer_by_customer_id";
+    for more in [
+        ("order", "id"),
+        ("customer_by_customer_id.filter", "id > 0"),
+        ("customer_by_customer_id.fields", "*"),
+    ] {
+        let answer = client.query(
+            "/api/v2/shop/_table/invoice",
+            &[("related", relation), more],
+        );
+        let rows = answer.records();
+        assert_eq!(
+            rows[0][relation],
+            json!({"id": 1, "email": "ann@example.org"}),
+            "{more:?}"
+        );
+        assert_eq!(rows[3][relation], Value::Null, "{more:?}");
+    }
+    for hidden in [
+        ("customer_by_customer_id.fields", "owner"),
+        ("customer_by_customer_id.filter", "owner = 'south'"),
+    ] {
+        let answer = client.query(
+            "/api/v2/shop/_table/invoice",
+            &[("related", relation), hidden],
+        );
+        answer.expect_error(400, "unknown_field");
+    }
+    gateway.stop();
+}
