@@ -17,7 +17,7 @@ quick:
 
 # the tests whose names contain NAME
 test name="":
-    cargo nextest run {{name}}
+    cargo nextest run --features testing {{name}}
 
 # rewrite all sources in the project's format
 format:
@@ -25,7 +25,7 @@ format:
 
 # lints, warnings are errors
 lint:
-    cargo clippy --all-targets -- -D warnings
+    cargo clippy --all-targets --features testing -- -D warnings
 
 # the reference of the crate
 documentation:
@@ -38,7 +38,7 @@ generate:
 
 # accept changed snapshots; look at the difference before committing it
 bless:
-    INSTA_UPDATE=always cargo nextest run
+    INSTA_UPDATE=always cargo nextest run --features testing
 
 # licences, sources, bans and advisories of all dependencies (needs cargo-deny)
 deny:

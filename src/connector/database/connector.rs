@@ -110,12 +110,8 @@ impl DatabaseConnector {
             .catalog_for(context, listing.refresh)
             .await
             .unwrap_or_default();
-        let names = catalog.tables().map(|table| table.name.as_str());
-        let names: Vec<&str> = names.collect();
-        Reply::document(
-            format,
-            &listing::root(&call.access, names.iter().copied(), &listing),
-        )
+        let names: Vec<&str> = catalog.tables().map(|table| table.name.as_str()).collect();
+        Reply::document(format, &listing::root(&call.access, &names, &listing))
     }
 
     async fn list_tables(
@@ -155,14 +151,14 @@ impl DatabaseConnector {
             name::LIST_FIELDS => listing::named_list(view.fields(table, grant), &listing),
             name::LIST_RELATIONS => listing::named_list(view.relations(table, grant), &listing),
             name::DESCRIBE_FIELD | name::DESCRIBE_COLUMN => find_named(
-                view.fields(table, grant),
+                &view.fields(table, grant),
                 call.parameters.get("field")?,
                 ErrorKind::UnknownResource,
                 "field",
                 table,
             )?,
             name::DESCRIBE_RELATION => find_named(
-                view.relations(table, grant),
+                &view.relations(table, grant),
                 call.parameters.get("relation")?,
                 ErrorKind::UnknownResource,
                 "relation",
@@ -193,15 +189,21 @@ fn listing_query(call: &Asked) -> Result<(Query, ListingQuery)> {
 ///
 /// A rule that covers the path as written and not the table's own name still holds: what both demand is demanded.
 pub(super) fn grant_for(call: &Asked, family: &str, table: &Table) -> Result<Grant> {
+    let component = component_for(call, family, table);
+    let grant = call
+        .access
+        .of(&component, granted_method(&call.head.method))?;
+    Ok(united(grant, &call.grant))
+}
+
+/// The component of a call, with the table's own name in it.
+pub(super) fn component_for(call: &Asked, family: &str, table: &Table) -> String {
     let mut component = component_of(family, &table.name);
     for segment in call.component.segments().iter().skip(2) {
         component.push('/');
         component.push_str(&segment.replace('/', "%2F"));
     }
-    let grant = call
-        .access
-        .of(&component, granted_method(&call.head.method))?;
-    Ok(united(grant, &call.grant))
+    component
 }
 
 /// The method whose grant a call needs.
@@ -312,3 +314,6 @@ pub(super) fn error_object(error: &Error) -> Value {
     }
     Value::Object(object)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,10 @@ const RESOURCES: [(&str, &str); 2] = [("_schema", "Schema"), ("_table", "Tables"
 
 /// What the query string of a list says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the interface and stands alone"
+)]
 pub(super) struct ListingQuery {
     /// `fields` names more than the name.
     pub(super) is_full: bool,
@@ -207,17 +211,13 @@ pub(super) fn named_list(descriptions: Vec<(String, Value)>, query: &ListingQuer
 }
 
 /// What lies below the service root. `tables` are those known; a role may reach `_table` through one of them alone.
-pub(super) fn root<'a>(
-    access: &Access,
-    tables: impl Iterator<Item = &'a str> + Clone,
-    query: &ListingQuery,
-) -> Value {
+pub(super) fn root(access: &Access, tables: &[&str], query: &ListingQuery) -> Value {
     if query.as_access_list {
         return access_list(access, tables);
     }
     query.list(RESOURCES.into_iter().filter_map(|(name, label)| {
         let verbs = access.verbs(name);
-        let is_reachable = !verbs.is_empty() || reaches(access, name, tables.clone());
+        let is_reachable = !verbs.is_empty() || reaches(access, name, tables);
         if !is_reachable
             || query
                 .ids
@@ -237,19 +237,22 @@ pub(super) fn root<'a>(
     }))
 }
 
-fn reaches<'a>(access: &Access, family: &str, mut tables: impl Iterator<Item = &'a str>) -> bool {
-    tables.any(|table| !access.verbs(&component_of(family, table)).is_empty())
+fn reaches(access: &Access, family: &str, tables: &[&str]) -> bool {
+    tables
+        .iter()
+        .any(|table| !access.verbs(&component_of(family, table)).is_empty())
 }
 
 /// Every component that a role could name, as far as the caller may know of it.
-fn access_list<'a>(access: &Access, tables: impl Iterator<Item = &'a str> + Clone) -> Value {
+fn access_list(access: &Access, tables: &[&str]) -> Value {
     if access.is_empty() {
         return json!({ "resource": [] });
     }
     let mut components = vec![String::new(), "*".to_owned()];
     for (family, _) in RESOURCES {
         let known: Vec<&str> = tables
-            .clone()
+            .iter()
+            .copied()
             .filter(|table| access.verbs(&component_of(family, table)) != Verbs::NONE)
             .collect();
         if known.is_empty() && access.verbs(family).is_empty() {
@@ -340,12 +343,12 @@ mod tests {
         let names = ["customer"];
         let one = access(&[("", Verbs::ALL), ("_table/customer", Verbs::ALL)]);
         assert_eq!(
-            root(&one, names.iter().copied(), &query("as_list=1")),
+            root(&one, &names, &query("as_list=1")),
             json!({"resource": ["_table"]})
         );
         let all = access(&[("*", Verbs::ALL)]);
         assert_eq!(
-            root(&all, names.iter().copied(), &query("as_access_list=true")),
+            root(&all, &names, &query("as_access_list=true")),
             json!({"resource": ["", "*", "_schema/", "_schema/*", "_schema/customer/", "_schema/customer/*",
                 "_table/", "_table/*", "_table/customer/", "_table/customer/*"]})
         );

@@ -233,7 +233,9 @@ mod tests {
         assert_eq!(cache.get(&world.key("limit=1")).as_deref(), Some(&1));
         assert_eq!(cache.get(&world.key("limit=2")), None);
 
-        let other_user = world.access.with_lookups(access("bob").lookups().clone());
+        let other_user = world
+            .access
+            .with_lookups(Arc::clone(access("bob").lookups()));
         let key = PlanKey {
             access: &other_user,
             ..world.key("limit=1")

@@ -25,16 +25,19 @@ use crate::exchange::body::drive;
 use crate::exchange::format::negotiate;
 use crate::exchange::{Body, CallContext, Format, Query, Reply};
 
+/// Keys of records, each with what the caller wrote.
+type Keys = Vec<(String, Vec<Scalar>)>;
+
 /// A read that is ready to run, and all that its answer needs.
 pub(super) enum ReadEntry {
     /// Many records.
-    List(ListEntry),
+    List(Box<ListEntry>),
     /// Their number.
-    Count(CountEntry),
+    Count(Box<CountEntry>),
     /// Records by their keys.
-    Keys(KeysEntry),
+    Keys(Box<KeysEntry>),
     /// One record, whose key comes with each call.
-    Record(RecordEntry),
+    Record(Box<RecordEntry>),
 }
 
 /// Many records.
@@ -58,7 +61,7 @@ pub(super) struct CountEntry {
 pub(super) struct KeysEntry {
     list: ListEntry,
     /// The keys, each once, with what the caller wrote.
-    keys: Vec<(String, Vec<Scalar>)>,
+    keys: Keys,
     /// Reads one of them; for saying which ones are missing.
     single: Prepared,
     single_shape: Arc<Shape>,
@@ -69,6 +72,7 @@ pub(super) struct KeysEntry {
 pub(super) struct RecordEntry {
     prepared: Prepared,
     shape: Arc<Shape>,
+    catalog: Arc<Catalog>,
     table: Arc<Table>,
     grant: Grant,
     id_field: Vec<String>,
@@ -114,8 +118,7 @@ impl DatabaseConnector {
             return Err(Error::internal("one record was planned as a list"));
         };
         let segment = call.parameters.get("id")?;
-        let catalog = self.catalog(context.deadline).await?;
-        let key = self.planner(&catalog, &call.access).key(
+        let key = self.planner(&record.catalog, &call.access).key(
             &record.table,
             &record.grant,
             &request::path_identifier(segment),
@@ -156,22 +159,22 @@ impl DatabaseConnector {
         call: &Asked,
         body: Body,
     ) -> Result<Arc<ReadEntry>> {
-        let table = call.parameters.get("table")?.to_owned();
+        let table = call.parameters.get("table")?;
         let has_body = !matches!(body, Body::Empty);
         let mut accepts = call.head.headers.get_all(ACCEPT).iter();
         let accept = accepts.next().cloned();
         let is_plain = !has_body && accepts.next().is_none();
         let catalog = self.catalog(context.deadline).await?;
         if is_plain {
-            let key = plan_key(&catalog, call, &table, accept.as_ref());
+            let key = plan_key(&catalog, call, table, accept.as_ref());
             if let Some(entry) = self.plans.get(&key) {
                 return Ok(entry);
             }
         }
-        let built = self.build(context, catalog, call, body, &table).await?;
+        let built = self.build(context, catalog, call, body, table).await?;
         let entry = Arc::new(built.entry);
         if is_plain && built.may_keep {
-            let key = plan_key(&built.catalog, call, &table, accept.as_ref());
+            let key = plan_key(&built.catalog, call, table, accept.as_ref());
             self.plans.insert(&key, &entry);
         }
         Ok(entry)
@@ -194,10 +197,7 @@ impl DatabaseConnector {
         let planner = self.planner(&catalog, &call.access);
         let table = planner.table(table)?;
         let grant = grant_for(call, "_table", &table)?;
-        let picked = asked
-            .download
-            .as_ref()
-            .and_then(|wanted| download::format_of(wanted));
+        let picked = asked.download.as_ref().and_then(download::format_of);
         let format = match picked {
             Some(format) => format,
             None => negotiate(&call.head, &query, Format::ALL)?,
@@ -216,15 +216,16 @@ impl DatabaseConnector {
             let plan = planner.read(&table, &grant, &asked, &Selector::Key)?;
             let mut shape = plan.shape(Frame::Single, format, &self.options);
             shape.digest = asked.related.is_empty();
-            let entry = ReadEntry::Record(RecordEntry {
+            let entry = ReadEntry::Record(Box::new(RecordEntry {
                 prepared: self.database.prepare(plan.select)?,
                 shape: Arc::new(shape),
+                catalog: Arc::clone(&catalog),
                 table,
                 grant,
                 id_field: asked.id_field,
                 format,
                 disposition,
-            });
+            }));
             return Ok(Built {
                 catalog,
                 entry,
@@ -250,10 +251,10 @@ impl DatabaseConnector {
         };
         if asked.count_only {
             let count = planner.count(&table, &grant, &asked, &selector)?;
-            let entry = ReadEntry::Count(CountEntry {
+            let entry = ReadEntry::Count(Box::new(CountEntry {
                 prepared: self.database.prepare(count)?,
                 format,
-            });
+            }));
             return Ok(Built {
                 catalog,
                 entry,
@@ -284,16 +285,16 @@ impl DatabaseConnector {
             disposition,
         };
         let entry = match keys {
-            None => ReadEntry::List(list),
+            None => ReadEntry::List(Box::new(list)),
             Some(keys) => {
                 let single = planner.read(&table, &grant, &asked, &Selector::Key)?;
-                ReadEntry::Keys(KeysEntry {
+                ReadEntry::Keys(Box::new(KeysEntry {
                     list,
                     keys,
                     single_shape: Arc::new(single.shape(Frame::Bare, Format::Json, &self.options)),
                     single: self.database.prepare(single.select)?,
                     goes_on: asked.continue_on_error,
-                })
+                }))
             }
         };
         Ok(Built {
@@ -312,9 +313,9 @@ impl DatabaseConnector {
         grant: &Grant,
         asked: &RecordsQuery,
         body: &RecordsBody,
-    ) -> Result<Option<Vec<(String, Vec<Scalar>)>>> {
+    ) -> Result<Option<Keys>> {
         let planner = self.planner(catalog, &call.access);
-        let mut keys: Vec<(String, Vec<Scalar>)> = Vec::new();
+        let mut keys: Keys = Vec::new();
         let mut add = |text: String, key: Vec<Scalar>| {
             keys.push((text, key));
         };
@@ -514,7 +515,7 @@ pub(super) fn text_of_key(key: &[Scalar]) -> String {
         .join(",")
 }
 
-fn each_once(keys: Vec<(String, Vec<Scalar>)>) -> Vec<(String, Vec<Scalar>)> {
+fn each_once(keys: Keys) -> Keys {
     // Scalars have no order of their own; their debugging text tells equal ones.
     let mut seen = std::collections::HashSet::with_capacity(keys.len());
     keys.into_iter()

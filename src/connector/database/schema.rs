@@ -464,7 +464,7 @@ fn plural_of(label: &str) -> String {
 
 /// The description with this name; ASCII case does not count unless two differ in nothing else.
 pub(super) fn find_named(
-    entries: Vec<(String, Value)>,
+    entries: &[(String, Value)],
     name: &str,
     kind: ErrorKind,
     what: &str,
@@ -683,7 +683,7 @@ mod tests {
         let entries = vec![("email".to_owned(), json!(1))];
         assert_eq!(
             find_named(
-                entries.clone(),
+                &entries,
                 "EMAIL",
                 ErrorKind::UnknownResource,
                 "field",
@@ -692,8 +692,14 @@ mod tests {
             .unwrap(),
             1
         );
-        let error =
-            find_named(entries, "emial", ErrorKind::UnknownResource, "field", table).unwrap_err();
+        let error = find_named(
+            &entries,
+            "emial",
+            ErrorKind::UnknownResource,
+            "field",
+            table,
+        )
+        .unwrap_err();
         assert_eq!(error.help(), Some("did you mean 'email'?"));
     }
 }

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::backend::DatabaseTransaction;
 use super::batch::{BatchError, Verb};
 use super::catalog::Table;
-use super::connector::{Asked, DatabaseConnector, grant_for, unknown_record};
+use super::connector::{Asked, DatabaseConnector, component_for, grant_for, unknown_record};
 use super::operations::{component_of, name};
 use super::options::DatabaseOptions;
 use super::plan::{Selector, Write};
@@ -23,12 +23,15 @@ use super::planner::{Planner, needs_re_read};
 use super::precondition::{EntityTag, Preconditions};
 use super::read::{identifier_fields, received, text_of, text_of_key};
 use super::request::{self, Fields, Identifier, Record, RecordsBody, RecordsQuery, no_records};
-use super::rows::{Frame, RowWriter, join_bare, list_of_bare};
+use super::rows::{Frame, MAX_WHOLE_BYTES, RowWriter, join_bare, list_of_bare};
 use super::value::Scalar;
 use crate::connector::access::Grant;
 use crate::error::{Error, ErrorKind, Origin, Result};
 use crate::exchange::format::negotiate;
 use crate::exchange::{Body, CallContext, Format, Query, Reply};
+
+/// Most records that are read again in one statement, each key of which is a few bound values.
+const KEYS_AT_ONCE: usize = 500;
 
 /// What one write is about, and what it may do.
 struct Job<'a> {
@@ -192,7 +195,7 @@ impl DatabaseConnector {
 
 /// What the caller could read of a record: the columns of its grant to read, among the rows of its grant to write.
 fn readable_grant(call: &Asked, table: &Table, grant: &Grant) -> Grant {
-    let component = component_of("_table", &table.name);
+    let component = component_for(call, "_table", table);
     match call.access.of(&component, &Method::GET) {
         Ok(readable) => Grant {
             filter: grant.filter.clone(),
@@ -340,11 +343,16 @@ impl Job<'_> {
         let goes_on = self.query.continue_on_error;
         let mut outcomes: Vec<Result<Bytes>> = Vec::with_capacity(steps.len());
         let mut has_failed = false;
+        let mut bytes = 0_usize;
         for step in steps {
             if goes_on {
                 transaction.savepoint().await?;
             }
             let outcome = self.carry_out(transaction.as_mut(), step).await;
+            bytes = bytes.saturating_add(outcome.as_ref().map_or(0, Bytes::len));
+            if bytes > MAX_WHOLE_BYTES {
+                return Err(too_much_to_answer());
+            }
             match &outcome {
                 Ok(_) if goes_on => transaction.release_savepoint().await?,
                 Ok(_) => {}
@@ -605,14 +613,31 @@ impl Job<'_> {
                     .key_of_record(&self.table, grant, record, &self.query.id_field)
             })
             .collect::<Result<Vec<_>>>()?;
-        let plan = self
-            .planner
-            .re_read(&self.table, grant, &self.query, &keys)?;
-        let shape = plan.shape(Frame::Bare, Format::Json, self.options);
-        let rows = transaction
-            .select(&plan.select, false, RowWriter::new(Arc::new(shape), None))
-            .await?;
-        Ok(rows.finish(&Map::new()))
+        let mut parts = Vec::new();
+        let mut bytes = 0_usize;
+        for keys in keys.chunks(KEYS_AT_ONCE.min(self.page())) {
+            let plan = self
+                .planner
+                .re_read(&self.table, grant, &self.query, keys)?;
+            let shape = plan.shape(Frame::Bare, Format::Json, self.options);
+            let rows = transaction
+                .select(&plan.select, false, RowWriter::new(Arc::new(shape), None))
+                .await?;
+            let part = rows.finish(&Map::new());
+            bytes = bytes.saturating_add(part.len());
+            if bytes > MAX_WHOLE_BYTES {
+                return Err(too_much_to_answer());
+            }
+            parts.push(part);
+        }
+        Ok(join_bare(parts))
+    }
+
+    /// Most records that one read may give.
+    fn page(&self) -> usize {
+        usize::try_from(self.options.max_records)
+            .unwrap_or(usize::MAX)
+            .max(1)
     }
 
     /// Records that are about to be deleted, with what is related to them.
@@ -655,6 +680,14 @@ impl Job<'_> {
             Body::Bytes(list_of_bare(&records, &Map::new(), format)?),
         ))
     }
+}
+
+fn too_much_to_answer() -> Error {
+    Error::new(
+        ErrorKind::PayloadTooLarge,
+        format!("the answer would be larger than {MAX_WHOLE_BYTES} bytes"),
+    )
+    .with_help("send fewer records at a time, or ask for fewer columns with `fields`")
 }
 
 fn not_permitted() -> Error {

@@ -24,7 +24,7 @@ use crate::exchange::query::decode_percent;
 use crate::exchange::{Body, CallContext, Reply, RequestHead, RequestId};
 
 /// Longest a call may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// Most bytes of an answer or a body.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
@@ -423,6 +423,9 @@ pub(super) fn encoded(text: &str) -> String {
 }
 
 /// `[1,2]` as values.
-pub(super) fn values(list: Value) -> Vec<Value> {
-    list.as_array().unwrap().clone()
+pub(super) fn values(list: impl Into<Value>) -> Vec<Value> {
+    match list.into() {
+        Value::Array(list) => list,
+        other => panic!("{other} is not a list"),
+    }
 }

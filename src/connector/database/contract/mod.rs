@@ -6,7 +6,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "these are tests; a failed expectation is their result"
@@ -94,10 +93,18 @@ pub struct Case {
     pub name: &'static str,
     /// Whether the product must pass it; otherwise it is skipped.
     pub applies: fn(&Words) -> bool,
+    module: &'static str,
     run: fn(Tester) -> BoxFuture<'static, ()>,
 }
 
 impl Case {
+    /// The part of the suite that it belongs to: `reading`, `writing`, …
+    pub fn area(&self) -> &'static str {
+        self.module
+            .rsplit_once("::")
+            .map_or(self.module, |(_, area)| area)
+    }
+
     /// Runs the case. Panics when the product does not pass.
     pub async fn run(&self, product: Arc<dyn Product>) {
         (self.run)(Tester::new(product)).await;
@@ -125,6 +132,7 @@ macro_rules! cases {
     ($($name:ident $(if $applies:expr)?),* $(,)?) => {
         pub(super) const CASES: &[super::Case] = &[$(super::Case {
             name: stringify!($name),
+            module: module_path!(),
             applies: cases!(@applies $($applies)?),
             run: |tester| Box::pin($name(tester)),
         }),*];

@@ -15,6 +15,8 @@ cases![
     a_cursor_of_another_order_or_filter_is_refused,
     a_cursor_that_was_tampered_with_is_refused,
     pages_by_cursor_survive_writes_between_them,
+    lists_of_identifiers_have_pages,
+    ids_in_a_list_are_bounded,
 ];
 
 const RECORDS: usize = 47;
@@ -233,6 +235,49 @@ async fn a_cursor_that_was_tampered_with_is_refused(tester: Tester) {
             .await
             .refused(400, "invalid_cursor");
     }
+}
+
+async fn lists_of_identifiers_have_pages(tester: Tester) {
+    let caller = tester.open(&walk(&tester.words())).await;
+    let options = [("as_list", "true"), ("order", "name"), ("limit", "3")];
+    let mut seen = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut options = options.to_vec();
+        if let Some(cursor) = &cursor {
+            options.push(("cursor", cursor));
+        }
+        let page = caller.get(&with("_table/walk", &options)).await.ok_json();
+        seen.extend(page["resource"].as_array().unwrap().clone());
+        match page["meta"]["next_cursor"].as_str() {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => break,
+        }
+    }
+    assert!(seen.iter().all(Value::is_number), "{seen:?}");
+    seen.sort_by_key(Value::as_i64);
+    seen.dedup();
+    assert_eq!(seen.len(), RECORDS);
+}
+
+async fn ids_in_a_list_are_bounded(tester: Tester) {
+    let options = DatabaseOptions {
+        max_records: 10,
+        ..DatabaseOptions::default()
+    };
+    let caller = tester.open_with(&walk(&tester.words()), options).await;
+    let ids = |count: usize| {
+        (1..=count)
+            .map(|id| id.to_string())
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let ten = caller.get(&with("_table/walk", &[("ids", &ids(10))])).await;
+    assert_eq!(ten.column("id").len(), 10);
+    caller
+        .get(&with("_table/walk", &[("ids", &ids(11))]))
+        .await
+        .refused(400, "invalid_parameter");
 }
 
 async fn pages_by_cursor_survive_writes_between_them(tester: Tester) {

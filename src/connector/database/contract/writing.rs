@@ -53,6 +53,8 @@ cases![
     an_upsert_by_path_creates_the_record,
     if_match_guards_a_write,
     if_match_of_another_coding_or_format_holds,
+    if_match_holds_for_a_role_that_sees_some_columns,
+    an_upsert_on_another_unique_key_is_a_conflict,
     if_none_match_star_refuses_what_exists,
     if_match_on_a_collection_is_412,
     a_view_cannot_be_written,
@@ -821,6 +823,55 @@ async fn if_match_of_another_coding_or_format_holds(tester: Tester) {
         .send()
         .await
         .ok_json();
+}
+
+async fn if_match_holds_for_a_role_that_sees_some_columns(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&[
+        allow("_table/customer", &["GET"]),
+        allow("_table/customer/*", &["GET"]).fields(&["id", "region"]),
+        allow("_table/cust*", &["GET", "PATCH"]),
+    ]);
+    let read = caller.get("_table/customer/1").await;
+    read.is(&json!({"id": 1, "region": "north"}));
+    caller
+        .request("PATCH", "_table/customer/1")
+        .header(&IF_MATCH, read.header(&ETAG))
+        .json(&json!({"region": "east"}))
+        .send()
+        .await
+        .refused(403, "forbidden");
+    let caller =
+        shop.with_role(&[allow("_table/customer/*", &["GET", "PATCH"]).fields(&["id", "region"])]);
+    let read = caller.get("_table/customer/1").await;
+    let written = caller
+        .request("PATCH", "_table/customer/1")
+        .header(&IF_MATCH, read.header(&ETAG))
+        .json(&json!({"region": "east"}))
+        .send()
+        .await;
+    written.is(&json!({"id": 1}));
+    let again = caller.get("_table/customer/1").await;
+    assert_eq!(again.header(&ETAG), written.header(&ETAG));
+}
+
+async fn an_upsert_on_another_unique_key_is_a_conflict(tester: Tester) {
+    let shop = tester.shop().await;
+    let context = shop
+        .post(
+            "_table/customer?upsert=true",
+            json!({"resource": [{"id": 9, "email": "bo@example.org", "full_name": "Twin"}]}),
+        )
+        .await
+        .batch(CREATED);
+    assert_eq!(context["resource"][0]["type"], "unique_violation");
+    shop.post(
+        "_table/customer?upsert=true&id_field=email&fields=id,full_name",
+        json!({"resource": [{"email": "bo@example.org", "full_name": "Bo the Second"}]}),
+    )
+    .await
+    .is(&json!({"resource": [{"id": 2, "full_name": "Bo the Second"}]}));
+    assert_eq!(shop.count("customer").await, 4);
 }
 
 async fn if_none_match_star_refuses_what_exists(tester: Tester) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+    TimeoutType,
 };
 use futures_util::TryStreamExt as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -152,6 +153,14 @@ impl Alone {
             .wait_timeout(Some(LONGEST_WAIT))
             .create_timeout(Some(connector.timeout()))
             .recycle_timeout(Some(connector.timeout()))
+            // Looked at here, because the pool itself would warn of what is no fault.
+            .pre_recycle(Hook::sync_fn(|client, _| {
+                if client.is_closed() {
+                    Err(HookError::message("the server closed the connection"))
+                } else {
+                    Ok(())
+                }
+            }))
             .build()
             .map_err(|error| Error::internal("no pool of connections").with_source(error))?;
         Ok(Self {
@@ -175,7 +184,8 @@ impl Alone {
         if status.waiting >= MAX_WAITING {
             return Err(overloaded("a connection"));
         }
-        if status.available == 0 {
+        // With all connections in use there is none to be made: one of them will come back.
+        if status.available == 0 && status.size < status.max_size {
             self.connector.admit()?;
         }
         let object = self.pool.get().await.map_err(|error| match error {

@@ -13,7 +13,7 @@ const SCHEMAS: &str = "\
 WITH chosen AS (
   SELECT CASE WHEN $1::text IN ('', 'default') THEN pg_catalog.current_schema()::text ELSE $1::text END AS home
 )
-SELECT n.oid, n.nspname::text AS name, n.nspname = chosen.home AS is_home
+SELECT n.oid, n.nspname::text AS name, COALESCE(n.nspname = chosen.home, false) AS is_home
 FROM pg_catalog.pg_namespace n CROSS JOIN chosen
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')

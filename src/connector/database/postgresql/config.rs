@@ -237,7 +237,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn config(more: serde_json::Value) -> PostgresqlConfig {
+    fn config(more: &serde_json::Value) -> PostgresqlConfig {
         let mut whole = json!({"host": "db.internal", "database": "d", "username": "u"});
         whole
             .as_object_mut()
@@ -256,10 +256,10 @@ mod tests {
             ("::1", TlsMode::Off),
             ("/run/postgresql", TlsMode::Off),
         ] {
-            assert_eq!(config(json!({"host": host})).tls_mode(), mode, "{host}");
+            assert_eq!(config(&json!({"host": host})).tls_mode(), mode, "{host}");
         }
         assert_eq!(
-            config(json!({"host": "localhost", "tls": "require"})).tls_mode(),
+            config(&json!({"host": "localhost", "tls": "require"})).tls_mode(),
             TlsMode::Require
         );
     }
@@ -274,18 +274,18 @@ mod tests {
             (json!({"statements": ["SET a = 1", " "]}), "/statements/1"),
             (json!({"database": "a\u{0}b"}), "/database"),
         ] {
-            let problems = config(more).problems();
+            let problems = config(&more).problems();
             assert_eq!(problems.len(), 1, "{pointer}: {problems:?}");
             assert_eq!(problems[0].pointer, pointer);
         }
-        assert_eq!(config(json!({"ca": "ca.pem"})).problems(), Vec::new());
+        assert_eq!(config(&json!({"ca": "ca.pem"})).problems(), Vec::new());
     }
 
     #[test]
     fn unknown_keys_and_printed_passwords_are_impossible() {
         let unknown = json!({"host": "h", "database": "d", "username": "u", "hots": 1});
         assert!(serde_json::from_value::<PostgresqlConfig>(unknown).is_err());
-        let config = config(json!({"password": "hunter2"}));
+        let config = config(&json!({"password": "hunter2"}));
         assert!(!format!("{config:?}").contains("hunter2"));
     }
 }

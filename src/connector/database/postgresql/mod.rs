@@ -8,8 +8,8 @@ mod alone;
 mod catalog;
 mod config;
 mod connect;
-#[cfg(test)]
-mod contract;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
 mod decode;
 mod encode;
 mod error;

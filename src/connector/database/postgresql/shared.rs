@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -33,8 +33,10 @@ const MAX_STATEMENTS: usize = 512;
 const STALLED_AFTER: Duration = Duration::from_millis(50);
 /// Time after which a read that is not the first in its line looks for another connection.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Time from which a statement counts as slow.
+/// Time from which a run of a statement counts as slow.
 const SLOW: Duration = Duration::from_millis(50);
+/// Slow runs on end that make a slow statement: one or two may be the fault of the machine.
+const SLOW_RUNS: u32 = 3;
 /// Bytes from which a result counts as large.
 const LARGE_BYTES: usize = 1024 * 1024;
 /// How long slow and large statements run on connections of their own.
@@ -110,6 +112,8 @@ struct Prepared {
     decoders: Decoders,
     /// Until when it runs on connections of its own.
     heavy_until: AtomicU64,
+    /// Slow runs since the last fast one.
+    slow_runs: AtomicU32,
 }
 
 /// Prepared statements of one connection by their text.
@@ -229,6 +233,7 @@ impl SharedConnection {
             decoders: Decoders::of(&statement)?,
             statement,
             heavy_until: AtomicU64::new(0),
+            slow_runs: AtomicU32::new(0),
         })
     }
 
@@ -259,10 +264,8 @@ impl SharedConnection {
         match &result {
             Ok(Some(received)) => {
                 let worked = place.answered();
-                if let Some(prepared) = cell.get()
-                    && (worked > SLOW || *received > LARGE_BYTES)
-                {
-                    prepared.mark_heavy(self.now());
+                if let Some(prepared) = cell.get() {
+                    prepared.note_run(self.now(), worked, *received);
                 }
             }
             Err(failure) if failure.is_answer() => {
@@ -341,6 +344,23 @@ impl SharedConnection {
 impl Prepared {
     fn is_heavy(&self, now: u64) -> bool {
         self.heavy_until.load(Ordering::Relaxed) > now
+    }
+
+    fn note_run(&self, now: u64, worked: Duration, received: usize) {
+        let slow_runs = if worked > SLOW {
+            self.slow_runs
+                .fetch_add(1, Ordering::Relaxed)
+                .saturating_add(1)
+        } else {
+            // Read before it is written, because nearly all runs are fast and share this line of the cache.
+            if self.slow_runs.load(Ordering::Relaxed) > 0 {
+                self.slow_runs.store(0, Ordering::Relaxed);
+            }
+            0
+        };
+        if slow_runs >= SLOW_RUNS || received > LARGE_BYTES {
+            self.mark_heavy(now);
+        }
     }
 
     fn mark_heavy(&self, now: u64) {

@@ -1001,6 +1001,9 @@ async fn the_catalogue_says_what_is_there() {
         assert_eq!(catalog.tables().count(), expected, "{schema}");
         assert_eq!(catalog.table("album", |_| true).is_ok(), expected > 0);
     }
+    let homeless = pool(&server, json!({"statements": ["SET search_path = ''"]})).await;
+    let catalog = homeless.catalog().await.unwrap();
+    assert!(catalog.table("public.album", |_| true).is_ok());
     let poor = pool(&server, json!({"username": "poor"})).await;
     let catalog = poor.catalog().await.unwrap();
     let visible: Vec<_> = catalog
@@ -1034,4 +1037,21 @@ async fn the_catalogue_says_what_is_there() {
         assert_ne!(now, fingerprint, "{change}");
         fingerprint = now;
     }
+}
+
+#[tokio::test]
+async fn a_statement_that_is_slow_again_and_again_leaves_the_shared_connection() {
+    let server = PostgresqlServer::start();
+    let pool = pool(&server, json!({"read_connections": 1})).await;
+    let backend = "SELECT pg_backend_pid() AS n, pg_sleep($1::float8)::text";
+    let mut shared = Vec::new();
+    for seconds in [0.0, 0.06, 0.06, 0.0, 0.06, 0.06, 0.06] {
+        let statement = statement(backend, vec![Scalar::Float(seconds)]);
+        shared.push(read(&pool, &statement, &["n", "s"]).await.unwrap());
+    }
+    shared.dedup();
+    assert_eq!(shared.len(), 1, "single slow runs prove nothing");
+    let statement = statement(backend, vec![Scalar::Float(0.0)]);
+    let alone = read(&pool, &statement, &["n", "s"]).await.unwrap();
+    assert_ne!(alone, shared[0]);
 }

@@ -509,11 +509,7 @@ mod on_sqlite {
                 data_directory: directory.path().to_owned(),
                 clock: crate::clock::system(),
             };
-            let database = Box::new(Sql::new(
-                SqliteDialect,
-                config.pool(&resources),
-                RenderOptions::default(),
-            ));
+            let database: Box<dyn Database> = Box::new(config.database(&resources));
             let catalog = database.catalog().await.unwrap();
             Self {
                 shop: Shop {

@@ -33,6 +33,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::backend::Database;
 use super::connector::DatabaseConnector;
 use super::dialect::SqliteDialect;
 use super::options::{DEFAULT_MAX_RECORDS, DatabaseOptions, UnknownMembers};
@@ -116,6 +117,12 @@ impl SqliteConfig {
         }
     }
 
+    /// The database of this config. Opens nothing.
+    pub(super) fn database(&self, resources: &Resources) -> impl Database + use<> {
+        let options = RenderOptions::from(&self.options());
+        Sql::new(SqliteDialect, self.pool(resources), options)
+    }
+
     /// The pool for this config. Opens nothing.
     pub(super) fn pool(&self, resources: &Resources) -> pool::SqlitePool {
         let path = (self.database != MEMORY).then(|| {
@@ -184,12 +191,10 @@ impl ServiceConfig for SqliteConfig {
     }
 
     async fn open(&self, resources: &Resources) -> Result<Arc<dyn Connector>> {
-        let options = self.options();
-        let sql = Sql::new(
-            SqliteDialect,
-            self.pool(resources),
-            RenderOptions::from(&options),
-        );
-        Ok(Arc::new(DatabaseConnector::new(sql, options, resources)))
+        Ok(Arc::new(DatabaseConnector::new(
+            self.database(resources),
+            self.options(),
+            resources,
+        )))
     }
 }

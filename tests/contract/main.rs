@@ -1,0 +1,125 @@
+//! The contract suite against every database, one test for each product and area.
+//!
+//! A case that a product cannot pass, because it lacks what the case is about, is printed as skipped. Run it with
+//! `cargo test --features testing --test contract`; a word after `--` picks tests: `-- postgresql::paging`.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "the harness reports on standard output, and ends when it cannot go on"
+)]
+
+#[expect(dead_code, reason = "the driver's own tests use the rest")]
+#[path = "../support/postgresql.rs"]
+mod postgresql;
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use postgresql::PostgresqlServer;
+use tidegate::connector::database::contract::{Case, Product, suite};
+use tidegate::connector::database::postgresql::contract::PostgresqlProduct;
+use tidegate::connector::database::sqlite::contract::SqliteProduct;
+
+/// What the products need as long as the tests run. Started by the first test that needs it.
+#[derive(Default)]
+struct Backends {
+    folder: OnceLock<tempfile::TempDir>,
+    /// The server beside what talks to it, so that it is stopped when all tests have ended.
+    server: Mutex<Option<(PostgresqlServer, Arc<PostgresqlProduct>)>>,
+}
+
+impl Backends {
+    fn sqlite(&self) -> Arc<dyn Product> {
+        let folder = self
+            .folder
+            .get_or_init(|| tempfile::tempdir().expect("a temporary folder can be made"));
+        let own = tempfile::tempdir_in(folder.path()).expect("the folder can be written");
+        // It is removed with the folder around it.
+        Arc::new(SqliteProduct::new(own.keep()))
+    }
+
+    fn postgresql(&self) -> Arc<dyn Product> {
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, product) = server.get_or_insert_with(|| {
+            let server = PostgresqlServer::start();
+            let product = PostgresqlProduct::new(
+                server.port(),
+                postgresql::DATABASE,
+                postgresql::USER,
+                postgresql::PASSWORD,
+            );
+            (server, Arc::new(product))
+        });
+        let product: Arc<PostgresqlProduct> = Arc::clone(product);
+        product
+    }
+}
+
+/// Gives a product, which may have to be started first.
+type Start = fn(&Backends) -> Arc<dyn Product>;
+
+/// Every product: its name in the tests, and what gives it.
+const PRODUCTS: [(&str, Start); 2] = [
+    ("sqlite", Backends::sqlite),
+    ("postgresql", Backends::postgresql),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let backends = Arc::new(Backends::default());
+    let mut areas: Vec<&'static str> = suite().iter().map(Case::area).collect();
+    areas.dedup();
+    let trials = PRODUCTS
+        .into_iter()
+        .flat_map(|(name, product)| areas.iter().map(move |area| (name, product, *area)))
+        .map(|(name, product, area)| {
+            let backends = Arc::clone(&backends);
+            Trial::test(format!("{name}::{area}"), move || {
+                run(area, &product(&backends))
+            })
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Runs the cases of one area one after another; each says how it went.
+fn run(area: &'static str, product: &Arc<dyn Product>) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let name = product.words().product;
+    let mut failed = String::new();
+    for case in suite().into_iter().filter(|case| case.area() == area) {
+        if !(case.applies)(product.words()) {
+            println!("skipped: {name}: {}", case.name);
+            continue;
+        }
+        if let Err(reason) = runtime.block_on(outcome(case, Arc::clone(product))) {
+            println!("FAILED: {name}: {}: {reason}", case.name);
+            let _ = write!(failed, "\n  {}: {reason}", case.name);
+        }
+    }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("cases failed:{failed}").into())
+    }
+}
+
+/// Runs a case in a task of its own, so that a failed expectation ends it alone.
+async fn outcome(case: Case, product: Arc<dyn Product>) -> Result<(), String> {
+    let Err(error) = tokio::spawn(async move { case.run(product).await }).await else {
+        return Ok(());
+    };
+    let panic = error.into_panic();
+    Err(panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "no message".to_owned()))
+}
