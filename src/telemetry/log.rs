@@ -14,10 +14,19 @@ pub enum LogFormat {
     Json,
 }
 
+/// Drivers that would log the values of statements at finer levels, whatever filter the operator sets.
+const ALWAYS_QUIET: [&str; 1] = ["tokio_postgres=warn"];
+
 /// Starts writing log lines to standard error. `filter` is in the syntax of `tracing-subscriber`'s `EnvFilter`
 /// (`info`, `tidegate=debug`); an unreadable one counts as `info`. A second call changes nothing.
 pub fn start(format: LogFormat, filter: &str) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_unreadable| EnvFilter::new("info"));
+    let mut filter =
+        EnvFilter::try_new(filter).unwrap_or_else(|_unreadable| EnvFilter::new("info"));
+    for directive in ALWAYS_QUIET {
+        if let Ok(directive) = directive.parse() {
+            filter = filter.add_directive(directive);
+        }
+    }
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_span_events(FmtSpan::NONE)

@@ -40,7 +40,7 @@ const SLOW_RUNS: u32 = 3;
 /// Bytes from which a result counts as large.
 const LARGE_BYTES: usize = 1024 * 1024;
 /// How long slow and large statements run on connections of their own.
-const HEAVY_FOR: Duration = Duration::from_mins(1);
+const HEAVY_FOR: Duration = Duration::from_secs(10);
 /// Bytes that are buffered for a slow reader before the connection has to wait for it.
 const READER_BYTES: usize = 4 * 1024 * 1024;
 /// Longest time to catch up with answers that nobody waits for any more.
