@@ -10,35 +10,28 @@ use http::{HeaderMap, HeaderValue, Method};
 use tidegate::auth::application::{Application, RoleRules};
 use tidegate::auth::identify::presented_key;
 use tidegate::auth::key::{Key, KeyDigest, KeyRing};
-use tidegate::connector::access::{Pattern, Rule, Verbs};
+use tidegate::connector::access::{Pattern, Rule, Rules, Verbs};
 use tidegate::exchange::Query;
 
 const DECISIONS: u32 = 2_000_000;
 
 fn main() {
-    let rules: Arc<[Rule]> = (0..20)
-        .map(|number| Rule {
-            names_service: true,
-            pattern: Pattern::parse(&format!("_table/t{number}/*")).expect("a pattern"),
-            verbs: Verbs::ALL,
-            deny: number % 5 == 4,
-            filter: None,
-            fields: None,
-            position: Arc::from("roles.toml:1"),
-        })
-        .collect();
+    let rules = Rules::new((0..20).map(|number| Rule {
+        names_service: true,
+        pattern: Pattern::parse(&format!("_table/t{number}/*")).expect("a pattern"),
+        verbs: Verbs::ALL,
+        deny: number % 5 == 4,
+        filter: None,
+        fields: None,
+        position: Arc::from("roles.toml:1"),
+    }));
     let role = RoleRules {
         name: "bench".parse().expect("a name"),
         is_active: true,
         rules: (0..10)
-            .map(|number| {
-                (
-                    format!("s{number}").parse().expect("a name"),
-                    Arc::clone(&rules),
-                )
-            })
+            .map(|number| (format!("s{number}").parse().expect("a name"), rules.clone()))
             .collect(),
-        other_rules: Arc::from([]),
+        other_rules: Rules::default(),
     };
     let key = Key {
         name: "bench".parse().expect("a name"),

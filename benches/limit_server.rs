@@ -16,6 +16,10 @@ use hyper_util::rt::TokioIo;
 use tokio_postgres::types::{FromSql, Type};
 use tokio_postgres::{Client, NoTls, Row, Statement};
 
+// The allocator that Tidegate has, so that the figures tell of features alone.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const BY_KEY: &str =

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::key::Key;
-use crate::connector::access::{Access, Lookups, Rule};
+use crate::connector::access::{Access, Lookups, Rules};
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::{RoleName, ServiceName};
 
@@ -16,9 +16,9 @@ pub struct RoleRules {
     /// Whether it admits anything.
     pub is_active: bool,
     /// The rules that concern each service, those for `"*"` included.
-    pub rules: BTreeMap<ServiceName, Arc<[Rule]>>,
+    pub rules: BTreeMap<ServiceName, Rules>,
     /// The rules that concern services that no row names.
-    pub other_rules: Arc<[Rule]>,
+    pub other_rules: Rules,
 }
 
 /// What a key stands for on one revision.
@@ -37,11 +37,11 @@ impl Application {
         let (access, other_access) = match &role {
             None => (BTreeMap::new(), Access::default()),
             Some(role) => {
-                let of = |service: &str, rules: &Arc<[Rule]>| {
+                let of = |service: &str, rules: &Rules| {
                     Access::new(
                         role.name.as_str(),
                         service,
-                        Arc::clone(rules),
+                        rules.clone(),
                         Arc::clone(lookups),
                     )
                 };

@@ -167,6 +167,32 @@ pub struct Rule {
     pub position: Arc<str>,
 }
 
+/// The rules of a role for one service, the most specific first.
+#[derive(Clone, Debug, Default)]
+pub struct Rules(Arc<[Rule]>);
+
+impl Rules {
+    /// Sorts the rules by how specific they are. Their order among equals does not matter.
+    pub fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
+        let mut rules: Vec<Rule> = rules.into_iter().collect();
+        rules.sort_by_key(|rule| std::cmp::Reverse(rule.rank()));
+        Self(rules.into())
+    }
+}
+
+impl<R: IntoIterator<Item = Rule>> From<R> for Rules {
+    fn from(rules: R) -> Self {
+        Self::new(rules)
+    }
+}
+
+impl Rule {
+    /// Which rule decides: one that names the service before one that does not, then the more specific one.
+    fn rank(&self) -> (bool, (bool, usize)) {
+        (self.names_service, self.pattern.specificity())
+    }
+}
+
 /// Values of the names that filters may use: `{user.email}`, `{lookup.region}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Lookups(std::collections::BTreeMap<String, String>);
@@ -187,7 +213,7 @@ impl Lookups {
 pub struct Access {
     role: Arc<str>,
     service: Arc<str>,
-    rules: Arc<[Rule]>,
+    rules: Rules,
     lookups: Arc<Lookups>,
 }
 
@@ -227,7 +253,7 @@ impl Access {
     pub fn new(
         role: impl Into<Arc<str>>,
         service: impl Into<Arc<str>>,
-        rules: impl Into<Arc<[Rule]>>,
+        rules: impl Into<Rules>,
         lookups: Arc<Lookups>,
     ) -> Self {
         Self {
@@ -269,7 +295,7 @@ impl Access {
     /// Two accesses with equal identities decide alike but for their lookups; good as a cache key while either
     /// is held.
     pub fn identity(&self) -> usize {
-        Arc::as_ptr(&self.rules).cast::<()>() as usize
+        Arc::as_ptr(&self.rules.0).cast::<()>() as usize
     }
 
     /// The most specific matching rules decide; rules of equal specificity are united; `deny` wins among equals.
@@ -279,22 +305,27 @@ impl Access {
     }
 
     fn decide_as(&self, component: &str, verbs: Verbs, exact_case: bool) -> Decision {
-        let matching = || {
-            self.rules.iter().filter(|rule| {
-                rule.pattern.covers(component, exact_case)
-                    && (!rule.deny || rule.verbs.overlap(verbs))
-            })
-        };
-        let rank = |rule: &Rule| (rule.names_service, rule.pattern.specificity());
-        let Some(highest) = matching().map(rank).max() else {
-            return Decision::NotGranted;
-        };
-        let deciding = || matching().filter(|rule| rank(rule) == highest);
-        if let Some(deny) = deciding().find(|rule| rule.deny) {
-            return Decision::Denied(Arc::clone(&deny.position));
+        let mut rank = None;
+        let mut granting: Option<&Rule> = None;
+        for rule in self.rules.0.iter() {
+            if rank.is_some_and(|rank| rank != rule.rank()) {
+                break;
+            }
+            if !rule.pattern.covers(component, exact_case)
+                || (rule.deny && !rule.verbs.overlap(verbs))
+            {
+                continue;
+            }
+            if rule.deny {
+                return Decision::Denied(Arc::clone(&rule.position));
+            }
+            rank = Some(rule.rank());
+            // The manifest refuses rows of equal specificity that grant the same verb with different conditions.
+            if granting.is_none() && rule.verbs.contain(verbs) {
+                granting = Some(rule);
+            }
         }
-        // The manifest refuses rows of equal specificity that grant the same verb with different conditions.
-        match deciding().find(|rule| rule.verbs.contain(verbs)) {
+        match granting {
             Some(rule) => Decision::Granted(Grant {
                 filter: rule.filter.clone(),
                 fields: rule.fields.clone(),
@@ -354,6 +385,7 @@ impl Access {
     pub fn is_empty(&self) -> bool {
         !self
             .rules
+            .0
             .iter()
             .any(|rule| !rule.deny && !rule.verbs.is_empty())
     }
