@@ -1,8 +1,8 @@
 //! PostgreSQL: service type `pgsql`.
 //!
-//! Small reads are pipelined over a few shared connections ([`shared`]); transactions and large reads have a
-//! connection for themselves ([`alone`]). Values are read from PostgreSQL's binary format without a copy
-//! ([`decode`]) and written in binary or as text, as the server wants them ([`encode`]).
+//! Small reads are pipelined over a few shared connections (`shared`); transactions and large reads have a
+//! connection for themselves (`alone`). Values are read from PostgreSQL's binary format without a copy
+//! (`decode`) and written in binary or as text, as the server wants them (`encode`).
 
 mod alone;
 mod catalog;
