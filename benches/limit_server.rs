@@ -28,6 +28,22 @@ struct Connection {
     page: Statement,
 }
 
+/// A borrowed connection; goes back when it is dropped, also when the client hung up.
+struct Borrowed(
+    Option<Arc<Connection>>,
+    tokio::sync::mpsc::Sender<Arc<Connection>>,
+);
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            self.1
+                .try_send(connection)
+                .expect("there is a place for every connection");
+        }
+    }
+}
+
 enum Source {
     Pipeline(Vec<Arc<Connection>>, AtomicUsize),
     Pool(
@@ -191,8 +207,9 @@ async fn serve(
                 .recv()
                 .await
                 .expect("the pool never closes");
+            let borrowed = Borrowed(Some(Arc::clone(&connection)), back.clone());
             let outcome = answer(&connection, path, query).await;
-            back.send(connection).await.expect("the pool never closes");
+            drop(borrowed);
             outcome
         }
     };

@@ -51,7 +51,45 @@ fn expected_rows(select: &Select) -> Option<u64> {
             .output
             .iter()
             .all(|output| matches!(output.expression, Expression::Aggregate { .. }));
-    if is_aggregate { Some(1) } else { select.limit }
+    if is_aggregate {
+        Some(1)
+    } else {
+        select.limit.or_else(|| rows_of_keys(select))
+    }
+}
+
+/// Most rows that the condition lets through, if it names keys.
+fn rows_of_keys(select: &Select) -> Option<u64> {
+    let mut parts = Vec::new();
+    conjuncts(&select.condition, &mut parts);
+    let mut equal = Vec::new();
+    let mut listed = None;
+    for part in parts {
+        match part {
+            Condition::Compare(Expression::Column(column), Comparison::Equal, _) => {
+                equal.push(*column);
+            }
+            Condition::In(Expression::Column(column), values)
+                if select.table.is_unique(&[*column]) =>
+            {
+                listed = u64::try_from(values.len()).ok();
+            }
+            _ => {}
+        }
+    }
+    if select.table.is_unique(&equal) {
+        Some(1)
+    } else {
+        listed
+    }
+}
+
+/// The conditions that must all hold.
+fn conjuncts<'a>(condition: &'a Condition, parts: &mut Vec<&'a Condition>) {
+    match condition {
+        Condition::And(list) => list.iter().for_each(|part| conjuncts(part, parts)),
+        part => parts.push(part),
+    }
 }
 
 /// Writes a write.
