@@ -138,3 +138,50 @@ fn a_first_start_on_a_broken_tree_says_why_and_ends() {
     let shown = text(&output.stdout) + &text(&output.stderr);
     assert!(shown.contains(&address), "{shown}");
 }
+
+#[test]
+fn every_command_and_every_flag_is_in_the_readme() {
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme.split_once("\n## Command line").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let help = text(&tidegate(&["serve", "--help"]).stdout);
+    let flags = help
+        .split_whitespace()
+        .filter(|word| word.starts_with("--"));
+    for flag in flags.filter(|flag| !matches!(*flag, "--help" | "--version" | "--format")) {
+        assert!(section.contains(&format!("| `{flag}` |")), "{flag}");
+    }
+    let help = text(&tidegate(&["--help"]).stdout);
+    let commands = help.split("Commands:\n").nth(1).unwrap();
+    for line in commands.lines().take_while(|line| !line.is_empty()) {
+        let command = line.split_whitespace().next().unwrap();
+        if command != "help" {
+            assert!(
+                section.contains(&format!("`tidegate {command}")),
+                "{command}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_openapi_document_of_a_key_is_a_part_of_the_whole_one() {
+    let document = |more: &[&str]| -> Value {
+        let output = tidegate(&[&["openapi", "--config", "gateway.d"], more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let operations = |document: &Value| -> usize {
+        let paths = document["paths"].as_object().unwrap();
+        paths
+            .values()
+            .map(|path| path.as_object().unwrap().len())
+            .sum()
+    };
+    let whole = document(&[]);
+    let part = document(&["--key", "demo"]);
+    assert!(whole["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert!(operations(&part) > 10);
+    assert!(operations(&part) < operations(&whole));
+    assert!(part.to_string().contains("unit_price"), "real columns");
+}

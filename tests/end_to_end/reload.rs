@@ -282,3 +282,116 @@ fn generation_of(answer: &crate::support::Answer) -> u64 {
     let revision = answer.header("x-tidegate-revision").unwrap();
     revision[1..].split('-').next().unwrap().parse().unwrap()
 }
+
+/// Moves a new link over an old one, as Kubernetes and git-sync do.
+fn point(link: &std::path::Path, target: &str) {
+    let staged = link.with_file_name("..staged");
+    std::os::unix::fs::symlink(target, &staged).unwrap();
+    std::fs::rename(staged, link).unwrap();
+}
+
+#[test]
+fn a_config_map_that_is_flipped_is_seen_whole() {
+    let directory = WatchedDirectory::new();
+    sample::create_shop(&directory.data().join("shop.db"));
+    let tree = directory.tree();
+    directory.write("..2026_1/people.toml", sample::people());
+    directory.write("..2026_1/shop.toml", sqlite_service("shop", "shop.db"));
+    point(&tree.join("..data"), "..2026_1");
+    for name in ["people.toml", "shop.toml"] {
+        point(&tree.join(name), &format!("..data/{name}"));
+    }
+    let gateway = TestGateway::start_with_data(&tree, directory.data());
+    let client = gateway.client_with(READER);
+    client.get(CUSTOMER).expect_ok();
+
+    directory.write("..2026_2/people.toml", sample::people());
+    directory.write("..2026_2/shop.toml", sqlite_service("market", "shop.db"));
+    point(&tree.join("..data"), "..2026_2");
+    std::fs::remove_dir_all(tree.join("..2026_1")).unwrap();
+    gateway.wait_for_generation_after(1);
+    client.get("/api/v2/market/_table/customer").expect_ok();
+    client.get(CUSTOMER).expect_error(404, "unknown_service");
+    gateway.stop();
+}
+
+#[test]
+fn a_tree_behind_a_link_follows_the_link() {
+    let directory = WatchedDirectory::new();
+    sample::create_shop(&directory.data().join("shop.db"));
+    for (revision, name) in [("one", "shop"), ("two", "market")] {
+        directory.write(&format!("{revision}/people.toml"), sample::people());
+        directory.write(
+            &format!("{revision}/service.toml"),
+            sqlite_service(name, "shop.db"),
+        );
+    }
+    let link = directory.tree().join("current");
+    point(&link, "one");
+    let gateway = TestGateway::start_with_data(&link, directory.data());
+    let client = gateway.client_with(READER);
+    client.get(CUSTOMER).expect_ok();
+    point(&link, "two");
+    gateway.wait_for_generation_after(1);
+    client.get("/api/v2/market/_table/customer").expect_ok();
+    gateway.stop();
+}
+
+#[test]
+fn a_tree_that_is_moved_away_and_made_anew_is_still_watched() {
+    let (directory, gateway) = start();
+    gateway.claim("refused");
+    gateway.claim("cannot be watched");
+    let client = gateway.client_with(READER);
+    let tree = directory.tree();
+    let aside = tree.with_file_name("aside");
+    std::fs::rename(&tree, &aside).unwrap();
+    gateway.wait_for_refusal();
+    client.get(CUSTOMER).expect_ok();
+    std::fs::create_dir(&tree).unwrap();
+    directory.write("people.toml", sample::people());
+    directory.write("sub/folder/shop.toml", sqlite_service("shop", "shop.db"));
+    directory.write("second.toml", sqlite_service("second", "shop.db"));
+    let generation = gateway.wait_for_generation_after(1);
+    eventually("the whole new tree", 30, || {
+        (client.get("/api/v2/second/_table").status == 200).then_some(())
+    });
+    // And once more, in a folder that did not exist at the start, in place.
+    std::fs::write(
+        tree.join("sub/folder/shop.toml"),
+        sqlite_service("market", "shop.db"),
+    )
+    .unwrap();
+    gateway.wait_for_generation_after(generation);
+    eventually("the edit in place", 30, || {
+        (client.get("/api/v2/market/_table").status == 200).then_some(())
+    });
+    gateway.stop();
+}
+
+#[test]
+fn what_editors_leave_behind_changes_nothing() {
+    let (directory, gateway) = start();
+    let digest = gateway.status()["digest"].clone();
+    for name in [
+        ".shop.toml.swp",
+        "shop.toml~",
+        "#shop.toml#",
+        ".#shop.toml",
+        "4913",
+    ] {
+        directory.write(name, "not a manifest");
+    }
+    gateway.signal("HUP");
+    eventually("a look after SIGHUP", 30, || {
+        gateway.log().contains("SIGHUP").then_some(())
+    });
+    // A real edit comes later than whatever those would have caused.
+    directory.write("second.toml", sqlite_service("second", "shop.db"));
+    gateway.wait_for_generation_after(1);
+    let status = gateway.status();
+    assert_ne!(status["digest"], digest);
+    assert_eq!(status["generation"], 2);
+    assert_eq!(status["degraded"], false);
+    gateway.stop();
+}

@@ -11,6 +11,9 @@ use serde_json::Value;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// How long an answer to bytes that are perhaps no request may take.
+const RAW_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Every header that an answer of the API may carry. Whatever else turns up is a leak.
 const ALLOWED_HEADERS: &[&str] = &[
     "accept-ranges",
@@ -132,9 +135,11 @@ impl TestClient {
         self.request(method, target).json(body).send()
     }
 
-    /// Sends bytes as they are and reads one answer, if there is one. Nothing is checked.
+    /// Sends bytes as they are and reads one answer, if one comes soon: after half a request the gateway rightly
+    /// waits for more. Nothing is checked.
     pub fn raw(&self, bytes: &[u8]) -> Option<Answer> {
         let mut stream = self.connect();
+        stream.set_read_timeout(Some(RAW_PATIENCE)).unwrap();
         // The gateway may hang up before it has read everything.
         let _ = stream.write_all(bytes);
         let _ = stream.flush();
