@@ -62,7 +62,7 @@ mod tests {
     use bytes::Bytes;
 
     fn revision() -> Revision {
-        Revision::new(7, "ab".repeat(32), None, chrono::DateTime::UNIX_EPOCH)
+        Revision::new(7, "ab".repeat(32), None, None, chrono::DateTime::UNIX_EPOCH)
     }
 
     #[test]
