@@ -387,7 +387,7 @@ impl Job<'_> {
                 Err(error) => batch.failed(&error),
             }
         }
-        if self.query.rollback {
+        if !self.query.continue_on_error {
             batch = batch.rolled_back();
         }
         batch.into_error()

@@ -169,11 +169,11 @@ async fn a_role_filter_holds_on_updates_and_deletes(tester: Tester) {
             json!({"resource": {"credit": 9}}),
         )
         .await
-        .batch("Batch Error: Not all requested records could be updated.");
+        .batch("Batch Error: Not all requested records could be updated. All changes rolled back.");
     caller
         .delete("_table/customer?ids=2")
         .await
-        .batch("Batch Error: Not all requested records could be deleted.");
+        .batch("Batch Error: Not all requested records could be deleted. All changes rolled back.");
     let target = with("_table/customer", &[("filter", "id >= 1")]);
     let changed = caller
         .patch(&target, json!({"resource": {"credit": 9}}))
@@ -197,7 +197,7 @@ async fn a_role_filter_holds_on_what_a_write_leaves_behind(tester: Tester) {
                 json!({"resource": [{"email": "x@example.org", "full_name": "X", "region": "south"}]}),
             )
             .await
-            .batch("Batch Error: Not all requested records could be created.");
+            .batch("Batch Error: Not all requested records could be created. All changes rolled back.");
         let error = &context["resource"][0];
         assert_eq!(error["type"], "row_not_permitted", "{filter}: {error}");
         assert_eq!(error["status_code"], 403);
@@ -370,7 +370,7 @@ async fn columns_outside_the_list_cannot_be_written(tester: Tester) {
             json!({"resource": [{"email": "x@example.org", "full_name": "X"}]}),
         )
         .await
-        .batch("Batch Error: Not all requested records could be created.");
+        .batch("Batch Error: Not all requested records could be created. All changes rolled back.");
     assert_eq!(context["resource"][0]["type"], "unknown_field");
     caller
         .patch("_table/customer/1?fields=email", json!({"full_name": "A"}))
