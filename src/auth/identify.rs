@@ -46,7 +46,9 @@ pub fn presented_key<'a>(headers: &'a HeaderMap, query: &'a Query) -> Result<Pre
                         ErrorKind::ConflictingCredentials,
                         "the request carries two different keys",
                     )
-                    .with_help("send one key, in one X-DreamFactory-API-Key header"));
+                    .with_help(
+                        "send one key, in one header: X-API-Key or X-DreamFactory-API-Key",
+                    ));
                 }
                 _ => found = Some(key),
             }
@@ -83,8 +85,9 @@ pub fn presented_key<'a>(headers: &'a HeaderMap, query: &'a Query) -> Result<Pre
 
 /// The one answer to missing, unknown, inactive, expired and not yet valid credentials.
 pub fn unauthenticated() -> Error {
-    Error::new(ErrorKind::Unauthenticated, "this request needs a valid key")
-        .with_help("send the key of an application in the X-DreamFactory-API-Key header")
+    Error::new(ErrorKind::Unauthenticated, "this request needs a valid key").with_help(
+        "send the key of an application in the header X-API-Key, or X-DreamFactory-API-Key",
+    )
 }
 
 #[cfg(test)]

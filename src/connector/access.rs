@@ -356,10 +356,14 @@ impl Access {
     }
 
     fn refusal(&self, component: &str, method: &Method) -> Error {
+        let place = match component {
+            "" => "the root".to_owned(),
+            _ => format!("component '{component}'"),
+        };
         Error::new(
             ErrorKind::Forbidden,
             format!(
-                "{method} access to component '{component}' of service '{}' is not allowed by this role",
+                "{method} access to {place} of service '{}' is not allowed by this role",
                 self.service
             ),
         )
@@ -474,6 +478,17 @@ mod tests {
         assert!(access.of("_table/a/1", &Method::GET).is_ok());
         assert!(access.of("_table/a/1", &Method::DELETE).is_err());
         assert!(access.of("_table/b/1", &Method::DELETE).is_ok());
+    }
+
+    #[test]
+    fn a_refusal_names_the_place() {
+        let access = access(vec![]);
+        let words = |component| {
+            let refused = access.of(component, &Method::GET).unwrap_err();
+            refused.message().to_owned()
+        };
+        assert!(words("").starts_with("GET access to the root of service "));
+        assert!(words("_schema").starts_with("GET access to component '_schema' of service "));
     }
 
     #[test]
