@@ -2,41 +2,35 @@
 
 use std::time::Duration;
 
+use crate::error::{Error, ErrorKind};
 use crate::snapshot::publish::Reader;
-use crate::telemetry::metrics::Metrics;
 
-/// Time between two rounds.
+/// Time between two rounds; a new revision begins one at once.
 const PERIOD: Duration = Duration::from_secs(15);
 /// Longest wait for one backend.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Probes every active service of the current snapshot, for ever.
-pub async fn run(reader: Reader, metrics: std::sync::Arc<Metrics>) {
+pub async fn run(mut reader: Reader) {
     loop {
-        let snapshot = reader.current();
+        let snapshot = reader.newest();
         let probes = snapshot
             .services
             .values()
             .filter(|service| service.is_active)
             .map(|service| async {
-                let is_up = matches!(
-                    tokio::time::timeout(PATIENCE, service.connector.probe()).await,
-                    Ok(Ok(()))
-                );
-                if service.health.note(is_up) {
-                    if is_up {
-                        tracing::info!(service.name = service.name.as_str(), "the backend answers");
-                    } else {
-                        tracing::warn!(
-                            service.name = service.name.as_str(),
-                            "the backend does not answer"
-                        );
-                    }
-                }
-                metrics.service_is_up(service.name.as_str(), is_up);
+                let outcome = tokio::time::timeout(PATIENCE, service.connector.probe()).await;
+                let outcome = outcome.unwrap_or_else(|_elapsed| {
+                    Err(Error::new(
+                        ErrorKind::BackendTimeout,
+                        "the service did not answer in time",
+                    ))
+                });
+                service.note_health(outcome.as_ref().map(|&()| ()));
             });
         futures_util::future::join_all(probes).await;
         drop(snapshot);
-        tokio::time::sleep(PERIOD).await;
+        // Either way it is time for another round.
+        let _ = tokio::time::timeout(PERIOD, reader.replaced()).await;
     }
 }

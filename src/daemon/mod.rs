@@ -99,7 +99,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         "listening"
     );
 
-    let background = background(&settings, reloader, reader, hangups, &clock, &metrics);
+    let background = background(&settings, reloader, reader, hangups, &clock);
     let (stop_api, api_stops) = channel::channel(false);
     let (stop_operations, operations_stop) = channel::channel(false);
     let api = tokio::spawn(Server::api(Arc::clone(&gateway)).run(api, api_stops, DRAIN));
@@ -145,7 +145,6 @@ fn background(
     reader: Reader,
     hangups: Hangups,
     clock: &Arc<dyn Clock>,
-    metrics: &Arc<Metrics>,
 ) -> Vec<tokio::task::JoinHandle<()>> {
     let trigger = Trigger::default();
     vec![
@@ -157,6 +156,6 @@ fn background(
         tokio::spawn(interval::run(trigger.clone(), settings.poll)),
         tokio::spawn(hangups.run(trigger.clone())),
         tokio::spawn(reloader.run(trigger)),
-        tokio::spawn(health::run(reader, Arc::clone(metrics))),
+        tokio::spawn(health::run(reader)),
     ]
 }

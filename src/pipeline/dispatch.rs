@@ -11,7 +11,7 @@ use crate::connector::operation::Effect;
 use crate::connector::{Call, CallLimits};
 use crate::error::{Error, ErrorKind, Origin, Result};
 use crate::exchange::{Body, CallContext, Reply, RequestHead};
-use crate::snapshot::{Health, Settings};
+use crate::snapshot::{Service, Settings};
 
 /// Carries out a permitted call.
 ///
@@ -59,7 +59,7 @@ pub async fn dispatch(
             "the service did not answer in time",
         )),
     };
-    note_health(&service.health, service.name.as_str(), &outcome);
+    note_health(&service, &outcome);
     outcome.map_err(|error| {
         error
             .with_fact("service", service.name.as_str())
@@ -68,21 +68,16 @@ pub async fn dispatch(
 }
 
 /// What the outcome of a call says of the backend.
-fn note_health(health: &Health, service: &str, outcome: &Result<Reply>) {
-    let is_up = match outcome {
-        Ok(_) => true,
+fn note_health(service: &Service, outcome: &Result<Reply>) {
+    match outcome {
+        Ok(_) => service.note_health(Ok(())),
         Err(error) => match error.kind() {
-            ErrorKind::BackendUnavailable | ErrorKind::BackendTimeout => false,
-            kind if kind.origin() == Origin::Backend => true,
-            _ => return,
+            ErrorKind::BackendUnavailable | ErrorKind::BackendTimeout => {
+                service.note_health(Err(error));
+            }
+            kind if kind.origin() == Origin::Backend => service.note_health(Ok(())),
+            _ => {}
         },
-    };
-    if health.note(is_up) {
-        if is_up {
-            tracing::info!(service.name = service, "the backend answers");
-        } else {
-            tracing::warn!(service.name = service, "the backend does not answer");
-        }
     }
 }
 

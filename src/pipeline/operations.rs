@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Gateway;
 use crate::exchange::{Body, Reply};
+use crate::snapshot::HealthState;
 
 /// Whether the daemon still takes requests; false while it drains.
 #[derive(Debug)]
@@ -90,10 +91,7 @@ pub fn status(gateway: &Gateway) -> Value {
                 "type": service.kind.name,
                 "active": service.is_active,
                 "health": service.health.state().name(),
-                "message": match service.health.state() {
-                    crate::snapshot::HealthState::Down => Some("the backend does not answer"),
-                    _ => None,
-                },
+                "message": service.health.reason(),
             })
         })
         .collect();
@@ -115,9 +113,19 @@ pub fn status(gateway: &Gateway) -> Value {
 }
 
 fn metrics(gateway: &Gateway) -> Reply {
+    let snapshot = gateway.reader().current();
+    // What was not asked yet, or is switched off, is neither up nor down.
+    let services = snapshot
+        .services
+        .values()
+        .filter(|service| service.is_active);
+    let health = services.filter_map(|service| match service.health.state() {
+        HealthState::Unknown => None,
+        state => Some((service.name.as_str(), state == HealthState::Up)),
+    });
     Reply::ok(
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        Body::Bytes(gateway.metrics().encode().into()),
+        Body::Bytes(gateway.metrics().encode(health).into()),
     )
 }
 

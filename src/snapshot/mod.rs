@@ -8,14 +8,15 @@ pub mod publish;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
 use crate::auth::application::Application;
 use crate::auth::key::KeyRing;
 use crate::connector::{AnyConfig, Connector, ServiceType};
+use crate::error::Error;
 use crate::names::ServiceName;
 use crate::network::Network;
 use crate::telemetry::metrics::OperationMetrics;
@@ -147,9 +148,33 @@ pub struct Service {
     pub metrics: Vec<(&'static str, Arc<OperationMetrics>)>,
 }
 
+impl Service {
+    /// Notes what the outcome of a call or a probe says of the backend, and logs it where that is news.
+    pub fn note_health(&self, outcome: Result<(), &Error>) {
+        let service = self.name.as_str();
+        match outcome {
+            Ok(()) if self.health.answered() => {
+                tracing::info!(service.name = service, "the backend answers");
+            }
+            Err(error) if self.health.failed(error.message()) => {
+                tracing::warn!(
+                    service.name = service,
+                    ?error,
+                    "the backend does not answer"
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Whether a backend answered when it was last asked.
 #[derive(Debug, Default)]
-pub struct Health(AtomicU8);
+pub struct Health {
+    state: AtomicU8,
+    /// Why it did not, in words that a caller may read as well.
+    reason: Mutex<String>,
+}
 
 /// What is known of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,18 +190,42 @@ pub enum HealthState {
 impl Health {
     /// What is known.
     pub fn state(&self) -> HealthState {
-        match self.0.load(Ordering::Relaxed) {
+        match self.state.load(Ordering::Relaxed) {
             1 => HealthState::Up,
             2 => HealthState::Down,
             _ => HealthState::Unknown,
         }
     }
 
-    /// Notes an answer or its absence. True if that is news.
-    pub fn note(&self, is_up: bool) -> bool {
-        let state = if is_up { 1 } else { 2 };
+    /// Why the backend is down; none while it is not.
+    pub fn reason(&self) -> Option<String> {
+        (self.state() == HealthState::Down).then(|| self.locked().clone())
+    }
+
+    /// Notes an answer. True if that is news.
+    pub fn answered(&self) -> bool {
+        self.note(1)
+    }
+
+    /// Notes that there was no answer, and why. True if that is news.
+    pub fn failed(&self, reason: &str) -> bool {
+        {
+            let mut known = self.locked();
+            if *known != reason {
+                reason.clone_into(&mut known);
+            }
+        }
+        self.note(2)
+    }
+
+    fn note(&self, state: u8) -> bool {
         // Reading first keeps the cache line shared while nothing changes.
-        self.0.load(Ordering::Relaxed) != state && self.0.swap(state, Ordering::Relaxed) != state
+        self.state.load(Ordering::Relaxed) != state
+            && self.state.swap(state, Ordering::Relaxed) != state
+    }
+
+    fn locked(&self) -> MutexGuard<'_, String> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -65,6 +65,18 @@ impl Reader {
         Arc::clone(&self.snapshot.borrow())
     }
 
+    /// The current snapshot, for [`Reader::replaced`] to wait for the next one.
+    pub fn newest(&mut self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow_and_update())
+    }
+
+    /// Returns once there is another snapshot than [`Reader::newest`] gave; never, if there will be none.
+    pub async fn replaced(&mut self) {
+        if self.snapshot.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     /// How the last look at the tree ended.
     pub fn last_attempt(&self) -> Arc<Attempt> {
         Arc::clone(&self.attempt.borrow())

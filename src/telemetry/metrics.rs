@@ -67,7 +67,6 @@ struct ReloadMetrics {
     generation: u64,
     revision: String,
     commit: String,
-    services: BTreeMap<String, u8>,
 }
 
 /// How a look at the tree ended, for [`Metrics::reloaded`].
@@ -98,9 +97,6 @@ impl Metrics {
     /// Forgets the counters of services that are gone, so that series do not pile up over reloads.
     pub fn retain_services(&self, exists: impl Fn(&str) -> bool) {
         locked(&self.operations).retain(|(service, _), _| service.is_empty() || exists(service));
-        locked(&self.reload)
-            .services
-            .retain(|service, _| exists(service));
     }
 
     /// Notes the end of a look at the tree.
@@ -125,17 +121,21 @@ impl Metrics {
         commit.unwrap_or("").clone_into(&mut reload.commit);
     }
 
-    /// Notes whether a service's backend answers.
-    pub fn service_is_up(&self, service: &str, is_up: bool) {
-        locked(&self.reload)
-            .services
-            .insert(service.to_owned(), u8::from(is_up));
-    }
-
-    /// The text form.
-    pub fn encode(&self) -> String {
+    /// The text form, with the services whose backends are known to answer or not.
+    pub fn encode<'a>(&self, services: impl IntoIterator<Item = (&'a str, bool)>) -> String {
         let mut out = String::with_capacity(4096);
         self.write(&mut out);
+        header(
+            &mut out,
+            "tidegate_service_up",
+            "gauge",
+            "1 if the service's backend answered last time.",
+        );
+        for (service, is_up) in services {
+            let up = u8::from(is_up);
+            let _ = writeln!(out, "tidegate_service_up{{service=\"{service}\"}} {up}");
+        }
+        out.push_str("# EOF\n");
         out
     }
 
@@ -143,6 +143,8 @@ impl Metrics {
         let operations: Vec<((String, &'static str), Arc<OperationMetrics>)> =
             locked(&self.operations)
                 .iter()
+                // An operation that nobody called has no series.
+                .filter(|(_, metrics)| metrics.count.load(Ordering::Relaxed) > 0)
                 .map(|(labels, metrics)| (labels.clone(), Arc::clone(metrics)))
                 .collect();
         header(
@@ -256,8 +258,8 @@ impl Metrics {
         }
         header(
             out,
-            "tidegate_revision_info",
-            "gauge",
+            "tidegate_revision",
+            "info",
             "The revision that is served.",
         );
         let _ = writeln!(
@@ -265,16 +267,6 @@ impl Metrics {
             "tidegate_revision_info{{revision=\"{}\",commit=\"{}\"}} 1",
             reload.revision, reload.commit
         );
-        header(
-            out,
-            "tidegate_service_up",
-            "gauge",
-            "1 if the service's backend answered last time.",
-        );
-        for (service, up) in &reload.services {
-            let _ = writeln!(out, "tidegate_service_up{{service=\"{service}\"}} {up}");
-        }
-        out.push_str("# EOF\n");
     }
 }
 
@@ -292,7 +284,7 @@ mod tests {
         let operation = metrics.operation("shop", "get_record");
         operation.observe(http::StatusCode::OK, Duration::from_micros(600));
         operation.observe(http::StatusCode::NOT_FOUND, Duration::from_secs(60));
-        let text = metrics.encode();
+        let text = metrics.encode([]);
         for line in [
             r#"tidegate_requests_total{service="shop",operation="get_record",status="2xx"} 1"#,
             r#"tidegate_requests_total{service="shop",operation="get_record",status="4xx"} 1"#,
@@ -306,12 +298,29 @@ mod tests {
     }
 
     #[test]
+    fn operations_that_nobody_called_have_no_series() {
+        let metrics = Metrics::default();
+        let _ = metrics.operation("shop", "delete_records");
+        assert!(!metrics.encode([]).contains("delete_records"));
+    }
+
+    #[test]
+    fn the_health_of_services_is_shown() {
+        let text = Metrics::default().encode([("shop", true), ("stock", false)]);
+        assert!(
+            text.contains("tidegate_service_up{service=\"shop\"} 1\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("tidegate_service_up{service=\"stock\"} 0\n# EOF\n"));
+    }
+
+    #[test]
     fn series_of_services_that_are_gone_are_forgotten() {
         let metrics = Metrics::default();
         metrics
             .operation("gone", "x")
             .observe(http::StatusCode::OK, Duration::ZERO);
         metrics.retain_services(|service| service == "stays");
-        assert!(!metrics.encode().contains("gone"));
+        assert!(!metrics.encode([]).contains("gone"));
     }
 }

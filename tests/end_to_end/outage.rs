@@ -50,6 +50,30 @@ fn a_database_that_is_down_does_not_block_a_change_elsewhere() {
 }
 
 #[test]
+fn the_health_of_a_service_that_an_edit_brings_is_known_soon_and_says_why() {
+    let directory = sample::shop();
+    let gateway = TestGateway::start_with_data(directory.tree(), directory.data());
+    gateway.claim("the database file is missing");
+    directory.write("later.toml", sqlite_service("later", "later.db"));
+    gateway.wait_for_generation_after(1);
+    let shown = eventually("the health of the new service", 10, || {
+        let status = gateway.status();
+        let services = status["services"].as_array()?.clone();
+        services
+            .into_iter()
+            .find(|service| service["name"] == "later" && service["health"] != "unknown")
+    });
+    assert_eq!(shown["health"], "down");
+    assert_eq!(shown["message"], "the database file is missing");
+    let metrics = gateway.operations("/metrics").text();
+    assert!(
+        metrics.contains("tidegate_service_up{service=\"later\"} 0\n"),
+        "{metrics}"
+    );
+    gateway.stop();
+}
+
+#[test]
 fn a_missing_sqlite_file_is_an_outage_that_heals() {
     let directory = sample::shop_with(&sqlite_service("later", "later.db"));
     let gateway = TestGateway::start_with_data(directory.tree(), directory.data());
