@@ -22,6 +22,10 @@ fn northwind_is_served_with_its_tables_relations_and_documentation() {
         .collect();
     assert_eq!(names, ["northwind"]);
 
+    let root = client.get("/api/v2/northwind").records();
+    let names: Vec<&Value> = root.iter().map(|resource| &resource["name"]).collect();
+    assert_eq!(names, ["_schema", "_table"]);
+
     let tables = client.get("/api/v2/northwind/_table").records();
     assert!(tables.len() >= 8, "{tables:?}");
     let mut rows = 0;

@@ -199,7 +199,7 @@ INSERT INTO customers VALUES
 (58, 'PERIC', 'PERICLES COMIDAS CLÁSICAS', 'Guillermo Fernández', 'Sales Representative', 'Calle Dr. Jorge Cash 321', 'México D.F.', NULL, '05033', 'Mexico', '(5) 552-3745'),
 (59, 'PICCO', 'PICCOLO UND MEHR', 'Georg Pipps', 'Sales Manager', 'Geislweg 14', 'Salzburg', NULL, '5020', 'Austria', '6562-9722'),
 (60, 'PRINI', 'PRINCESA ISABEL VINHOS', 'Isabel de Castro', 'Sales Representative', 'Estrada da saúde n. 58', 'Lisboa', NULL, '1756', 'Portugal', '(1) 356-5634'),
-(61, 'QUEDE', 'QUE DELÍCIA', 'Bernardo Batista', 'Accounting Manager', 'Rua da Panificadora', '12Rio de Janeiro', 'RJ', '02389-673', 'Brazil', '(21) 555-4252'),
+(61, 'QUEDE', 'QUE DELÍCIA', 'Bernardo Batista', 'Accounting Manager', 'Rua da Panificadora', 'Rio de Janeiro', 'RJ', '02389-673', 'Brazil', '(21) 555-4252'),
 (62, 'QUEEN', 'QUEEN COZINHA', 'Lúcia Carvalho', 'Marketing Assistant', 'Alameda dos Canàrios 891', 'Sao Paulo', 'SP', '05487-020', 'Brazil', '(11) 555-1189'),
 (63, 'QUICK', 'QUICK-STOP', 'Horst Kloss', 'Accounting Manager', 'Taucherstraße 10', 'Cunewalde', NULL, '01307', 'Germany', '0372-035188'),
 (64, 'RANCH', 'RANCHO GRANDE', 'Sergio Gutiérrez', 'Sales Representative', 'Av. del Libertador 900', 'Buenos Aires', NULL, '1010', 'Argentina', '(1) 123-5555'),
@@ -3305,13 +3305,17 @@ INSERT INTO order_details VALUES
 (11077, 77, 13, 2, 0);
 
 -- The next record gets the next number.
-SELECT setval(pg_get_serial_sequence('categories', 'category_id'), max(category_id)) FROM categories;
-SELECT setval(pg_get_serial_sequence('suppliers', 'supplier_id'), max(supplier_id)) FROM suppliers;
-SELECT setval(pg_get_serial_sequence('customers', 'customer_id'), max(customer_id)) FROM customers;
-SELECT setval(pg_get_serial_sequence('shippers', 'shipper_id'), max(shipper_id)) FROM shippers;
-SELECT setval(pg_get_serial_sequence('products', 'product_id'), max(product_id)) FROM products;
-SELECT setval(pg_get_serial_sequence('orders', 'order_id'), max(order_id)) FROM orders;
+DO $$
+BEGIN
+    PERFORM setval(pg_get_serial_sequence('categories', 'category_id'), max(category_id)) FROM categories;
+    PERFORM setval(pg_get_serial_sequence('suppliers', 'supplier_id'), max(supplier_id)) FROM suppliers;
+    PERFORM setval(pg_get_serial_sequence('customers', 'customer_id'), max(customer_id)) FROM customers;
+    PERFORM setval(pg_get_serial_sequence('shippers', 'shipper_id'), max(shipper_id)) FROM shippers;
+    PERFORM setval(pg_get_serial_sequence('products', 'product_id'), max(product_id)) FROM products;
+    PERFORM setval(pg_get_serial_sequence('orders', 'order_id'), max(order_id)) FROM orders;
+END
+$$;
 
 COMMIT;
 
-ANALYZE;
+ANALYZE categories, suppliers, customers, shippers, products, orders, order_details;
