@@ -45,7 +45,7 @@ pub fn identify(
     if presented.in_query && !application.key.allow_query {
         return reject("the key may not stand in the query string");
     }
-    if !application.key.is_usable(clock.now()) {
+    if !application.key.is_usable(|| clock.now()) {
         return reject("the key is inactive, expired or not valid yet");
     }
     Ok(Caller {
