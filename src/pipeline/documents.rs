@@ -29,7 +29,7 @@ pub fn services(
 ) -> Result<Reply> {
     only_reads(head, "/api/v2")?;
     let format = negotiate(head, query, &[Format::Json, Format::Xml])?;
-    let groups = query.get("group").map(|groups| groups.to_ascii_lowercase());
+    let groups = query.get("group").map(str::to_ascii_lowercase);
     let wanted = |group: &str, name: &str| match (&groups, query.get("type")) {
         (Some(groups), _) => groups
             .split(',')
@@ -154,17 +154,16 @@ pub async fn api_docs(
         .iter()
         .map(|(_, description)| description)
         .collect();
-    let body = match snapshot.documents.get(&key, &details) {
-        Some(body) => body,
-        None => {
-            let body = written(&described, caller, service.is_some(), snapshot)?;
-            let kept = described
-                .iter()
-                .map(|(_, description)| description.clone())
-                .collect();
-            snapshot.documents.keep(key, kept, body.clone());
-            body
-        }
+    let body = if let Some(body) = snapshot.documents.get(&key, &details) {
+        body
+    } else {
+        let body = written(&described, caller, service.is_some(), snapshot)?;
+        let kept = described
+            .iter()
+            .map(|(_, description)| description.clone())
+            .collect();
+        snapshot.documents.keep(key, kept, body.clone());
+        body
     };
     Ok(Reply::ok(format.content_type(), Body::Bytes(body)))
 }
