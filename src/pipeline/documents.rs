@@ -13,7 +13,7 @@ use super::route::Target;
 use crate::clock::Clock;
 use crate::connector::operation::allowed_methods;
 use crate::connector::{Description, service_types};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, brief};
 use crate::exchange::format::negotiate;
 use crate::exchange::{Body, Format, Query, Reply, RequestHead};
 use crate::openapi;
@@ -128,7 +128,10 @@ pub async fn api_docs(
             None => {
                 return Err(Error::new(
                     ErrorKind::Forbidden,
-                    format!("this role has no access to the documentation of service '{name}'"),
+                    format!(
+                        "this role has no access to the documentation of service '{}'",
+                        brief(name)
+                    ),
                 ));
             }
         },
@@ -197,13 +200,13 @@ pub fn options(snapshot: &Snapshot, caller: &Caller, target: &Target) -> Result<
             if access.is_empty() {
                 return Err(Error::new(
                     ErrorKind::Forbidden,
-                    format!("this role has no access to service '{service}'"),
+                    format!("this role has no access to service '{}'", brief(service)),
                 ));
             }
             let found = snapshot.service(service).ok_or_else(|| {
                 Error::new(
                     ErrorKind::UnknownService,
-                    format!("could not find a service for {service}"),
+                    format!("could not find a service for {}", brief(service)),
                 )
             })?;
             allowed_methods(found.connector.operations(), component).ok_or_else(|| {
@@ -211,7 +214,7 @@ pub fn options(snapshot: &Snapshot, caller: &Caller, target: &Target) -> Result<
                     ErrorKind::UnknownResource,
                     format!(
                         "resource '{}' not found for service '{service}'",
-                        component.as_str()
+                        brief(component.as_str())
                     ),
                 )
             })?

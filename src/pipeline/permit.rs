@@ -10,7 +10,7 @@ use crate::auth::identify::{presented_key, unauthenticated};
 use crate::clock::Clock;
 use crate::connector::access::{Access, Grant};
 use crate::connector::operation::{self, Component, Operation, PathParameters};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, brief};
 use crate::exchange::{Query, RequestHead};
 use crate::snapshot::{Service, Snapshot};
 
@@ -115,7 +115,7 @@ pub fn authorize(
         granted?;
         return Err(Error::new(
             ErrorKind::UnknownService,
-            format!("could not find a service for {service}"),
+            format!("could not find a service for {}", brief(service)),
         ));
     };
     let grant = match granted {
