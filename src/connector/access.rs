@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::connector::filter::Filter;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, brief};
 
 /// A set of verbs. HEAD counts as GET; OPTIONS needs no grant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -359,8 +359,9 @@ impl Access {
         Error::new(
             ErrorKind::Forbidden,
             format!(
-                "{method} access to component '{component}' of service '{}' is not allowed by this role",
-                self.service
+                "{method} access to component '{}' of service '{}' is not allowed by this role",
+                brief(component),
+                brief(&self.service)
             ),
         )
         .with_fact("role", self.role.as_ref())
