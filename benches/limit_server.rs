@@ -2,6 +2,13 @@
 //! any of its features. What it reaches is the limit that Tidegate is measured against, in one run (`benches/run`).
 //!
 //! `limit_server LISTEN CONNECTION pool|pipeline`: each read borrows a connection of its own, or all share a few.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::map_err_ignore,
+    clippy::print_stdout,
+    reason = "the smallest program that gives the answers: it panics where a product must not"
+)]
 
 use std::convert::Infallible;
 use std::fmt::Write as _;

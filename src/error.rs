@@ -274,8 +274,13 @@ impl std::error::Error for Error {
     }
 }
 
-/// The name among `candidates` that `name` was probably meant to be, for "did you mean".
+/// The name among `candidates` that `name` was probably meant to be, for "did you mean". None for what is longer than
+/// any name, since likeness is not cheap to measure.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const LONGEST: usize = 256;
+    if name.len() > LONGEST {
+        return None;
+    }
     let lowered = name.to_ascii_lowercase();
     candidates
         .into_iter()
@@ -288,6 +293,15 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// At most 64 characters of what a caller wrote, for a message: no answer and no line of the log grows with a request.
+pub fn brief(text: &str) -> Cow<'_, str> {
+    const MOST: usize = 64;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
+    }
 }
 
 #[cfg(test)]
@@ -322,11 +336,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_caller_wrote_is_quoted_in_part() {
+        assert_eq!(brief("näme"), "näme");
+        let long = "ä".repeat(10_000);
+        assert_eq!(brief(&long), format!("{}…", "ä".repeat(64)));
+    }
+
+    #[test]
     fn a_misspelt_name_finds_its_neighbour_and_a_stranger_finds_none() {
         assert_eq!(
             nearest("filtr", ["fields", "filter", "limit"]),
             Some("filter")
         );
         assert_eq!(nearest("zzz", ["fields", "filter", "limit"]), None);
+        let endless = "filter".repeat(1_000);
+        assert_eq!(nearest(&endless, [endless.as_str()]), None);
     }
 }

@@ -122,15 +122,15 @@ async fn print(
         .collect();
     let mut described = Vec::with_capacity(chosen.len());
     for service in chosen {
-        let description = match tokio::time::timeout(PATIENCE, service.connector.describe()).await {
-            Ok(Ok(description)) => description,
-            Ok(Err(_)) | Err(_) => {
-                tracing::warn!(
-                    service.name = service.name.as_str(),
-                    "the backend does not answer"
-                );
-                Description::General
-            }
+        let answer = tokio::time::timeout(PATIENCE, service.connector.describe()).await;
+        let description = if let Ok(Ok(description)) = answer {
+            description
+        } else {
+            tracing::warn!(
+                service.name = service.name.as_str(),
+                "the backend does not answer"
+            );
+            Description::General
         };
         described.push((service, description));
     }

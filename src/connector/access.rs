@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::connector::filter::Filter;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, brief};
 
 /// A set of verbs. HEAD counts as GET; OPTIONS needs no grant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -358,13 +358,13 @@ impl Access {
     fn refusal(&self, component: &str, method: &Method) -> Error {
         let place = match component {
             "" => "the root".to_owned(),
-            _ => format!("component '{component}'"),
+            _ => format!("component '{}'", brief(component)),
         };
         Error::new(
             ErrorKind::Forbidden,
             format!(
                 "{method} access to {place} of service '{}' is not allowed by this role",
-                self.service
+                brief(&self.service)
             ),
         )
         .with_fact("role", self.role.as_ref())

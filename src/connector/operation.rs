@@ -3,7 +3,7 @@
 use http::Method;
 use schemars::{Schema, SchemaGenerator};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, brief};
 
 /// Generates the schema of a query, a body or an answer.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -148,7 +148,7 @@ pub fn find<'a>(
             ErrorKind::UnknownResource,
             format!(
                 "resource '{}' not found for service '{service}'",
-                component.as_str()
+                brief(component.as_str())
             ),
         ));
     }
@@ -157,7 +157,7 @@ pub fn find<'a>(
         ErrorKind::MethodNotAllowed,
         format!(
             "{method} requests for resource '{}' are not supported by the '{service}' service",
-            component.as_str()
+            brief(component.as_str())
         ),
     )
     .with_help(format!("this resource takes {allow}"))

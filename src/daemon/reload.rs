@@ -101,7 +101,7 @@ impl Reloader {
         }
         let candidate = match read(self.config.clone()).await {
             Ok(candidate) => candidate,
-            Err(Refused { problems, digest }) => return self.refuse(problems, digest),
+            Err(Refused { problems, digest }) => return self.refuse(&problems, digest),
         };
         let digest = candidate.tree.digest().to_string();
         if digest == self.accepted && candidate.configs.secrets == self.secrets {
@@ -114,7 +114,7 @@ impl Reloader {
                 "the tree is empty, and an empty tree never replaces a full one",
             )
             .with_help("restore the manifests, or say `allow_empty = true` in a [gateway] table");
-            return self.refuse(Diagnostics::new("", 0, vec![problem]), Some(digest));
+            return self.refuse(&Diagnostics::new("", 0, vec![problem]), Some(digest));
         }
         warn(&candidate.set.warnings);
         let current = self.reader.current();
@@ -130,7 +130,7 @@ impl Reloader {
         )
         .await;
         match built {
-            Err(problems) => self.refuse(problems, Some(digest)),
+            Err(problems) => self.refuse(&problems, Some(digest)),
             Ok((snapshot, tally)) => {
                 self.publisher.publish(Arc::clone(&snapshot));
                 self.publisher
@@ -183,7 +183,7 @@ impl Reloader {
         }
     }
 
-    fn refuse(&mut self, problems: Diagnostics, digest: Option<String>) {
+    fn refuse(&mut self, problems: &Diagnostics, digest: Option<String>) {
         self.metrics.reloaded(ReloadOutcome::Refused, 0);
         let document = problems.to_json();
         let list = document.as_array().cloned().unwrap_or_default();

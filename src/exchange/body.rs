@@ -129,7 +129,7 @@ impl<F: Future<Output = Result<Bytes>>> Driven<F> {
             let last = end?;
             // The work may have sent one chunk and ended in the same poll.
             return Poll::Ready(Ok(match self.receiver.try_recv() {
-                Ok(chunk) => First::Whole(joined(chunk, last)),
+                Ok(chunk) => First::Whole(joined(chunk, &last)),
                 Err(_empty) => First::Whole(last),
             }));
         }
@@ -140,13 +140,13 @@ impl<F: Future<Output = Result<Bytes>>> Driven<F> {
     }
 }
 
-fn joined(first: Bytes, last: Bytes) -> Bytes {
+fn joined(first: Bytes, last: &[u8]) -> Bytes {
     if last.is_empty() {
         return first;
     }
-    let mut whole = BytesMut::with_capacity(first.len() + last.len());
+    let mut whole = BytesMut::with_capacity(first.len().saturating_add(last.len()));
     whole.extend_from_slice(&first);
-    whole.extend_from_slice(&last);
+    whole.extend_from_slice(last);
     whole.freeze()
 }
 
@@ -165,7 +165,7 @@ impl<F: Future<Output = Result<Bytes>>> Stream for Driven<F> {
             Poll::Ready(end) => {
                 this.work = None;
                 match (end, this.receiver.try_recv()) {
-                    (Ok(last), Ok(chunk)) => Poll::Ready(Some(Ok(joined(chunk, last)))),
+                    (Ok(last), Ok(chunk)) => Poll::Ready(Some(Ok(joined(chunk, &last)))),
                     (Ok(last), Err(_)) if last.is_empty() => Poll::Ready(None),
                     (Ok(last), Err(_)) => Poll::Ready(Some(Ok(last))),
                     (Err(error), _) => Poll::Ready(Some(Err(error))),

@@ -13,7 +13,7 @@ use super::route::Target;
 use crate::clock::Clock;
 use crate::connector::operation::allowed_methods;
 use crate::connector::{Description, service_types};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, brief};
 use crate::exchange::format::negotiate;
 use crate::exchange::{Body, Format, Query, Reply, RequestHead};
 use crate::openapi;
@@ -29,7 +29,7 @@ pub fn services(
 ) -> Result<Reply> {
     only_reads(head, "/api/v2")?;
     let format = negotiate(head, query, &[Format::Json, Format::Xml])?;
-    let groups = query.get("group").map(|groups| groups.to_ascii_lowercase());
+    let groups = query.get("group").map(str::to_ascii_lowercase);
     let wanted = |group: &str, name: &str| match (&groups, query.get("type")) {
         (Some(groups), _) => groups
             .split(',')
@@ -119,7 +119,10 @@ pub async fn api_docs(
             if caller.application().access(name)?.is_empty() {
                 return Err(Error::new(
                     ErrorKind::Forbidden,
-                    format!("this role has no access to the documentation of service '{name}'"),
+                    format!(
+                        "this role has no access to the documentation of service '{}'",
+                        brief(name)
+                    ),
                 ));
             }
             match snapshot.service(name) {
@@ -155,17 +158,16 @@ pub async fn api_docs(
         .iter()
         .map(|(_, description)| description)
         .collect();
-    let body = match snapshot.documents.get(&key, &details) {
-        Some(body) => body,
-        None => {
-            let body = written(&described, caller, service.is_some(), snapshot)?;
-            let kept = described
-                .iter()
-                .map(|(_, description)| description.clone())
-                .collect();
-            snapshot.documents.keep(key, kept, body.clone());
-            body
-        }
+    let body = if let Some(body) = snapshot.documents.get(&key, &details) {
+        body
+    } else {
+        let body = written(&described, caller, service.is_some(), snapshot)?;
+        let kept = described
+            .iter()
+            .map(|(_, description)| description.clone())
+            .collect();
+        snapshot.documents.keep(key, kept, body.clone());
+        body
     };
     Ok(Reply::ok(format.content_type(), Body::Bytes(body)))
 }
@@ -199,7 +201,7 @@ pub fn options(snapshot: &Snapshot, caller: &Caller, target: &Target) -> Result<
             if access.is_empty() {
                 return Err(Error::new(
                     ErrorKind::Forbidden,
-                    format!("this role has no access to service '{service}'"),
+                    format!("this role has no access to service '{}'", brief(service)),
                 ));
             }
             let found = snapshot
@@ -210,7 +212,7 @@ pub fn options(snapshot: &Snapshot, caller: &Caller, target: &Target) -> Result<
                     ErrorKind::UnknownResource,
                     format!(
                         "resource '{}' not found for service '{service}'",
-                        component.as_str()
+                        brief(component.as_str())
                     ),
                 )
             })?

@@ -10,7 +10,7 @@ use crate::auth::identify::{presented_key, unauthenticated};
 use crate::clock::Clock;
 use crate::connector::access::{Access, Grant};
 use crate::connector::operation::{self, Component, Operation, PathParameters};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, brief};
 use crate::exchange::{Query, RequestHead};
 use crate::snapshot::{Service, Snapshot};
 
@@ -45,7 +45,7 @@ pub fn identify(
     if presented.in_query && !application.key.allow_query {
         return reject("the key may not stand in the query string");
     }
-    if !application.key.is_usable(clock.now()) {
+    if !application.key.is_usable(|| clock.now()) {
         return reject("the key is inactive, expired or not valid yet");
     }
     Ok(Caller {
@@ -99,7 +99,7 @@ impl Permit {
 pub(super) fn unknown_service(name: &str) -> Error {
     Error::new(
         ErrorKind::UnknownService,
-        format!("could not find a service for {name}"),
+        format!("could not find a service for {}", brief(name)),
     )
 }
 

@@ -4,7 +4,7 @@
 use http::Method;
 
 use crate::connector::operation::Component;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, brief};
 use crate::exchange::query::decode_percent;
 
 /// Most segments a path may have.
@@ -103,10 +103,9 @@ fn is_version(segment: &str) -> bool {
 }
 
 fn unknown(path: &str) -> Error {
-    let shown: String = path.chars().take(100).collect();
     Error::new(
         ErrorKind::UnknownResource,
-        format!("there is nothing at '{shown}'"),
+        format!("there is nothing at '{}'", brief(path)),
     )
     .with_help("services are at /api/v2/{service}, the documentation is at /docs")
 }

@@ -283,7 +283,7 @@ mod tests {
         let metrics = Metrics::default();
         let operation = metrics.operation("shop", "get_record");
         operation.observe(http::StatusCode::OK, Duration::from_micros(600));
-        operation.observe(http::StatusCode::NOT_FOUND, Duration::from_secs(60));
+        operation.observe(http::StatusCode::NOT_FOUND, Duration::from_mins(1));
         let text = metrics.encode([]);
         for line in [
             r#"tidegate_requests_total{service="shop",operation="get_record",status="2xx"} 1"#,

@@ -41,13 +41,14 @@ impl Debounce {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock as _, SystemClock};
 
     const QUIET: Duration = Duration::from_millis(100);
     const LONGEST: Duration = Duration::from_millis(500);
 
     #[test]
     fn a_burst_is_one_look_after_its_last_event() {
-        let start = Instant::now();
+        let start = SystemClock.instant();
         let mut debounce = Debounce::new(QUIET, LONGEST);
         assert_eq!(debounce.due(), None);
         debounce.event(start);
@@ -59,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_storm_does_not_put_the_look_off_for_ever() {
-        let start = Instant::now();
+        let start = SystemClock.instant();
         let mut debounce = Debounce::new(QUIET, LONGEST);
         for number in 0..100 {
             debounce.event(start + Duration::from_millis(number * 50));

@@ -229,3 +229,87 @@ fn values_and_names_come_through_unharmed() {
     );
     gateway.stop();
 }
+
+#[test]
+fn columns_of_unusual_types_are_served_and_refused_as_the_callers_matter() {
+    let server = PostgresqlServer::start();
+    server.sql(
+        "CREATE TABLE odd (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, doc xml, place point, host inet,
+           hosts inet[], number float8, small real, numbers float8[]);
+         INSERT INTO odd (doc, place, host, hosts, number, small, numbers) VALUES
+           ('<a/>', '(1,2)', '10.0.0.1', '{10.0.0.1,::1/128}', 'infinity', '-infinity', '{1.5,NaN}');
+         CREATE TABLE kept (id int PRIMARY KEY, value int);
+         CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN PERFORM no_such_function(NEW.id); RETURN NEW; END $$;
+         CREATE TRIGGER broken BEFORE INSERT ON kept FOR EACH ROW EXECUTE FUNCTION broken();",
+    );
+    let (_directory, gateway) = serve(&server, "");
+    let client = gateway.client_with(ADMIN);
+    let path = "/api/v2/db/_table/odd";
+    let read = client.get(&format!("{path}/1")).json();
+    assert_eq!(
+        read,
+        json!({
+            "id": 1, "doc": "<a/>", "place": "(1,2)", "host": "10.0.0.1", "hosts": ["10.0.0.1", "::1"],
+            "number": "Infinity", "small": "-Infinity", "numbers": [1.5, "NaN"],
+        })
+    );
+
+    for column in ["doc", "place"] {
+        for options in [
+            format!("filter={column}='(1,2)'"),
+            format!("filter={column}%20IN%20('(1,2)','x')"),
+            format!("filter={column}%20%3E%20'(1,2)'"),
+            format!("order={column}"),
+            format!("group={column}&fields={column}"),
+            format!("fields=MIN({column})"),
+        ] {
+            let answer = client.get(&format!("{path}?{options}"));
+            assert_eq!(answer.status, 400, "{options}: {}", answer.text());
+            let error = &answer.json()["error"];
+            assert!(
+                ["invalid_parameter", "invalid_value"].contains(&error["type"].as_str().unwrap()),
+                "{options}: {error}"
+            );
+            assert!(!answer.text().contains("operator"), "{}", answer.text());
+        }
+    }
+
+    // What was read can be written.
+    let written = client.request("POST", &format!("{path}?fields=number,small,numbers")).body("application/json", json!({"resource": [{"number": "NaN", "small": "Infinity", "numbers": ["-Infinity", 2.5]}]}).to_string()).send();
+    assert_eq!(
+        written.records(),
+        [json!({"number": "NaN", "small": "Infinity", "numbers": ["-Infinity", 2.5]})],
+        "{}",
+        written.text()
+    );
+    let numbered = client
+        .request("POST", path)
+        .body(
+            "application/json",
+            json!({"resource": [{"id": 9, "place": "(1,2)"}]}).to_string(),
+        )
+        .send();
+    assert_eq!(numbered.status, 400, "{}", numbered.text());
+    assert!(
+        numbered.text().contains("leave it out of the record"),
+        "{}",
+        numbered.text()
+    );
+
+    // The same codes, but the fault of a trigger.
+    let broken = client
+        .request("POST", "/api/v2/db/_table/kept")
+        .body(
+            "application/json",
+            json!({"resource": [{"id": 1, "value": 2}]}).to_string(),
+        )
+        .send();
+    assert!(
+        broken.text().contains("backend_failure"),
+        "{}",
+        broken.text()
+    );
+    gateway.claim("the backend failed");
+    gateway.stop();
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::error::{Error, ErrorKind, Result, nearest};
+use crate::error::{Error, ErrorKind, Result, brief, nearest};
 
 /// The tables and views of one database, as a driver found them, with their relations.
 #[derive(Clone, Debug, Default)]
@@ -301,7 +301,7 @@ impl Catalog {
         }
         let error = Error::new(
             ErrorKind::UnknownTable,
-            format!("table '{name}' does not exist in the database"),
+            format!("table '{}' does not exist in the database", brief(name)),
         );
         Err(
             match nearest(

@@ -25,7 +25,7 @@ use crate::connector::access::{Access, Grant};
 use crate::connector::filter::Filter;
 use crate::connector::operation::{Component, Operation, PathParameters};
 use crate::connector::{Call, CallLimits, Connector, Description, Resources};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, brief};
 use crate::exchange::format::negotiate;
 use crate::exchange::{CallContext, Format, Query, Reply, RequestHead};
 
@@ -297,7 +297,7 @@ impl Connector for DatabaseConnector {
 pub(super) fn unknown_record(identifier: &str) -> Error {
     Error::new(
         ErrorKind::UnknownRecord,
-        format!("record with identifier '{identifier}' not found"),
+        format!("record with identifier '{}' not found", brief(identifier)),
     )
 }
 

@@ -12,7 +12,7 @@ use chrono::{NaiveDate, NaiveTime, TimeDelta, Timelike};
 use serde_json::value::RawValue;
 
 use super::catalog::{Column, Type};
-use super::value::Scalar;
+use super::value::{Scalar, infinite_word};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Most digits of a decimal, exponent included. PostgreSQL's `numeric` holds more before the point than this, no
@@ -85,7 +85,10 @@ fn json(value: &Scalar) -> serde_json::Result<Box<RawValue>> {
         Scalar::Bool(value) => value.to_string(),
         Scalar::Int(value) => value.to_string(),
         Scalar::Decimal(digits) => digits.clone(),
-        Scalar::Float(value) => serde_json::to_string(value)?,
+        Scalar::Float(value) => match infinite_word(*value) {
+            Some(word) => serde_json::to_string(word)?,
+            None => serde_json::to_string(value)?,
+        },
         Scalar::Text(text) | Scalar::Temporal(text) => serde_json::to_string(text)?,
         Scalar::Bytes(bytes) => serde_json::to_string(&general_purpose::STANDARD.encode(bytes))?,
         Scalar::Json(text) => text.clone(),
@@ -180,7 +183,7 @@ fn convert_text(kind: &Type, text: &str) -> Option<Scalar> {
         Type::BigInt => integer(trimmed).map(Scalar::Int),
         Type::Decimal | Type::Money => decimal(trimmed).map(Scalar::Decimal),
         Type::Float => float(trimmed)
-            .filter(|value| value.abs() <= f64::from(f32::MAX))
+            .filter(|value| !value.is_finite() || value.abs() <= f64::from(f32::MAX))
             .map(Scalar::Float),
         Type::Double => float(trimmed).map(Scalar::Float),
         Type::String | Type::Text | Type::Other => Some(Scalar::Text(text.to_owned())),
@@ -244,8 +247,15 @@ fn integer(text: &str) -> Option<i64> {
     text.parse().ok()
 }
 
+/// A number, or one of the words of [`infinite_word`].
 fn float(text: &str) -> Option<f64> {
-    // Rust also reads `inf` and `nan`, which are no numbers in JSON.
+    if let Some(number) = [f64::INFINITY, f64::NEG_INFINITY, f64::NAN]
+        .into_iter()
+        .find(|number| infinite_word(*number) == Some(text))
+    {
+        return Some(number);
+    }
+    // Rust also reads `inf`, `infinity` and `nan` in any case, and gives infinity for what is too large.
     let is_plain = text
         .bytes()
         .all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'));
@@ -511,6 +521,13 @@ mod tests {
             (Type::Double, "1e9", Some(Scalar::Float(1e9))),
             (Type::Double, "inf", None),
             (Type::Double, "1e999", None),
+            (Type::Double, "inf", None),
+            (Type::Double, "Infinity", Some(Scalar::Float(f64::INFINITY))),
+            (
+                Type::Float,
+                "-Infinity",
+                Some(Scalar::Float(f64::NEG_INFINITY)),
+            ),
             (Type::Float, "1e39", None),
             (
                 Type::Uuid,

@@ -13,6 +13,7 @@ use crate::connector::access::{Access, Grant, Lookups, Pattern, Rule, Verbs};
 use crate::connector::filter::{self, Filter};
 
 /// What the tables below are in SQLite.
+#[cfg(feature = "sqlite")]
 pub(super) const SQLITE: &str = r#"
 CREATE TABLE customer (id INTEGER PRIMARY KEY, email VARCHAR(100) NOT NULL UNIQUE, full_name TEXT, is_active BOOLEAN NOT NULL DEFAULT 1, credit DECIMAL(12,2), created_at TIMESTAMPTZ, "we""ird" TEXT);
 CREATE TABLE invoice (id INTEGER PRIMARY KEY, customer_id INTEGER NOT NULL REFERENCES customer, number TEXT NOT NULL, total DECIMAL(12,2) NOT NULL, issued_on DATE, note JSON, paid_at DATETIME);

@@ -7,7 +7,7 @@ use super::catalog::Table;
 use super::operations::component_of;
 use super::schema::SchemaView;
 use crate::connector::access::{Access, Verbs};
-use crate::error::{Error, ErrorKind, Result, nearest};
+use crate::error::{Error, ErrorKind, Result, brief, nearest};
 use crate::exchange::Query;
 use crate::exchange::query::truth;
 
@@ -90,7 +90,7 @@ impl ListingQuery {
                 other => {
                     let error = Error::new(
                         ErrorKind::UnknownParameter,
-                        format!("unknown option '{other}'"),
+                        format!("unknown option '{}'", brief(other)),
                     );
                     return Err(match nearest(other, OPTIONS) {
                         Some(near) => error.with_help(format!("did you mean '{near}'?")),
@@ -135,7 +135,10 @@ fn flag(name: &str, value: &str) -> Result<bool> {
     truth(value).ok_or_else(|| {
         Error::new(
             ErrorKind::InvalidParameter,
-            format!("option '{name}' must be true or false, not '{value}'"),
+            format!(
+                "option '{name}' must be true or false, not '{}'",
+                brief(value)
+            ),
         )
     })
 }

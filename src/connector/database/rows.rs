@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
 
-use super::value::{DateTimeStyle, NumberStyle, Scalar, Value, write_temporal};
+use super::value::{DateTimeStyle, NumberStyle, Scalar, Value, infinite_word, write_temporal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
 use crate::exchange::body::ChunkSender;
@@ -216,7 +216,7 @@ fn effective_format(shape: &Shape) -> Format {
 ///
 /// With [`NumberStyle::String`] every exact number and every integer is a string in JSON, but for the columns of
 /// [`Shape::narrow`]: the type of a member depends on its column alone, never on the value. Floating-point numbers
-/// stay numbers; those that are not finite are null in every format.
+/// stay numbers; those that are not finite are the texts `Infinity`, `-Infinity` and `NaN` in every format.
 pub struct RowWriter {
     shape: Arc<Shape>,
     out: BytesMut,
@@ -380,7 +380,7 @@ impl RowWriter {
                     let name = shape.names.get(column).map_or("", String::as_str);
                     write_xml_json(&mut self.out, name, json, depth);
                 }
-                value if is_null(value) => self
+                Value::Null => self
                     .out
                     .extend_from_slice(encoded.piece(&encoded.null, column)),
                 value => {
@@ -646,15 +646,6 @@ pub fn list_of_bare(records: &[u8], meta: &Map<String, Json>, format: Format) ->
     format.write_json(text)
 }
 
-fn is_null(value: &Value<'_>) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Float(number) => !number.is_finite(),
-        Value::Float32(number) => !number.is_finite(),
-        _ => false,
-    }
-}
-
 fn write_json(
     out: &mut BytesMut,
     scratch: &mut String,
@@ -701,9 +692,10 @@ pub fn write_json_value(
             write_plain(out, scratch, datetimes, value);
             out.extend_from_slice(b"\"");
         }
-        value if is_null(value) => out.extend_from_slice(b"null"),
-        Value::Null
-        | Value::Bool(_)
+        Value::Float(number) if !number.is_finite() => write_infinite(out, *number),
+        Value::Float32(number) if !number.is_finite() => write_infinite(out, f64::from(*number)),
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(_)
         | Value::Int(_)
         | Value::UInt(_)
         | Value::Float(_)
@@ -711,6 +703,10 @@ pub fn write_json_value(
         | Value::Decimal(_)
         | Value::Json(_) => write_plain(out, scratch, datetimes, value),
     }
+}
+
+fn write_infinite(out: &mut BytesMut, number: f64) {
+    json_string(out, infinite_word(number).unwrap_or_default());
 }
 
 fn write_identifier(
@@ -742,7 +738,6 @@ fn write_csv(out: &mut BytesMut, scratch: &mut String, style: DateTimeStyle, val
                 csv_field(out, json);
             }
         }
-        value if is_null(value) => {}
         value => write_plain(out, scratch, style, value),
     }
 }
@@ -771,7 +766,7 @@ fn write_xml_json(out: &mut BytesMut, name: &str, json: &str, depth: usize) {
 }
 
 /// Appends a value without quotation marks or escapes. None of these but text and JSON contains a character that any
-/// format would have to escape. Null and what is not finite append nothing.
+/// format would have to escape. Null appends nothing.
 fn write_plain(out: &mut BytesMut, scratch: &mut String, style: DateTimeStyle, value: &Value<'_>) {
     match *value {
         Value::Bool(true) => out.extend_from_slice(b"true"),
@@ -788,7 +783,14 @@ fn write_plain(out: &mut BytesMut, scratch: &mut String, style: DateTimeStyle, v
         Value::Float32(number) if number.is_finite() => {
             out.extend_from_slice(ryu::Buffer::new().format_finite(number).as_bytes());
         }
-        Value::Null | Value::Float(_) | Value::Float32(_) => {}
+        Value::Float(number) => {
+            out.extend_from_slice(infinite_word(number).unwrap_or_default().as_bytes());
+        }
+        Value::Float32(number) => {
+            let word = infinite_word(f64::from(number)).unwrap_or_default();
+            out.extend_from_slice(word.as_bytes());
+        }
+        Value::Null => {}
         Value::Decimal(text) | Value::Text(text) | Value::Json(text) => {
             out.extend_from_slice(text.as_bytes());
         }
@@ -1026,10 +1028,14 @@ mod tests {
             ),
             (Value::Float(0.1), "0.1", "0.1"),
             (Value::Float(1e300), "1e300", "1e300"),
-            (Value::Float(f64::NAN), "null", ""),
-            (Value::Float(f64::INFINITY), "null", ""),
+            (Value::Float(f64::NAN), "\"NaN\"", "NaN"),
+            (Value::Float(f64::INFINITY), "\"Infinity\"", "Infinity"),
             (Value::Float32(0.1), "0.1", "0.1"),
-            (Value::Float32(f32::NEG_INFINITY), "null", ""),
+            (
+                Value::Float32(f32::NEG_INFINITY),
+                "\"-Infinity\"",
+                "-Infinity",
+            ),
             (Value::Decimal("-12.50"), "-12.50", "-12.50"),
             (Value::Text(""), "\"\"", "\"\""),
             (Value::Bytes(b"\x00\xff"), "\"AP8=\"", "AP8="),
@@ -1274,7 +1280,8 @@ mod tests {
             Owned::Float(value) if value.is_finite() => {
                 json.get().parse::<f64>().unwrap().to_bits() == value.to_bits()
             }
-            Owned::Null | Owned::Float(_) => json.get() == "null",
+            Owned::Float(value) => text() == infinite_word(*value).unwrap(),
+            Owned::Null => json.get() == "null",
             Owned::Decimal(whole, part) => json.get() == format!("{whole}.{part}"),
             Owned::Text(value) => text() == *value,
             Owned::Bytes(bytes) => BASE64.decode(text()).unwrap() == *bytes,

@@ -11,7 +11,7 @@ use super::catalog::{
 };
 use super::operations::component_of;
 use crate::connector::access::{Access, Grant, Verbs};
-use crate::error::{Error, ErrorKind, Result, nearest};
+use crate::error::{Error, ErrorKind, Result, brief, nearest};
 
 /// One caller's view of the tables.
 #[derive(Clone, Copy)]
@@ -485,7 +485,11 @@ pub(super) fn find_named(
     }
     let error = Error::new(
         kind,
-        format!("{what} '{name}' not found in table '{}'", table.name),
+        format!(
+            "{what} '{}' not found in table '{}'",
+            brief(name),
+            table.name
+        ),
     );
     Err(
         match nearest(name, entries.iter().map(|(entry, _)| entry.as_str())) {

@@ -91,6 +91,20 @@ impl Scalar {
     }
 }
 
+/// The word for a floating-point number that is not finite, for which JSON has no number (RFC 8259 section 6). Null
+/// would be a lie; these are the words of PostgreSQL, which [`super::convert`] reads too.
+pub fn infinite_word(number: f64) -> Option<&'static str> {
+    if number.is_finite() {
+        None
+    } else if number.is_nan() {
+        Some("NaN")
+    } else if number > 0.0 {
+        Some("Infinity")
+    } else {
+        Some("-Infinity")
+    }
+}
+
 /// How dates and times are written.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize, schemars::JsonSchema,

@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::{Comparison, FilterError, brief};
+use super::{Comparison, FilterError};
+use crate::error::brief;
 
 /// A piece of filter text.
 #[derive(Clone, Debug, PartialEq)]

@@ -31,7 +31,7 @@ use std::fmt;
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, brief};
 
 pub use parser::{parse, parse_having, parse_role};
 
@@ -400,15 +400,6 @@ fn is_number(text: &str) -> bool {
         }
     }
     rest.is_empty()
-}
-
-/// At most 40 characters of a text, for messages.
-fn brief(text: &str) -> String {
-    const MOST: usize = 40;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
 }
 
 /// The values that stand for `:name` in a filter.

@@ -3,9 +3,9 @@
 use super::lexer::{Kind, Lexer, Token};
 use super::{
     Comparison, Field, Filter, FilterError, MAX_DEPTH, MAX_LIST_VALUES, MAX_TEXT_BYTES, Matching,
-    Now, Operand, Parameters, brief, is_bare_name, is_number,
+    Now, Operand, Parameters, is_bare_name, is_number,
 };
-use crate::error::nearest;
+use crate::error::{brief, nearest};
 
 /// Parses the filter of a caller; `:name` is replaced by its value.
 ///

@@ -14,6 +14,7 @@ cases![
     names_from_the_caller_never_become_sql,
     values_from_the_caller_never_become_sql,
     very_long_values_are_data,
+    messages_quote_little_of_what_callers_write,
 ];
 
 const TABLE: &str = "we ird%41 \"ta'ble\" 😀";
@@ -254,4 +255,34 @@ async fn very_long_values_are_data(tester: Tester) {
     )
     .await
     .is(&json!({"resource": [{"label": long}]}));
+}
+
+async fn messages_quote_little_of_what_callers_write(tester: Tester) {
+    let shop = tester.shop().await;
+    let long = "x".repeat(2_000);
+    let digits = "9".repeat(900);
+    let mut answers = vec![
+        shop.get(&format!("_table/{long}")).await,
+        shop.get(&format!("_table/tag/{digits}")).await,
+        shop.get(&format!("_table/customer/{long}")).await,
+        shop.get(&format!("_schema/tag/{long}")).await,
+        shop.post("_table/tag", json!({"resource": [{long.clone(): 1}]}))
+            .await,
+    ];
+    for option in [
+        "fields", "order", "group", "filter", "having", "related", "ids", "id_field", &long,
+    ] {
+        answers.push(shop.get(&with("_table/customer", &[(option, &long)])).await);
+    }
+    for value in [&digits, &long] {
+        let filter = format!("credit > {value}");
+        answers.push(shop.filtered("customer", &filter).await);
+    }
+    for answer in answers {
+        if answer.status == 200 {
+            continue;
+        }
+        let text = answer.json()["error"]["message"].to_string();
+        assert!(text.len() < 400, "{text}");
+    }
 }

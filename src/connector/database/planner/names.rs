@@ -5,7 +5,7 @@ use super::super::plan::{Aggregate, Expression};
 use super::super::request::FieldItem;
 use super::condition::aggregate_column;
 use crate::connector::access::Grant;
-use crate::error::{Error, ErrorKind, Result, nearest};
+use crate::error::{Error, ErrorKind, Result, brief, nearest};
 
 /// Most names that a help lists.
 const MOST_LISTED: usize = 40;
@@ -65,7 +65,8 @@ impl<'a> Columns<'a> {
         let error = Error::new(
             ErrorKind::UnknownField,
             format!(
-                "field '{name}' does not exist in table '{}'",
+                "field '{}' does not exist in table '{}'",
+                brief(name),
                 self.table.name
             ),
         );
@@ -197,7 +198,10 @@ fn argument<'n>(name: &'n str, function: &str) -> Option<&'n str> {
 pub(super) fn not_grouped(name: &str) -> Error {
     Error::new(
         ErrorKind::InvalidParameter,
-        format!("field '{name}' is neither in `group` nor within an aggregate"),
+        format!(
+            "field '{}' is neither in `group` nor within an aggregate",
+            brief(name)
+        ),
     )
     .with_help("add it to `group`, or ask for COUNT, SUM, AVG, MIN or MAX of it")
 }

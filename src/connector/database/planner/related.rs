@@ -8,7 +8,7 @@ use super::super::request::RelatedRequest;
 use super::names::{Columns, help};
 use super::{MAX_RELATED_DEPTH, MAX_RELATIONS, Planner, Target, condition};
 use crate::connector::access::Grant;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, brief};
 
 impl Planner<'_> {
     /// What `related` adds to each record.
@@ -98,7 +98,11 @@ impl Planner<'_> {
                 .collect();
             Error::new(
                 ErrorKind::UnknownRelation,
-                format!("relation '{name}' does not exist on table '{}'", table.name),
+                format!(
+                    "relation '{}' does not exist on table '{}'",
+                    brief(name),
+                    table.name
+                ),
             )
             .with_help(help(name, &names))
         };

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use tokio_postgres::types::{FromSql, Kind, Type};
 
 use crate::connector::database::value::{
-    DateTimeStyle, MICROS_PER_DAY, NumberStyle, Value, write_temporal,
+    DateTimeStyle, MICROS_PER_DAY, NumberStyle, Value, infinite_word, write_temporal,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -589,9 +589,8 @@ fn write_json(value: &Value<'_>, element: &Decoder, style: Style, out: &mut Stri
         Value::UInt(value) => {
             let _ = write!(out, "{value}");
         }
-        // JSON has no word for what is no number (RFC 8259 section 6).
-        Value::Float(value) if !value.is_finite() => out.push_str("null"),
-        Value::Float32(value) if !value.is_finite() => out.push_str("null"),
+        Value::Float(value) if !value.is_finite() => write_infinite(value, out),
+        Value::Float32(value) if !value.is_finite() => write_infinite(f64::from(value), out),
         Value::Float(value) => write_float(ryu::Buffer::new().format_finite(value), out),
         Value::Float32(value) => write_float(ryu::Buffer::new().format_finite(value), out),
         Value::Decimal(digits) if quoted => write_json_text(digits, out),
@@ -615,6 +614,10 @@ fn write_json(value: &Value<'_>, element: &Decoder, style: Style, out: &mut Stri
 
 fn write_float(digits: &str, out: &mut String) {
     out.push_str(digits.strip_suffix(".0").unwrap_or(digits));
+}
+
+fn write_infinite(number: f64, out: &mut String) {
+    write_json_text(infinite_word(number).unwrap_or_default(), out);
 }
 
 fn write_json_text(text: &str, out: &mut String) {
@@ -797,7 +800,7 @@ mod tests {
                     ]
                 )
             ),
-            r#"Ok(Json("[1.5,null,2]"))"#
+            r#"Ok(Json("[1.5,\"NaN\",2]"))"#
         );
     }
 

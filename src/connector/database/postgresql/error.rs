@@ -62,10 +62,13 @@ pub(super) fn classify(code: &str) -> (ErrorKind, &'static str) {
         ),
         // 22: data exception; the value is the caller's, or is in the table and does not fit the question.
         _ if code.starts_with("22") => (ErrorKind::InvalidValue, "a value does not fit its column"),
-        // 428C9: a value for a column that the database computes. 42804, 42846: a type that does not fit.
-        "428C9" | "42804" | "42846" | "42P18" => {
-            (ErrorKind::InvalidValue, "a value does not fit its column")
-        }
+        // GENERATED ALWAYS.
+        "428C9" => (
+            ErrorKind::InvalidValue,
+            "a field of the record is numbered or computed by the database and takes no other value",
+        ),
+        // A type that does not fit.
+        "42804" | "42846" | "42P18" => (ErrorKind::InvalidValue, "a value does not fit its column"),
         "3D000" => (
             ErrorKind::BackendUnavailable,
             "the database is not available",
@@ -84,6 +87,14 @@ pub(super) fn classify(code: &str) -> (ErrorKind, &'static str) {
             ErrorKind::BackendFailure,
             "the database could not carry out the request",
         ),
+    }
+}
+
+/// What the caller should do instead, where that can be said.
+fn help(code: &str) -> Option<&'static str> {
+    match code {
+        "428C9" => Some("leave it out of the record"),
+        _ => None,
     }
 }
 
@@ -112,6 +123,13 @@ fn has_source<E: std::error::Error + 'static>(error: &tokio_postgres::Error) -> 
     error.source().is_some_and(<dyn std::error::Error>::is::<E>)
 }
 
+/// Whether the statement compares, orders, groups or adds up a column whose type cannot do that, as `xml` and `point`
+/// cannot: what a caller asked for. The same codes come from functions and triggers of the database, but with a
+/// context, and they are not the caller's.
+fn lacks_operator(server: &DbError) -> bool {
+    matches!(server.code().code(), "42883" | "42725") && server.where_().is_none()
+}
+
 /// The error for callers and log.
 pub(super) fn from_driver(error: tokio_postgres::Error) -> Error {
     if let Some(server) = error.as_db_error() {
@@ -120,10 +138,19 @@ pub(super) fn from_driver(error: tokio_postgres::Error) -> Error {
                 ErrorKind::SerializationFailure,
                 "the tables changed during the request and nothing was written",
             )
+        } else if lacks_operator(server) {
+            (
+                ErrorKind::InvalidParameter,
+                "a field of the request has a type that the database cannot compare, order or add up in this way",
+            )
         } else {
             classify(server.code().code())
         };
-        return with_server_facts(Error::new(kind, message), server).with_source(error);
+        let mut refused = Error::new(kind, message);
+        if let Some(help) = help(server.code().code()) {
+            refused = refused.with_help(help);
+        }
+        return with_server_facts(refused, server).with_source(error);
     }
     if has_source::<Unencodable>(&error) {
         return Error::new(ErrorKind::InvalidValue, "a value does not fit its column")

@@ -6,9 +6,9 @@ use indexmap::IndexMap;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::list::{MAX_FIELDS, brief};
+use super::list::MAX_FIELDS;
 use super::{Record, RecordsBody};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, brief};
 
 /// Most records in one body.
 pub const MAX_RECORDS: usize = 10_000;

@@ -6,7 +6,7 @@
 
 use super::super::plan::{Aggregate, Nulls};
 use super::{FieldItem, Identifier, OrderItem, function_name};
-use crate::error::{Error, ErrorKind, Result, nearest};
+use crate::error::{Error, ErrorKind, Result, brief, nearest};
 
 /// Most items of `fields`, `group` and `id_field`.
 pub const MAX_FIELDS: usize = 2_000;
@@ -320,15 +320,6 @@ pub(super) fn identifiers(option: &str, text: &str) -> Result<Vec<Identifier>> {
             return Err(scanner.error("a `)` is missing"));
         }
     })
-}
-
-/// At most 40 characters of a text, for messages.
-pub(super) fn brief(text: &str) -> String {
-    const MOST: usize = 40;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
 }
 
 /// "did you mean" for a name, or the names that exist.

@@ -8,14 +8,14 @@ mod tests;
 
 use std::borrow::Cow;
 
-use http::Method;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, Method};
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
 use super::plan::Aggregate;
 use crate::connector::filter::{self, Filter, Parameters};
-use crate::error::{Error, ErrorKind, Result, nearest};
+use crate::error::{Error, ErrorKind, Result, brief, nearest};
 use crate::exchange::query::{decode_percent, truth};
 use crate::exchange::{Query, RequestHead};
 
@@ -26,7 +26,7 @@ pub use options::{
     delete_options, get_options, list_options,
 };
 
-use list::{brief, suggestion};
+use list::suggestion;
 use options::{OPTIONS, OptionName, READ_ELSEWHERE};
 
 /// Columns asked for.
@@ -319,8 +319,33 @@ pub fn received(
     } else {
         Expect::Collection
     };
+    if !bytes.is_empty() {
+        refuse_codings(&head.headers)?;
+    }
     let (body, options) = parse_body(head.header(&CONTENT_TYPE), bytes, expect)?;
     Ok((records_query(query, options.as_ref())?, body))
+}
+
+/// A compressed body is not read: it could grow without bound (RFC 9110 section 8.4 asks for 415).
+fn refuse_codings(headers: &HeaderMap) -> Result<()> {
+    for value in headers.get_all(CONTENT_ENCODING) {
+        let codings = String::from_utf8_lossy(value.as_bytes());
+        let coding = codings
+            .split(',')
+            .map(str::trim)
+            .find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
+        if let Some(coding) = coding {
+            return Err(Error::new(
+                ErrorKind::UnsupportedMediaType,
+                format!(
+                    "a body with the content coding `{}` cannot be read",
+                    brief(coding)
+                ),
+            )
+            .with_help("send the body as it is, without Content-Encoding"));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a path goes on below `_table/{table}`.

@@ -740,6 +740,35 @@ fn what_cannot_be_read_is_415() {
 }
 
 #[test]
+fn a_body_with_a_content_coding_is_415() {
+    for (coding, is_read) in [
+        ("gzip", false),
+        ("identity, BR", false),
+        ("\u{e9}", false),
+        ("", true),
+        ("Identity", true),
+    ] {
+        let mut head = RequestHead {
+            method: Method::POST,
+            uri: "/api/v2/shop/_table/customer".parse().unwrap(),
+            headers: HeaderMap::new(),
+            client: std::net::Ipv4Addr::LOCALHOST.into(),
+        };
+        let value = http::HeaderValue::from_str(coding).unwrap();
+        head.headers.insert(CONTENT_ENCODING, value);
+        assert!(received(&head, &Query::default(), b"").is_ok(), "{coding}");
+        match received(&head, &Query::default(), b"[{\"a\":1}]") {
+            Ok(_) => assert!(is_read, "{coding}"),
+            Err(error) => {
+                assert!(!is_read, "{coding}: {error}");
+                assert_eq!(error.kind(), ErrorKind::UnsupportedMediaType, "{coding}");
+                assert!(error.help().is_some(), "{coding}");
+            }
+        }
+    }
+}
+
+#[test]
 fn path_and_verb_decide_what_a_bare_object_is() {
     const TABLE: &str = "/api/v2/shop/_table/customer";
     const ONE: &str = "/api/v2/shop/%5Ftable/customer/5";
@@ -748,7 +777,7 @@ fn path_and_verb_decide_what_a_bare_object_is() {
         let mut head = RequestHead {
             method: method.parse().unwrap(),
             uri: path.parse().unwrap(),
-            headers: http::HeaderMap::new(),
+            headers: HeaderMap::new(),
             client: std::net::Ipv4Addr::LOCALHOST.into(),
         };
         if tunnel {

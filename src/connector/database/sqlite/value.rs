@@ -12,7 +12,7 @@ use crate::connector::database::rows::write_json_value;
 use crate::connector::database::value::{
     DateTimeStyle, MICROS_PER_DAY, NumberStyle, Scalar, Value, write_temporal,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, brief};
 
 /// What the declared type of a result's column says about its values. An output that is no column of a table is named
 /// after the type that it has, by the dialect.
@@ -300,7 +300,7 @@ fn exact_number(digits: &str) -> Result<Stored> {
     let invalid = || {
         Error::new(
             ErrorKind::InvalidValue,
-            format!("SQLite would not keep all digits of {digits}"),
+            format!("SQLite would not keep all digits of {}", brief(digits)),
         )
         .with_help("use at most 15 significant digits, or a column declared TEXT")
     };
