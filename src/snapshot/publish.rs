@@ -73,7 +73,7 @@ impl Reader {
     /// Returns once there is another snapshot than [`Reader::newest`] gave; never, if there will be none.
     pub async fn replaced(&mut self) {
         if self.snapshot.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -26,6 +26,7 @@ mod postgresql;
 mod readme;
 mod reload;
 mod roles;
+mod round_trips;
 mod serving;
 mod shutdown;
 mod streaming;

@@ -8,7 +8,8 @@ use crate::support::postgresql::{DATABASE, PASSWORD, PostgresqlServer, USER};
 use crate::support::sample::{self, ADMIN, READER};
 use crate::support::{TestGateway, WatchedDirectory, eventually};
 
-fn service(name: &str, server: &PostgresqlServer, more: &str) -> String {
+/// The manifest of a service on a server.
+pub fn service(name: &str, server: &PostgresqlServer, more: &str) -> String {
     format!(
         "[service.{name}]\ntype = \"pgsql\"\n\n[service.{name}.config]\nhost = \"127.0.0.1\"\nport = {}\ndatabase = \"{DATABASE}\"\nusername = \"{USER}\"\npassword = {{ plain = \"{PASSWORD}\" }}\n{more}\n",
         server.port()
