@@ -211,6 +211,53 @@ mod tests {
         assert!(target(&format!("/api{}", "/a".repeat(100))).is_err());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_path_is_read_or_refused(path in "(/api/v2/)?[a-z/.%0-9 \\x00ü]{0,40}|\\PC{0,40}") {
+            match target(&path) {
+                Ok(Target::Service { service, component }) => {
+                    proptest::prop_assert!(!service.is_empty() && !service.contains(['/', '\0']));
+                    for segment in component.segments() {
+                        proptest::prop_assert!(!segment.is_empty() && segment != "." && segment != "..");
+                        proptest::prop_assert!(!segment.contains('\0'));
+                    }
+                    // What roles are matched against has as many parts as the path.
+                    let parts = component.as_str().split('/').filter(|part| !part.is_empty());
+                    proptest::prop_assert_eq!(parts.count(), component.segments().len());
+                }
+                Ok(_) => {}
+                Err(error) => proptest::prop_assert!(matches!(
+                    error.kind(),
+                    ErrorKind::InvalidRequest | ErrorKind::UnknownResource
+                )),
+            }
+        }
+
+        #[test]
+        fn encoded_segments_come_back_as_they_were(
+            segments in proptest::collection::vec("[^\\x00]{1,12}", 0..6),
+            has_trailing_slash: bool,
+        ) {
+            proptest::prop_assume!(segments.iter().all(|segment| segment != "." && segment != ".."));
+            let mut path = "/api/v2/shop".to_owned();
+            for segment in &segments {
+                path.push('/');
+                path.extend(percent_encoding::utf8_percent_encode(
+                    segment,
+                    percent_encoding::NON_ALPHANUMERIC,
+                ));
+            }
+            if has_trailing_slash {
+                path.push('/');
+            }
+            let expected = Target::Service {
+                service: "shop".to_owned(),
+                component: Component::new(segments, has_trailing_slash),
+            };
+            proptest::prop_assert_eq!(target(&path).unwrap(), expected);
+        }
+    }
+
     #[test]
     fn only_a_post_can_carry_another_method() {
         let mut headers = http::HeaderMap::new();
