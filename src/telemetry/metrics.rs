@@ -258,8 +258,8 @@ impl Metrics {
         }
         header(
             out,
-            "tidegate_revision",
-            "info",
+            "tidegate_revision_info",
+            "gauge",
             "The revision that is served.",
         );
         let _ = writeln!(
