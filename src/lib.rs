@@ -1,4 +1,4 @@
-//! Tidegate turns a git repository of TOML manifests into a secured REST interface.
+//! Tidegate turns a directory of TOML manifests into a secured REST interface.
 //!
 //! ```text
 //!  a change                                           a request

@@ -29,7 +29,7 @@ pub enum OutputFormat {
     Json,
 }
 
-/// A gateway that turns a git repository of TOML manifests into a secured REST interface.
+/// A gateway that turns a directory of TOML manifests into a secured REST interface.
 #[derive(Debug, Parser)]
 #[command(
     name = "tidegate",
