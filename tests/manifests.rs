@@ -420,6 +420,25 @@ fn no_diagnostic_shows_a_literal_secret() {
             assert!(!said.contains("hunter2"), "{said}");
         }
     }
+    // A key where its digest should stand.
+    let digest = "ab".repeat(32);
+    for text in [
+        "sha256 = [\"hunter2\"]".to_owned(),
+        "sha256 = \"hunter2\"".to_owned(),
+        "sha256 = ['hunter2'] # \"hunter2\"".to_owned(),
+        format!("sha256 = [\"hunter2\", \"{digest}\", \"short\", 'hunter2']"),
+        format!(
+            "sha256 = [{}\"hunter2\", \"x\"]",
+            format!("\"{digest}\", ").repeat(3)
+        ),
+    ] {
+        let problems =
+            load_text(&format!("[role.r]\n[key.k]\nrole = \"r\"\n{text}\n")).unwrap_err();
+        for said in [problems.to_string(), problems.to_json().to_string()] {
+            assert!(!said.contains("hunter2"), "{said}");
+            assert!(said.contains("tidegate key hash"), "{said}");
+        }
+    }
 }
 
 #[test]

@@ -137,6 +137,34 @@ impl Place {
         self
     }
 
+    /// The same place with every quoted text masked that does not look like the digest of a key. Of a line whose
+    /// beginning is cut off all is masked, as nobody knows where quotes began.
+    #[must_use]
+    pub(super) fn masked_keys(mut self) -> Self {
+        let is_quote = |character: char| matches!(character, '"' | '\'');
+        let stars = |text: &str| "*".repeat(text.chars().count());
+        let is_cut = self.source.starts_with('…');
+        self.source = self
+            .source
+            .split_inclusive(is_quote)
+            .enumerate()
+            .map(|(index, piece)| {
+                let text = piece.trim_end_matches(is_quote);
+                let quote = piece.strip_prefix(text).unwrap_or_default();
+                let is_text = is_cut || index % 2 == 1;
+                let is_digest =
+                    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                let is_shown = !is_text || is_digest || matches!(text.trim(), "" | "," | "]");
+                if is_shown {
+                    piece.to_owned()
+                } else {
+                    stars(text) + quote
+                }
+            })
+            .collect();
+        self
+    }
+
     /// The same place with the text under the caret masked.
     #[must_use]
     pub(super) fn masked(mut self) -> Self {

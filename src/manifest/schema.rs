@@ -15,6 +15,7 @@ use super::key::KeyTable;
 use super::lookup::LookupTable;
 use super::role::RoleTable;
 use super::service::ServiceTable;
+use crate::auth::key::{DIGEST_PATTERN, KeyDigest};
 use crate::connector::{ServiceType, service_types};
 use crate::error::nearest;
 use crate::names::{NAME_PATTERN, ServiceName};
@@ -517,6 +518,29 @@ impl Context<'_> {
             ValidationErrorKind::UniqueItems => {
                 error(format!("{name} must not have the same member twice"))
             }
+            _ if is_digest(schema) => {
+                let given = match instance {
+                    Value::String(text) => format!("text of {} characters", text.chars().count()),
+                    _ => self.given(pointer, instance, schema),
+                };
+                let expected = expectation(schema);
+                // It may be the key itself, taken for its digest.
+                let place = place.clone().masked_keys();
+                Diagnostic::error(place, format!("{name} must be {expected}, not {given}"))
+                    .with_help(DIGEST_HELP)
+            }
+            _ if schema
+                .get("items")
+                .is_some_and(|items| is_digest(resolve(self.root, items)))
+                && instance
+                    .as_str()
+                    .is_none_or(|text| KeyDigest::try_from(text.to_owned()).is_err()) =>
+            {
+                let given = self.given(pointer, instance, schema);
+                let place = place.clone().masked_keys();
+                Diagnostic::error(place, format!("{name} must be a list, not {given}"))
+                    .with_help(format!("make it a list: [\"…\"]; {DIGEST_HELP}"))
+            }
             _ => {
                 let expected = expectation(schema);
                 let given = self.given(pointer, instance, schema);
@@ -576,6 +600,9 @@ impl Context<'_> {
             ("boolean", Value::String(text)) if text == "true" || text == "false" => {
                 Some(format!("remove the quotes: {}", write(text)))
             }
+            ("boolean", _) if !is_member => {
+                Some(format!("write {} or {}", write("true"), write("false")))
+            }
             ("string", Value::Number(_) | Value::Bool(_)) => {
                 Some(format!("add quotes: {}", write(&format!("\"{instance}\""))))
             }
@@ -618,6 +645,15 @@ impl Context<'_> {
                 .map_or_else(|| "…".to_owned(), Value::to_string),
         }
     }
+}
+
+/// How to come by a digest, for helps.
+const DIGEST_HELP: &str =
+    "`tidegate key hash` prints the digest of a key; the key itself is never written here";
+
+/// Whether a text is the digest of a key.
+fn is_digest(schema: &Value) -> bool {
+    schema.get("pattern").and_then(Value::as_str) == Some(DIGEST_PATTERN)
 }
 
 /// How a name looks, for helps.
