@@ -1,6 +1,7 @@
 //! The composition root: starts everything, in order. Contains no decisions.
 
 pub mod health;
+mod provenance;
 pub mod reload;
 pub mod shutdown;
 
@@ -18,8 +19,10 @@ use crate::pipeline::Gateway;
 use crate::pipeline::operations::Readiness;
 use crate::snapshot::publish::Reader;
 use crate::telemetry::metrics::Metrics;
-use crate::watch::{Trigger, directory, interval, signal};
+use crate::watch::signal::Hangups;
+use crate::watch::{Trigger, directory, interval};
 use reload::Reloader;
+use shutdown::Stops;
 
 /// How long running requests may take to finish after a signal to stop.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -67,6 +70,10 @@ pub fn run(settings: Settings) -> Result<(), Failure> {
 }
 
 async fn serve(settings: Settings) -> Result<(), Failure> {
+    let uncaught = |error| Failure::Host(format!("signals cannot be caught: {error}"));
+    // Caught from here on, so that no signal meets a daemon that would die of it once it says that it listens.
+    let stops = Stops::catch().map_err(uncaught)?;
+    let hangups = Hangups::catch().map_err(uncaught)?;
     let clock = clock::system();
     let metrics = Arc::new(Metrics::default());
     let (reloader, reader) =
@@ -92,7 +99,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         "listening"
     );
 
-    let background = background(&settings, reloader, reader, &clock, &metrics);
+    let background = background(&settings, reloader, reader, hangups, &clock, &metrics);
     let (stop_api, api_stops) = channel::channel(false);
     let (stop_operations, operations_stop) = channel::channel(false);
     let api = tokio::spawn(Server::api(Arc::clone(&gateway)).run(api, api_stops, DRAIN));
@@ -104,9 +111,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         ),
     );
 
-    let signal = shutdown::requested()
-        .await
-        .map_err(|error| Failure::Host(format!("signals cannot be caught: {error}")))?;
+    let signal = stops.requested().await;
     tracing::info!(signal, "stopping: running requests may finish");
     readiness.drain();
     stop_api.send_replace(true);
@@ -138,11 +143,11 @@ fn background(
     settings: &Settings,
     reloader: Reloader,
     reader: Reader,
+    hangups: Hangups,
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
 ) -> Vec<tokio::task::JoinHandle<()>> {
     let trigger = Trigger::default();
-    let hangups = trigger.clone();
     vec![
         tokio::spawn(directory::run(
             trigger.clone(),
@@ -150,11 +155,7 @@ fn background(
             Arc::clone(clock),
         )),
         tokio::spawn(interval::run(trigger.clone(), settings.poll)),
-        tokio::spawn(async move {
-            if let Err(error) = signal::run(hangups).await {
-                tracing::warn!(%error, "SIGHUP cannot be caught");
-            }
-        }),
+        tokio::spawn(hangups.run(trigger.clone())),
         tokio::spawn(reloader.run(trigger)),
         tokio::spawn(health::run(reader, Arc::clone(metrics))),
     ]

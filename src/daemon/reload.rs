@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::provenance::is_dirty;
 use super::{Failure, Settings};
 use crate::clock::Clock;
 use crate::manifest::secrets::Machine;
@@ -17,7 +18,7 @@ use crate::snapshot::plan::Tally;
 use crate::snapshot::publish::{Attempt, Publisher, Reader};
 use crate::snapshot::{Revision, Service, Snapshot};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
-use crate::tree::{self, Tree};
+use crate::tree::{self, Provenance, Tree};
 use crate::watch::Trigger;
 
 /// Looks at the tree and publishes what it says.
@@ -38,6 +39,7 @@ pub struct Reloader {
 /// What a tree says, ready to be built.
 struct Candidate {
     tree: Tree,
+    dirty: Option<bool>,
     set: ManifestSet,
     configs: manifest::Configs,
 }
@@ -267,7 +269,19 @@ async fn read(config: PathBuf) -> Result<Candidate, Refused> {
         let schemas = Schemas::standard();
         let set = manifest::load(&tree, schemas).map_err(refused)?;
         let configs = set.configs(&Machine, schemas).map_err(refused)?;
-        Ok(Candidate { tree, set, configs })
+        let dirty = match tree.provenance() {
+            Provenance {
+                commit: Some(_),
+                path: Some(path),
+            } => is_dirty(path),
+            Provenance { .. } => None,
+        };
+        Ok(Candidate {
+            tree,
+            dirty,
+            set,
+            configs,
+        })
     };
     tokio::task::spawn_blocking(work)
         .await
@@ -288,7 +302,12 @@ async fn build_snapshot(
     clock: &Arc<dyn Clock>,
     metrics: &Metrics,
 ) -> Result<(Arc<Snapshot>, Tally), Diagnostics> {
-    let Candidate { tree, set, configs } = candidate;
+    let Candidate {
+        tree,
+        dirty,
+        set,
+        configs,
+    } = candidate;
     let wanted = wanted(&set, configs);
     let (services, tally) = build::services(running, wanted, data_directory, clock, metrics)
         .await
@@ -308,6 +327,7 @@ async fn build_snapshot(
         generation,
         tree.digest().to_string(),
         tree.provenance().commit.clone(),
+        dirty,
         clock.now(),
     );
     let snapshot = Snapshot {

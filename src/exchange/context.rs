@@ -15,6 +15,17 @@ impl RequestId {
     }
 }
 
+impl RequestId {
+    /// Its text as the value of a header: 32 hexadecimal digits.
+    pub fn header(&self) -> http::HeaderValue {
+        let mut digits = [0; uuid::fmt::Simple::LENGTH];
+        let digits = self.0.as_simple().encode_lower(&mut digits);
+        // Hexadecimal digits always are a header value.
+        http::HeaderValue::from_str(digits)
+            .unwrap_or_else(|_never| http::HeaderValue::from_static("0"))
+    }
+}
+
 impl Default for RequestId {
     fn default() -> Self {
         Self::new()

@@ -8,7 +8,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::permit::Caller;
+use super::permit::{Caller, unknown_service};
 use super::route::Target;
 use crate::clock::Clock;
 use crate::connector::operation::allowed_methods;
@@ -114,18 +114,9 @@ pub async fn api_docs(
             .values()
             .filter(|service| service.is_active && may_see(caller, service))
             .collect(),
-        Some(name) => match snapshot
-            .service(name)
-            .filter(|service| may_see(caller, service))
-        {
-            Some(service) if service.is_active => vec![service],
-            Some(_) => {
-                return Err(Error::new(
-                    ErrorKind::ServiceDeactivated,
-                    format!("service {name} is deactivated"),
-                ));
-            }
-            None => {
+        Some(name) => {
+            // The name is judged before the existence, as for every call to the service.
+            if caller.application().access(name)?.is_empty() {
                 return Err(Error::new(
                     ErrorKind::Forbidden,
                     format!(
@@ -134,7 +125,17 @@ pub async fn api_docs(
                     ),
                 ));
             }
-        },
+            match snapshot.service(name) {
+                Some(service) if service.is_active => vec![service],
+                Some(_) => {
+                    return Err(Error::new(
+                        ErrorKind::ServiceDeactivated,
+                        format!("service {name} is deactivated"),
+                    ));
+                }
+                None => return Err(unknown_service(name)),
+            }
+        }
     };
     let remaining = deadline.saturating_duration_since(clock.instant()) / 2;
     let described =
@@ -203,12 +204,9 @@ pub fn options(snapshot: &Snapshot, caller: &Caller, target: &Target) -> Result<
                     format!("this role has no access to service '{}'", brief(service)),
                 ));
             }
-            let found = snapshot.service(service).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::UnknownService,
-                    format!("could not find a service for {}", brief(service)),
-                )
-            })?;
+            let found = snapshot
+                .service(service)
+                .ok_or_else(|| unknown_service(service))?;
             allowed_methods(found.connector.operations(), component).ok_or_else(|| {
                 Error::new(
                     ErrorKind::UnknownResource,

@@ -23,9 +23,7 @@ pub fn encode(
     let accept_encoding = accept_encoding.and_then(|value| value.to_str().ok());
     let mut reply = compress::compress(accept_encoding, reply);
     let headers = &mut reply.headers;
-    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
-        headers.insert(REQUEST_ID, id);
-    }
+    headers.insert(REQUEST_ID, id.header());
     headers.insert(REVISION, revision.header().clone());
     headers.insert(CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if !headers.contains_key(CACHE_CONTROL) {
@@ -62,7 +60,7 @@ mod tests {
     use bytes::Bytes;
 
     fn revision() -> Revision {
-        Revision::new(7, "ab".repeat(32), None, chrono::DateTime::UNIX_EPOCH)
+        Revision::new(7, "ab".repeat(32), None, None, chrono::DateTime::UNIX_EPOCH)
     }
 
     #[test]

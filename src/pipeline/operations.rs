@@ -102,6 +102,7 @@ pub fn status(gateway: &Gateway) -> Value {
         "generation": snapshot.revision.generation,
         "digest": snapshot.revision.digest,
         "commit": snapshot.revision.commit,
+        "dirty": snapshot.revision.dirty,
         "loaded_at": snapshot.revision.loaded_at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         "degraded": is_degraded(gateway),
         "last_attempt": {

@@ -45,7 +45,7 @@ pub fn identify(
     if presented.in_query && !application.key.allow_query {
         return reject("the key may not stand in the query string");
     }
-    if !application.key.is_usable(clock.now()) {
+    if !application.key.is_usable(|| clock.now()) {
         return reject("the key is inactive, expired or not valid yet");
     }
     Ok(Caller {
@@ -95,6 +95,14 @@ impl Permit {
     }
 }
 
+/// 404 for a service that is not there, for those whose role admits its name.
+pub(super) fn unknown_service(name: &str) -> Error {
+    Error::new(
+        ErrorKind::UnknownService,
+        format!("could not find a service for {}", brief(name)),
+    )
+}
+
 /// Caller, service name and component → permit.
 ///
 /// The name of the service is judged before its existence: whoever has no row that could match gets 403 whether or not
@@ -113,10 +121,7 @@ pub fn authorize(
         .filter(|found| found.name.as_str() == service);
     let Some(found) = found else {
         granted?;
-        return Err(Error::new(
-            ErrorKind::UnknownService,
-            format!("could not find a service for {}", brief(service)),
-        ));
+        return Err(unknown_service(service));
     };
     let grant = match granted {
         Ok(grant) => grant,

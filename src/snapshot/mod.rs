@@ -27,8 +27,10 @@ pub struct Revision {
     pub generation: u64,
     /// The digest of the tree, in hexadecimal.
     pub digest: String,
-    /// The commit that the tree was read from, if it is in git.
+    /// The commit that is checked out around the tree, if it is in git.
     pub commit: Option<String>,
+    /// Whether the tree differs from that commit; none where that is not known.
+    pub dirty: Option<bool>,
     /// When it went live.
     pub loaded_at: DateTime<Utc>,
     header: http::HeaderValue,
@@ -38,14 +40,17 @@ pub struct Revision {
 const SHORT_DIGITS: usize = 12;
 
 impl Revision {
-    /// A revision. `digest` and `commit` are hexadecimal.
+    /// A revision. `digest` and `commit` are hexadecimal. Only a tree that is known to be the commit's is named after
+    /// it; any other is named after its digest.
     pub fn new(
         generation: u64,
         digest: String,
         commit: Option<String>,
+        dirty: Option<bool>,
         loaded_at: DateTime<Utc>,
     ) -> Self {
-        let long = commit.as_ref().unwrap_or(&digest);
+        let clean = commit.as_ref().filter(|_| dirty == Some(false));
+        let long = clean.unwrap_or(&digest);
         let short = format!("g{generation}-{}", long.get(..SHORT_DIGITS).unwrap_or(long));
         let header = http::HeaderValue::try_from(short)
             .unwrap_or_else(|_| http::HeaderValue::from(generation));
@@ -53,6 +58,7 @@ impl Revision {
             generation,
             digest,
             commit,
+            dirty,
             loaded_at,
             header,
         }
@@ -190,16 +196,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_revision_shows_its_commit_before_its_digest() {
-        let now = DateTime::<Utc>::UNIX_EPOCH;
+    fn a_revision_is_named_after_its_commit_only_when_it_is_just_that() {
         let digest = "ab".repeat(32);
-        assert_eq!(
-            Revision::new(3, digest.clone(), None, now).to_string(),
-            "g3-abababababab"
-        );
-        assert_eq!(
-            Revision::new(3, digest, Some("12".repeat(20)), now).to_string(),
-            "g3-121212121212"
-        );
+        let commit = Some("12".repeat(20));
+        let name = |commit: Option<String>, dirty| {
+            Revision::new(3, digest.clone(), commit, dirty, DateTime::UNIX_EPOCH).to_string()
+        };
+        assert_eq!(name(None, None), "g3-abababababab");
+        assert_eq!(name(commit.clone(), Some(false)), "g3-121212121212");
+        assert_eq!(name(commit.clone(), Some(true)), "g3-abababababab");
+        assert_eq!(name(commit, None), "g3-abababababab");
     }
 }

@@ -1,15 +1,24 @@
 //! SIGHUP asks for a look.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Trigger;
 
-/// Fires at every SIGHUP, for ever. Errors when the signal cannot be caught.
-pub async fn run(trigger: Trigger) -> std::io::Result<()> {
-    let mut hangups = signal(SignalKind::hangup())?;
-    while hangups.recv().await.is_some() {
-        tracing::info!("SIGHUP: looking at the tree");
-        trigger.fire();
+/// SIGHUP, caught.
+#[derive(Debug)]
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Catches it from now on. Must be called within the runtime.
+    pub fn catch() -> std::io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
     }
-    Ok(())
+
+    /// Fires at every one, for ever.
+    pub async fn run(mut self, trigger: Trigger) {
+        while self.0.recv().await.is_some() {
+            tracing::info!("SIGHUP: looking at the tree");
+            trigger.fire();
+        }
+    }
 }

@@ -43,7 +43,7 @@ impl PlanKey<'_> {
         (
             Arc::as_ptr(self.catalog).cast::<()>() as usize,
             self.access.identity(),
-            self.access.lookups(),
+            Arc::as_ptr(self.access.lookups()).cast::<()>() as usize,
             Arc::as_ptr(&self.grant.position).cast::<()>() as usize,
             self.table,
             self.query,
@@ -68,8 +68,7 @@ impl<P> Entry<P> {
     fn is_for(&self, key: &PlanKey<'_>) -> bool {
         Arc::ptr_eq(&self.catalog, key.catalog)
             && self.access.identity() == key.access.identity()
-            && (Arc::ptr_eq(self.access.lookups(), key.access.lookups())
-                || self.access.lookups() == key.access.lookups())
+            && Arc::ptr_eq(self.access.lookups(), key.access.lookups())
             && Arc::ptr_eq(&self.grant.position, &key.grant.position)
             && self.operation == key.operation
             && self.table == key.table

@@ -15,24 +15,26 @@ pub(super) struct EntityTag(String);
 impl EntityTag {
     /// From the digest over all columns of the record: it is good for `If-Match` whatever `fields` were read.
     pub(super) fn of_record(digest: [u8; 16], format: Format) -> Self {
-        Self::of(&digest, "", format)
+        Self::of(digest, "", format)
     }
 
     /// From the bytes of an answer that embeds other records. It never equals the tag of a record, so a write
     /// with it fails: the state of related records is not locked.
     pub(super) fn of_body(body: &[u8], format: Format) -> Self {
-        let digest = Sha256::digest(body);
-        Self::of(digest.get(..16).unwrap_or_default(), "r", format)
+        let mut digest = [0; 16];
+        digest
+            .iter_mut()
+            .zip(Sha256::digest(body))
+            .for_each(|(byte, taken)| *byte = taken);
+        Self::of(digest, "r", format)
     }
 
-    fn of(digest: &[u8], prefix: &str, format: Format) -> Self {
+    fn of(digest: [u8; 16], prefix: &str, format: Format) -> Self {
         let mut text = String::with_capacity(36);
         text.push('"');
         text.push_str(prefix);
-        for byte in digest {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{:032x}", u128::from_be_bytes(digest));
         text.push('.');
         text.push(match format {
             Format::Json => 'j',
