@@ -295,7 +295,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// At most 64 characters of what a caller wrote, for a message: no answer and no line of the log grows with a request.
+/// At most 64 characters of what a caller wrote, for a message: no answer grows with the request.
 pub fn brief(text: &str) -> Cow<'_, str> {
     const MOST: usize = 64;
     match text.char_indices().nth(MOST) {

@@ -31,8 +31,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
 use names::Columns;
 
-/// Most levels of `related`.
-pub const MAX_RELATED_DEPTH: usize = 5;
 /// Most relations in one request, all levels together.
 pub const MAX_RELATIONS: usize = 100;
 /// Most values in the keys of one request: each row is put in its place among them, so time grows with their square.

@@ -13,22 +13,8 @@ use super::super::request::{Record, RecordsQuery};
 use super::super::value::Scalar;
 use super::{Planner, Target, condition, key_columns, needs_re_read, nothing_shown};
 use crate::connector::access::Grant;
-use crate::connector::filter::Now;
+use crate::connector::filter::TIME_FUNCTIONS;
 use crate::error::{Error, ErrorKind, Result};
-
-/// Functions that `{"expression": …}` may name, and what they stand for.
-const EXPRESSIONS: [(&str, Now); 10] = [
-    ("NOW", Now::Timestamp),
-    ("CURRENT_TIMESTAMP", Now::Timestamp),
-    ("GETDATE", Now::Timestamp),
-    ("GETUTCDATE", Now::Timestamp),
-    ("SYSDATE", Now::Timestamp),
-    ("SYSDATETIME", Now::Timestamp),
-    ("CURDATE", Now::Date),
-    ("CURRENT_DATE", Now::Date),
-    ("CURTIME", Now::Time),
-    ("CURRENT_TIME", Now::Time),
-];
 
 impl Planner<'_> {
     /// One record to be added. With `upsert`, the grant for changing, a record whose key exists is changed instead.
@@ -337,7 +323,7 @@ fn expression(column: &Column, value: &RawValue) -> Result<Bind> {
     if name.eq_ignore_ascii_case("null") {
         return Ok(Bind::Value(Scalar::Null));
     }
-    let known = EXPRESSIONS
+    let known = TIME_FUNCTIONS
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(name));
     let Some((_, now)) = known else {
