@@ -18,6 +18,7 @@ use http::Method;
 use super::catalog::{Catalog, Table, Type};
 use super::convert;
 use super::cursor::CursorBinding;
+use super::operations::component_of;
 use super::options::DatabaseOptions;
 use super::plan::{
     Aggregate, Bind, Condition, Expression, Nulls, Order, Output, Select, Selector, Write,
@@ -767,7 +768,7 @@ impl Planner<'_> {
 
 /// The name under which roles know a table.
 fn component(table: &str) -> String {
-    format!("_table/{table}")
+    component_of("_table", table)
 }
 
 fn is_grouped(query: &RecordsQuery) -> bool {

@@ -25,6 +25,9 @@ cases![
     verbs_that_are_not_granted_are_403,
     a_grant_for_the_collection_alone_opens_no_record,
     a_deny_in_another_case_still_holds,
+    a_row_in_another_case_holds_for_related_records,
+    a_row_for_a_folder_does_not_reach_a_table_with_a_slash,
+    a_row_for_one_record_opens_no_other_whatever_its_case,
 ];
 
 fn northern(filter: &str) -> Vec<super::driver::Row> {
@@ -445,5 +448,76 @@ async fn a_deny_in_another_case_still_holds(tester: Tester) {
     ]);
     for target in ["_table/customer", "_table/CUSTOMER", "_table/Customer/1"] {
         caller.get(target).await.refused(403, "forbidden");
+    }
+}
+
+async fn a_row_in_another_case_holds_for_related_records(tester: Tester) {
+    let shop = tester.shop().await;
+    let everything = allow("_table/*", &["GET"]);
+    let related = with(
+        "_table/customer/1",
+        &[("related", "invoice_by_customer_id")],
+    );
+    shop.with_role(&[everything.clone(), deny("_table/Invoice/*", &["GET"])])
+        .get(&related)
+        .await
+        .refused(403, "forbidden");
+    let narrowed = allow("_table/INVOICE/*", &["GET"])
+        .filter("number = 'A-2'")
+        .fields(&["id", "customer_id"]);
+    let document = shop
+        .with_role(&[everything, narrowed])
+        .get(&related)
+        .await
+        .ok_json();
+    assert_eq!(
+        document["invoice_by_customer_id"],
+        json!([{"id": 2, "customer_id": 1}])
+    );
+}
+
+async fn a_row_for_a_folder_does_not_reach_a_table_with_a_slash(tester: Tester) {
+    let words = tester.words();
+    let name = (words.quote)("a/b");
+    let shop = tester
+        .open(&[
+            format!("CREATE TABLE a (id {} PRIMARY KEY)", words.integer),
+            format!(
+                "CREATE TABLE {name} (id {} PRIMARY KEY, a_id {} REFERENCES a (id))",
+                words.integer, words.integer
+            ),
+            "INSERT INTO a VALUES (1)".to_owned(),
+            format!("INSERT INTO {name} VALUES (7, 1)"),
+        ])
+        .await;
+    let related = with("_table/a/1", &[("related", "a/b_by_a_id")]);
+    shop.get(&related).await.ok_json();
+    let caller = shop.with_role(&[allow("_table/a/*", &["GET"])]);
+    caller.get("_table/a%2Fb").await.refused(403, "forbidden");
+    caller.get(&related).await.refused(403, "forbidden");
+    caller
+        .get("_table/a/1?related=*")
+        .await
+        .is(&json!({"id": 1}));
+}
+
+async fn a_row_for_one_record_opens_no_other_whatever_its_case(tester: Tester) {
+    let text = tester.words().text;
+    let shop = tester
+        .open(&[
+            format!("CREATE TABLE coded (code {text} PRIMARY KEY, owner {text})"),
+            "INSERT INTO coded VALUES ('ab', 'me'), ('AB', 'other')".to_owned(),
+        ])
+        .await;
+    let caller = shop.with_role(&[
+        allow("_table/coded/*", &["GET"]).filter("owner = 'me'"),
+        allow("_table/coded/ab", &["GET"]),
+    ]);
+    for _ in 0..3 {
+        caller.get("_table/coded/ab").await.ok_json();
+        caller
+            .get("_table/coded/AB")
+            .await
+            .refused(404, "unknown_record");
     }
 }
