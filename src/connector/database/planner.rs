@@ -444,7 +444,7 @@ impl Planner<'_> {
             )
             .with_help("ask for fewer keys at a time"));
         }
-        let condition = self.condition(target, query, selector)?;
+        let condition = self.condition(target, grant, query, selector)?;
         self.read_records(target, query, selector, condition, &target.shown())
     }
 
@@ -464,7 +464,7 @@ impl Planner<'_> {
             id_field: query.id_field.clone(),
             ..RecordsQuery::default()
         };
-        let condition = self.condition(target, &query, &selector)?;
+        let condition = self.condition(target, grant, &query, &selector)?;
         let default = Self::written(target, &query)?;
         self.read_records(target, &query, &selector, condition, &default)
     }
@@ -495,7 +495,7 @@ impl Planner<'_> {
                 },
             }],
             visible: 1,
-            condition: self.condition(target, query, selector)?,
+            condition: self.condition(target, grant, query, selector)?,
             group: Vec::new(),
             having: Condition::True,
             order: Vec::new(),
@@ -504,10 +504,12 @@ impl Planner<'_> {
         })
     }
 
-    /// The caller's filter, the keys and the role's filter, all of which must hold.
+    /// The caller's filter, the keys and the role's filter, all of which must hold. Keys may name what `target` admits,
+    /// the caller's filter what `filtered` admits.
     fn condition(
         &self,
         target: Target<'_>,
+        filtered: &Grant,
         query: &RecordsQuery,
         selector: &Selector,
     ) -> Result<Condition> {
@@ -528,8 +530,7 @@ impl Planner<'_> {
         };
         let lookups = self.access.lookups();
         let role = condition::of_role(target.table, target.grant, lookups)?;
-        let filter =
-            condition::of_caller(target.table, target.grant, lookups, query.filter.as_ref())?;
+        let filter = condition::of_caller(target.table, filtered, lookups, query.filter.as_ref())?;
         Ok(condition::all([keys, role, filter]))
     }
 
@@ -727,7 +728,7 @@ impl Planner<'_> {
                 table: Arc::clone(target.table),
                 visible: output.len(),
                 output,
-                condition: self.condition(target, query, selector)?,
+                condition: self.condition(target, target.grant, query, selector)?,
                 having: condition::of_group(
                     target.table,
                     target.grant,
@@ -756,6 +757,39 @@ impl Planner<'_> {
     /// What may be read of a table that a plan reaches.
     fn grant(&self, table: &str) -> Result<Grant> {
         self.access.of(&component(table), &Method::GET)
+    }
+
+    /// What a write with this grant may show and be filtered by: the columns that the role may read, where it may read
+    /// the table. Where the records that it may read are others than those that it may write, the columns must be
+    /// admitted by both grants.
+    pub fn shown(&self, table: &Table, grant: &Grant) -> Grant {
+        let Ok(readable) = self.grant(&table.name) else {
+            return grant.clone();
+        };
+        let covers_all = readable.filter.is_none() || readable.filter == grant.filter;
+        let readable = if covers_all {
+            readable
+        } else {
+            readable.and(grant)
+        };
+        Grant {
+            filter: grant.filter.clone(),
+            ..readable
+        }
+    }
+
+    /// The columns by which a write with this grant may name records: those that it may write, and those that it may
+    /// show.
+    pub fn named(&self, table: &Table, grant: &Grant) -> Grant {
+        let shown = self.shown(table, grant);
+        let fields = match (&grant.fields, &shown.fields) {
+            (Some(left), Some(right)) => Some(Arc::new(left.union(right).cloned().collect())),
+            _ => None,
+        };
+        Grant {
+            fields,
+            ..grant.clone()
+        }
     }
 
     /// Whether it may be read at all, for `related=*`.
@@ -804,15 +838,17 @@ fn position(outputs: &[Output], column: usize) -> Option<usize> {
     )
 }
 
-/// The columns by which records are addressed: those of `id_field`, which the grant must admit, or the primary key.
+/// The columns by which records are addressed: those of `id_field`, or the primary key. The grant must admit them.
 fn key_columns(table: &Table, grant: &Grant, id_field: &[String]) -> Result<Vec<usize>> {
+    let columns = Columns::admitted(table, grant);
     if id_field.is_empty() {
-        if table.primary_key.is_empty() {
+        let key = &table.primary_key;
+        // A key of which a part is hidden is none: its values and its names are not for this caller.
+        if key.is_empty() || !key.iter().all(|index| columns.admits(*index)) {
             return Err(no_key(table));
         }
-        return Ok(table.primary_key.clone());
+        return Ok(key.clone());
     }
-    let columns = Columns::admitted(table, grant);
     let mut indexes = Vec::with_capacity(id_field.len());
     for name in id_field {
         let index = columns.find(name)?;
