@@ -5,7 +5,7 @@
 //! the log sees.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use http::StatusCode;
 use serde_json::{Map, Value};
@@ -246,10 +246,40 @@ impl fmt::Display for Error {
     }
 }
 
+/// Text on its way to the log, where one event is one line: control characters and line ends are written as escapes,
+/// whoever they come from.
+struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(is_unsafe_in_a_log) {
+            let (plain, tail) = rest.split_at(at);
+            self.0.write_str(plain)?;
+            let mut characters = tail.chars();
+            if let Some(character) = characters.next() {
+                write!(self.0, "{}", character.escape_default())?;
+            }
+            rest = characters.as_str();
+        }
+        self.0.write_str(rest)
+    }
+}
+
+/// Control characters, line and paragraph separators, and marks that change the direction of what follows.
+fn is_unsafe_in_a_log(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}'
+        )
+}
+
 /// For the log: the message, the facts and the chain of sources on one line.
 impl fmt::Debug for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, formatter)?;
+        let mut formatter = OneLine(formatter);
+        write!(formatter, "{self}")?;
         for (name, value) in &self.0.facts {
             write!(formatter, "; {name}: {value}")?;
         }
@@ -295,7 +325,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// At most 64 characters of what a caller wrote, for a message: no answer and no line of the log grows with a request.
+/// At most 64 characters of what a caller wrote, for a message: no answer grows with the request.
 pub fn brief(text: &str) -> Cow<'_, str> {
     const MOST: usize = 64;
     match text.char_indices().nth(MOST) {
@@ -340,6 +370,22 @@ mod tests {
         assert_eq!(brief("näme"), "näme");
         let long = "ä".repeat(10_000);
         assert_eq!(brief(&long), format!("{}…", "ä".repeat(64)));
+    }
+
+    #[test]
+    fn the_log_gets_one_line_whatever_a_caller_wrote() {
+        let text = "field 'a\r\n2026 INFO forged\u{1b}[2J\u{9b}1m\u{2028}\u{202e}é' is unknown";
+        let error = Error::new(ErrorKind::UnknownField, text)
+            .with_fact("filter", text)
+            .with_source(std::io::Error::other(text));
+        let logged = format!("{error:?}");
+        assert!(!logged.contains(is_unsafe_in_a_log), "{logged}");
+        assert_eq!(logged.matches("'a\\r\\n2026").count(), 3, "{logged}");
+        assert!(logged.contains('é'), "{logged}");
+        assert!(
+            error.message().contains('\n'),
+            "the caller is told as it is"
+        );
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Verbs {
 }
 
 /// Which components a rule covers.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pattern {
     /// `*`: the service root and all below.
     Everything,
@@ -146,6 +146,18 @@ impl Pattern {
             Self::Prefix(text) => (false, text.len()),
         }
     }
+
+    /// How many segments of a path it names, the last one perhaps in part: 0 for everything and for the root, 2 for
+    /// `_table/x` and `_table/x/*`, 3 for `_table/x/1`.
+    fn named_segments(&self) -> usize {
+        match self {
+            Self::Everything => 0,
+            Self::Exact(text) | Self::Below(text) | Self::Prefix(text) => text
+                .split('/')
+                .filter(|segment| !segment.is_empty())
+                .count(),
+        }
+    }
 }
 
 /// One row of a role, compiled.
@@ -172,10 +184,15 @@ pub struct Rule {
 pub struct Rules(Arc<[Rule]>);
 
 impl Rules {
-    /// Sorts the rules by how specific they are. Their order among equals does not matter.
+    /// Sorts the rules by how specific they are, and equally specific ones by what they say: the order in which a role
+    /// lists its rows never matters.
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
         let mut rules: Vec<Rule> = rules.into_iter().collect();
-        rules.sort_by_key(|rule| std::cmp::Reverse(rule.rank()));
+        rules.sort_by(|left, right| {
+            (right.rank().cmp(&left.rank()))
+                .then_with(|| left.pattern.cmp(&right.pattern))
+                .then_with(|| left.verbs.mask().cmp(&right.verbs.mask()))
+        });
         Self(rules.into())
     }
 }
@@ -226,9 +243,43 @@ pub struct Grant {
     pub fields: Option<Arc<BTreeSet<String>>>,
     /// The row that decided.
     pub position: Arc<str>,
+    /// How many segments of the path that row names. Up to that many the path decides alone: two paths that agree in
+    /// them, letter by letter, get the same grant.
+    pub named_segments: usize,
 }
 
 impl Grant {
+    /// What both admit: both filters hold, and a column must be in both lists.
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        if Arc::ptr_eq(&self.position, &other.position) {
+            return self;
+        }
+        let filter = match (&self.filter, &other.filter) {
+            (Some(left), Some(right)) if !Arc::ptr_eq(left, right) => {
+                Some(Arc::new(Filter::And(vec![
+                    left.as_ref().clone(),
+                    right.as_ref().clone(),
+                ])))
+            }
+            (Some(filter), _) | (None, Some(filter)) => Some(Arc::clone(filter)),
+            (None, None) => None,
+        };
+        let fields = match (&self.fields, &other.fields) {
+            (Some(left), Some(right)) => {
+                Some(Arc::new(left.intersection(right).cloned().collect()))
+            }
+            (Some(fields), None) | (None, Some(fields)) => Some(Arc::clone(fields)),
+            (None, None) => None,
+        };
+        Self {
+            filter,
+            fields,
+            position: self.position,
+            named_segments: self.named_segments.max(other.named_segments),
+        }
+    }
+
     /// Whether a column may be read, written, filtered and ordered by.
     pub fn admits_field(&self, name: &str) -> bool {
         self.fields
@@ -299,9 +350,19 @@ impl Access {
     }
 
     /// The most specific matching rules decide; rules of equal specificity are united; `deny` wins among equals.
-    /// `component` is canonical here (a table's own name), so case counts.
+    ///
+    /// `component` is canonical here (a table's own name), so a rule must have its case to grant anything. Rules that
+    /// differ from it in case still restrict, as they do for a path: what a role denies or narrows under a misspelt
+    /// name is not open to a call that reaches the table another way.
     pub fn decide(&self, component: &str, verbs: Verbs) -> Decision {
-        self.decide_as(component, verbs, true)
+        let exact = self.decide_as(component, verbs, true);
+        let Decision::Granted(grant) = exact else {
+            return exact;
+        };
+        match self.decide_as(component, verbs, false) {
+            Decision::Granted(folded) => Decision::Granted(grant.and(&folded)),
+            refused => refused,
+        }
     }
 
     fn decide_as(&self, component: &str, verbs: Verbs, exact_case: bool) -> Decision {
@@ -320,8 +381,12 @@ impl Access {
                 return Decision::Denied(Arc::clone(&rule.position));
             }
             rank = Some(rule.rank());
-            // The manifest refuses rows of equal specificity that grant the same verb with different conditions.
-            if granting.is_none() && rule.verbs.contain(verbs) {
+            // The manifest refuses rows of equal specificity that grant the same verb with different conditions. Rows
+            // that differ in nothing but case may do so: the one in the case at hand is meant.
+            let is_better = |known: &Rule| {
+                !known.pattern.covers(component, true) && rule.pattern.covers(component, true)
+            };
+            if rule.verbs.contain(verbs) && granting.is_none_or(is_better) {
                 granting = Some(rule);
             }
         }
@@ -330,6 +395,7 @@ impl Access {
                 filter: rule.filter.clone(),
                 fields: rule.fields.clone(),
                 position: Arc::clone(&rule.position),
+                named_segments: rule.pattern.named_segments(),
             }),
             None => Decision::NotGranted,
         }
@@ -337,16 +403,18 @@ impl Access {
 
     /// The grant for a method on a component (a canonical name, such as `_table/album`), or 403.
     pub fn of(&self, component: &str, method: &Method) -> Result<Grant> {
-        self.check(component, method, true)
+        let decision = self.decide(component, Verbs::of(method));
+        self.granted(decision, component, method)
     }
 
     /// The same for a path as the caller wrote it: ASCII case does not count.
     pub fn of_path(&self, component: &str, method: &Method) -> Result<Grant> {
-        self.check(component, method, false)
+        let decision = self.decide_as(component, Verbs::of(method), false);
+        self.granted(decision, component, method)
     }
 
-    fn check(&self, component: &str, method: &Method, exact_case: bool) -> Result<Grant> {
-        match self.decide_as(component, Verbs::of(method), exact_case) {
+    fn granted(&self, decision: Decision, component: &str, method: &Method) -> Result<Grant> {
+        match decision {
             Decision::Granted(grant) => Ok(grant),
             Decision::Denied(position) => Err(self
                 .refusal(component, method)
@@ -499,5 +567,147 @@ mod tests {
                 .of("", &Method::TRACE)
                 .is_err()
         );
+    }
+
+    #[test]
+    fn a_row_in_another_case_grants_nothing_but_restricts() {
+        let narrow = Rule {
+            fields: Some(Arc::new(BTreeSet::from(["id".to_owned()]))),
+            ..rule(true, "_table/Note/*", &[Method::GET], false)
+        };
+        let access = access(vec![
+            rule(true, "_table/*", &[Method::GET], false),
+            rule(true, "_table/Vault/*", &[Method::GET], true),
+            narrow,
+            rule(true, "_schema/Note", &[Method::GET], false),
+        ]);
+        assert!(access.of("_table/vault/1", &Method::GET).is_err());
+        assert!(access.verbs("_table/vault").is_empty());
+        let note = access.of("_table/note", &Method::GET).unwrap();
+        assert!(note.admits_field("id") && !note.admits_field("body"));
+        assert!(access.of("_schema/note", &Method::GET).is_err());
+        assert!(access.of_path("_schema/note", &Method::GET).is_ok());
+    }
+
+    #[test]
+    fn names_that_differ_in_case_alone_have_their_own_rows() {
+        let fields = |name: &str| Some(Arc::new(BTreeSet::from([name.to_owned()])));
+        let of = |pattern: &str, field: &str| Rule {
+            fields: fields(field),
+            ..rule(true, pattern, &[Method::GET], false)
+        };
+        for rules in [
+            ["_table/Note", "_table/note"],
+            ["_table/note", "_table/Note"],
+        ] {
+            let access = access(rules.iter().map(|name| of(name, name)).collect());
+            for name in rules {
+                let grant = access.of(name, &Method::GET).unwrap();
+                assert_eq!(grant.fields, fields(name));
+                let grant = access.of_path(name, &Method::GET).unwrap();
+                assert_eq!(grant.fields, fields(name));
+            }
+        }
+    }
+
+    mod properties {
+        use super::*;
+        use proptest::prelude::*;
+
+        const COMPONENTS: [&str; 9] = [
+            "",
+            "_table",
+            "_table/ab",
+            "_table/aB",
+            "_table/ab/1",
+            "_table/ab/1x",
+            "_table/abc",
+            "_schema/ab",
+            "_table/b%2F1",
+        ];
+
+        fn rules() -> impl Strategy<Value = Vec<Rule>> {
+            let pattern = prop::sample::select(vec![
+                "",
+                "*",
+                "_table/*",
+                "_table/a*",
+                "_table/ab",
+                "_table/ab/*",
+                "_table/AB/*",
+                "_table/aB",
+                "_table/ab/1",
+                "_table/ab/1*",
+                "_schema/*",
+                "_table/b/*",
+            ]);
+            let one = (any::<bool>(), pattern, 1_u8..32, prop::bool::weighted(0.3)).prop_map(
+                |(names_service, pattern, verbs, deny)| Rule {
+                    names_service,
+                    pattern: Pattern::parse(pattern).unwrap(),
+                    verbs: Verbs(verbs),
+                    deny,
+                    filter: None,
+                    // As in a manifest, rows that are alike grant on equal conditions.
+                    fields: (!deny && pattern.len() % 2 == 0)
+                        .then(|| Arc::new(BTreeSet::from([pattern.to_owned(), "id".to_owned()]))),
+                    position: Arc::from(pattern),
+                },
+            );
+            prop::collection::vec(one, 0..8)
+        }
+
+        /// What is granted on each component for each verb, by name and by path: the columns.
+        fn granted(rules: &[Rule]) -> Vec<Option<Option<BTreeSet<String>>>> {
+            let access = access(rules.to_vec());
+            let mut all = Vec::new();
+            for component in COMPONENTS {
+                for verb in Verbs::NAMES {
+                    let method: Method = verb.parse().unwrap();
+                    for grant in [
+                        access.of(component, &method),
+                        access.of_path(component, &method),
+                    ] {
+                        all.push(
+                            grant
+                                .ok()
+                                .map(|grant| grant.fields.map(|fields| fields.as_ref().clone())),
+                        );
+                    }
+                }
+            }
+            all
+        }
+
+        proptest! {
+            #[test]
+            fn another_deny_row_never_widens(rules in rules(), deny in rules(), at in any::<prop::sample::Index>()) {
+                let before = granted(&rules);
+                let mut more = rules;
+                for mut rule in deny {
+                    rule.deny = true;
+                    rule.fields = None;
+                    more.insert(at.index(more.len() + 1), rule);
+                }
+                for (before, after) in before.into_iter().zip(granted(&more)) {
+                    prop_assert!(after.is_none() || after == before);
+                }
+            }
+
+            #[test]
+            fn the_order_of_rows_never_matters(
+                (rules, shuffled) in rules().prop_flat_map(|rules| (Just(rules.clone()), Just(rules).prop_shuffle()))
+            ) {
+                prop_assert_eq!(granted(&rules), granted(&shuffled));
+            }
+
+            #[test]
+            fn a_name_never_gets_more_than_the_path_that_spells_it(rules in rules()) {
+                for pair in granted(&rules).chunks(2) {
+                    let [by_name, by_path] = pair else { panic!() };
+                    prop_assert!(by_name.is_none() || by_path.is_some());
+                }
+            }
+        }
     }
 }

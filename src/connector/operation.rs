@@ -49,11 +49,19 @@ pub struct Component {
 impl Component {
     /// From decoded segments. A `/` inside a segment is kept apart from the separators in [`Component::as_str`].
     pub fn new(segments: Vec<String>, trailing_slash: bool) -> Self {
-        let text = segments
-            .iter()
-            .map(|segment| segment.replace('/', "%2F"))
-            .collect::<Vec<_>>()
-            .join("/");
+        let mut text =
+            String::with_capacity(segments.iter().map(|segment| segment.len() + 1).sum());
+        for (index, segment) in segments.iter().enumerate() {
+            if index > 0 {
+                text.push('/');
+            }
+            for (part, piece) in segment.split('/').enumerate() {
+                if part > 0 {
+                    text.push_str("%2F");
+                }
+                text.push_str(piece);
+            }
+        }
         Self {
             segments,
             text,
@@ -92,30 +100,49 @@ impl PathParameters {
     }
 }
 
-/// Matches a path against a template.
-fn match_template(template: &'static str, segments: &[String]) -> Option<PathParameters> {
+/// Whether a path follows a template.
+fn follows(template: &str, segments: &[String]) -> bool {
+    let mut rest = segments.iter();
+    for piece in pieces(template) {
+        if piece.ends_with("...}") {
+            return true;
+        }
+        match rest.next() {
+            Some(segment) if piece.starts_with('{') || piece == segment => {}
+            _ => return false,
+        }
+    }
+    rest.next().is_none()
+}
+
+/// The values of a template's `{…}` in a path that follows it.
+fn parameters(template: &'static str, segments: &[String]) -> PathParameters {
     let mut values = Vec::new();
     let mut rest = segments;
-    for piece in template.split('/').filter(|piece| !piece.is_empty()) {
+    for piece in pieces(template) {
         if let Some(name) = piece
             .strip_prefix('{')
             .and_then(|piece| piece.strip_suffix("...}"))
         {
             values.push((name, rest.join("/")));
-            return Some(PathParameters(values));
+            break;
         }
-        let (segment, tail) = rest.split_first()?;
-        match piece
+        let Some((segment, tail)) = rest.split_first() else {
+            break;
+        };
+        if let Some(name) = piece
             .strip_prefix('{')
             .and_then(|piece| piece.strip_suffix('}'))
         {
-            Some(name) => values.push((name, segment.clone())),
-            None if piece == segment => {}
-            None => return None,
+            values.push((name, segment.clone()));
         }
         rest = tail;
     }
-    rest.is_empty().then_some(PathParameters(values))
+    PathParameters(values)
+}
+
+fn pieces(template: &str) -> impl Iterator<Item = &str> {
+    template.split('/').filter(|piece| !piece.is_empty())
 }
 
 /// Finds the operation that `method` on `component` asks for. HEAD is served by GET.
@@ -132,17 +159,17 @@ pub fn find<'a>(
     } else {
         method
     };
-    let mut allowed: Vec<&Method> = Vec::new();
-    for operation in operations {
-        if let Some(parameters) = match_template(operation.path, component.segments()) {
-            if operation.method == *wanted {
-                return Ok((operation, parameters));
-            }
-            if !allowed.contains(&&operation.method) {
-                allowed.push(&operation.method);
-            }
-        }
+    let found = operations.iter().find(|operation| {
+        operation.method == *wanted && follows(operation.path, component.segments())
+    });
+    if let Some(operation) = found {
+        return Ok((operation, parameters(operation.path, component.segments())));
     }
+    let allowed: Vec<&Method> = operations
+        .iter()
+        .filter(|operation| follows(operation.path, component.segments()))
+        .map(|operation| &operation.method)
+        .collect();
     if allowed.is_empty() {
         return Err(Error::new(
             ErrorKind::UnknownResource,
@@ -168,7 +195,7 @@ pub fn find<'a>(
 pub fn allowed_methods(operations: &[Operation], component: &Component) -> Option<String> {
     let methods: Vec<&Method> = operations
         .iter()
-        .filter(|operation| match_template(operation.path, component.segments()).is_some())
+        .filter(|operation| follows(operation.path, component.segments()))
         .map(|operation| &operation.method)
         .collect();
     (!methods.is_empty()).then(|| allow_header(&methods))

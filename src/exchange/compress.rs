@@ -1,7 +1,5 @@
 //! Answers compressed on request (RFC 9110 section 12.5.3).
 
-use std::borrow::Cow;
-
 use async_compression::Level;
 use async_compression::brotli::EncoderParams;
 use async_compression::tokio::write::{BrotliEncoder, GzipEncoder};
@@ -9,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, IF_MATCH, IF_NONE_MATCH, VARY,
+    ETAG, VARY,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::io::AsyncWriteExt as _;
@@ -55,7 +53,7 @@ impl Coding {
 /// left alone. Of the codings with the highest weight, gzip is taken before br, because it costs less time.
 ///
 /// A strong entity tag gets the coding's name as a suffix, because the bytes differ (RFC 9110 section 8.8.3.3);
-/// [`forget_codings`] takes it off again when the client sends it back. Each piece that the body yields is sent on at
+/// [`without_coding`] takes it off again when the client sends it back. Each piece that the body yields is sent on at
 /// once; an error of the body stays an error, so a compressed answer that breaks off never looks whole.
 pub fn compress(accept_encoding: Option<&str>, mut reply: Reply) -> Reply {
     if !is_worthwhile(&reply) {
@@ -93,26 +91,12 @@ pub fn compress(accept_encoding: Option<&str>, mut reply: Reply) -> Reply {
     reply
 }
 
-/// Takes the suffixes that [`compress`] adds off the entity tags in `If-Match` and `If-None-Match`, so that they can be
-/// compared with the tag of the record.
-pub fn forget_codings(headers: &mut HeaderMap) {
-    for name in [IF_MATCH, IF_NONE_MATCH] {
-        let Some(value) = headers.get(&name).and_then(|value| value.to_str().ok()) else {
-            continue;
-        };
-        let mut plain = Cow::Borrowed(value);
-        for coding in Coding::ALL {
-            let ending = format!("-{}\"", coding.name());
-            if plain.contains(&ending) {
-                plain = Cow::Owned(plain.replace(&ending, "\""));
-            }
-        }
-        if let Cow::Owned(plain) = plain
-            && let Ok(plain) = HeaderValue::try_from(plain)
-        {
-            headers.insert(name, plain);
-        }
-    }
+/// An entity tag as it was before [`compress`] added its suffix; `tag` is what stands between the quotation marks.
+pub fn without_coding(tag: &str) -> &str {
+    Coding::ALL
+        .iter()
+        .find_map(|coding| tag.strip_suffix(coding.name())?.strip_suffix('-'))
+        .unwrap_or(tag)
 }
 
 /// The tag with the coding's suffix; none for a weak one, which may stand for both.
@@ -473,15 +457,15 @@ mod tests {
 
     #[test]
     fn suffixes_are_forgotten_when_tags_come_back() {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            IF_NONE_MATCH,
-            HeaderValue::from_static("\"abc-gzip\", W/\"d-br\", \"e-gzip-x\""),
-        );
-        headers.insert(IF_MATCH, HeaderValue::from_static("*"));
-        forget_codings(&mut headers);
-        assert_eq!(headers[IF_NONE_MATCH], "\"abc\", W/\"d\", \"e-gzip-x\"");
-        assert_eq!(headers[IF_MATCH], "*");
+        for (sent, tag) in [
+            ("abc-gzip", "abc"),
+            ("d-br", "d"),
+            ("e-gzip-x", "e-gzip-x"),
+            ("gzip", "gzip"),
+            ("", ""),
+        ] {
+            assert_eq!(without_coding(sent), tag);
+        }
     }
 
     proptest::proptest! {

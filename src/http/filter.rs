@@ -98,7 +98,8 @@ fn catch_all(
 ) -> impl Filter<Extract = (impl warp::Reply,), Error = warp::Rejection> + Clone {
     warp::ext::get::<Carry>().then(move |carry: Carry| {
         let answerer = answerer.clone();
-        async move {
+        // In a box, because warp and hyper move this future about, and it is large.
+        Box::pin(async move {
             let request = carry
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -109,6 +110,6 @@ fn catch_all(
                 carry.lock().unwrap_or_else(PoisonError::into_inner).answer = Some(reply);
             }
             warp::reply()
-        }
+        })
     })
 }

@@ -21,12 +21,14 @@ use crate::pipeline::operations::Readiness;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Connections open at a time; further ones wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 10_000;
+/// How long sent bytes may stay unacknowledged, or the client's window closed, before the kernel ends a connection.
+#[cfg(target_os = "linux")]
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(90);
 /// Connections that the kernel keeps waiting.
 const BACKLOG: i32 = 1024;
-/// Most bytes of a request head; more is answered 431.
+/// Most bytes of a request head; more is answered 431, as are more than hyper's default of 100 headers (asking for just
+/// that number would cost an array on the heap for each request).
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Most headers of a request; more is answered 431.
-const MAX_HEADERS: usize = 100;
 /// How long to wait after the system refused a connection for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -133,6 +135,8 @@ impl Server {
             .map_err(io::Error::other)?;
         let (stream, peer) = listener.0.accept().await?;
         stream.set_nodelay(true)?;
+        #[cfg(target_os = "linux")]
+        socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
         Ok((stream, peer, permit))
     }
 }
@@ -157,8 +161,7 @@ async fn connection(
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEADERS);
+        .max_buf_size(MAX_HEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())

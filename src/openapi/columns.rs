@@ -136,12 +136,18 @@ fn of_type(kind: &Type) -> Map<String, Value> {
 
 /// The schema of the key in a path, and what to say of it.
 pub(super) fn key(table: &Table, grant: &Grant) -> (Value, String) {
-    let columns: Vec<&Column> = table
+    let mut columns: Vec<&Column> = table
         .primary_key
         .iter()
         .filter_map(|index| table.columns.get(*index))
-        .filter(|column| grant.admits_field(&column.name))
         .collect();
+    // A key of which a part is hidden is none.
+    if !columns
+        .iter()
+        .all(|column| grant.admits_field(&column.name))
+    {
+        columns.clear();
+    }
     match columns.as_slice() {
         [] => (
             json!({ "type": "string" }),

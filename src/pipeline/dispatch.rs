@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
+use super::arrival::{request_timeout, timed};
 use super::permit::Permit;
 use crate::clock::Clock;
 use crate::connector::operation::Effect;
@@ -28,6 +29,8 @@ pub async fn dispatch(
     let operation = permit.operation()?;
     let (name, effect) = (operation.name, operation.effect);
     let (service, parameters, component, grant, access) = permit.into_parts();
+    let remaining = context.deadline.saturating_duration_since(clock.instant());
+    let (body, arrival) = timed(body, remaining);
     let call = Call {
         operation: name,
         parameters,
@@ -40,7 +43,6 @@ pub async fn dispatch(
             max_body_bytes: settings.max_body_bytes,
         },
     };
-    let remaining = context.deadline.saturating_duration_since(clock.instant());
     let work = AssertUnwindSafe(Arc::clone(&service.connector).call(context, call)).catch_unwind();
     let outcome = match effect {
         Effect::Reads => tokio::time::timeout(remaining, work).await,
@@ -54,6 +56,7 @@ pub async fn dispatch(
     let outcome = match outcome {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => Err(Error::internal(panic_text(panic.as_ref()))),
+        Err(_elapsed) if arrival.is_awaited() => Err(request_timeout()),
         Err(_elapsed) => Err(Error::new(
             ErrorKind::BackendTimeout,
             "the service did not answer in time",

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, LOCATION};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::permit::{Caller, unknown_service};
@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::connector::operation::allowed_methods;
 use crate::connector::{Description, service_types};
 use crate::error::{Error, ErrorKind, Result, brief};
+use crate::exchange::compress::without_coding;
 use crate::exchange::format::negotiate;
 use crate::exchange::{Body, Format, Query, Reply, RequestHead};
 use crate::openapi;
@@ -244,13 +245,10 @@ pub fn page(target: &Target, head: &RequestHead) -> Result<Reply> {
         Error::new(ErrorKind::UnknownResource, "there is no such page")
             .with_help("the documentation begins at /docs/")
     })?;
+    let is_known = knows(&head.headers, &asset.etag);
     let etag = HeaderValue::try_from(asset.etag)
         .map_err(|error| Error::internal("an entity tag is not visible text").with_source(error))?;
-    if head
-        .headers
-        .get(IF_NONE_MATCH)
-        .is_some_and(|sent| *sent == etag)
-    {
+    if is_known {
         return Ok(Reply::empty(StatusCode::NOT_MODIFIED).with_header(ETAG, etag));
     }
     Ok(Reply::ok(
@@ -263,6 +261,21 @@ pub fn page(target: &Target, head: &RequestHead) -> Result<Reply> {
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(page::CONTENT_SECURITY_POLICY),
     ))
+}
+
+/// Whether `If-None-Match` lists a tag (RFC 9110 section 13.1.2).
+fn knows(headers: &HeaderMap, etag: &str) -> bool {
+    let wanted = etag.trim_matches('"');
+    headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|sent| {
+            let sent = sent.strip_prefix("W/").unwrap_or(sent);
+            sent == "*" || without_coding(sent.trim_matches('"')) == wanted
+        })
 }
 
 fn redirect(to: &'static str) -> Reply {

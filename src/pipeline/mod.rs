@@ -1,5 +1,6 @@
 //! The life of a request: identify → route → authorize → dispatch → encode. Knows nothing of the web framework.
 
+mod arrival;
 pub mod dispatch;
 pub mod documents;
 pub mod encode;
@@ -19,7 +20,7 @@ use crate::auth::application::Application;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Origin, Result};
 use crate::exchange::format::negotiate;
-use crate::exchange::{Body, CallContext, Format, Query, Reply, RequestHead, RequestId, compress};
+use crate::exchange::{Body, CallContext, Format, Query, Reply, RequestHead, RequestId};
 use crate::snapshot::publish::Reader;
 use crate::snapshot::{Service, Snapshot};
 use crate::telemetry::metrics::{Metrics, OperationMetrics};
@@ -153,7 +154,6 @@ impl Gateway {
                 "send the options in the body of a POST with the header X-HTTP-Method: GET",
             ));
         }
-        compress::forget_codings(&mut head.headers);
         let query = Query::parse(head.query())?;
         *format = negotiate(&head, &query, Format::ALL).unwrap_or(Format::Json);
         let target = route::target(head.uri.path())?;

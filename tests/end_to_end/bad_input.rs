@@ -1,8 +1,10 @@
 //! What does hostile input do? Each gets its 4xx in the envelope, and nothing moves.
 
+use std::io::{BufReader, Write as _};
+
 use serde_json::json;
 
-use crate::support::client::{encode, with_options};
+use crate::support::client::{encode, read_answer, with_options};
 use crate::support::sample::{self, ADMIN};
 use crate::support::{TestGateway, WatchedDirectory};
 
@@ -362,5 +364,30 @@ fn a_write_without_a_selector_is_refused() {
     );
     assert_eq!(patch.status, 400, "{}", patch.text());
     assert_eq!(client.query(CUSTOMER, &[("count_only", "true")]).json(), 4);
+    gateway.stop();
+}
+
+#[test]
+fn a_body_that_does_not_arrive_is_the_callers_matter() {
+    let directory = sample::shop_with("[gateway]\nrequest_timeout_seconds = 1\n");
+    let gateway = TestGateway::start_with_data(directory.tree(), directory.data());
+    let client = gateway.client_with(ADMIN);
+    client
+        .get("/api/v2/shop/_table/customer?limit=1")
+        .expect_ok();
+    for method in ["POST", "GET"] {
+        let half = format!(
+            "{method} /api/v2/shop/_table/tag HTTP/1.1\r\nHost: x\r\nX-API-Key: {ADMIN}\r\n\
+             Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{\"resource\":"
+        );
+        let mut stream = client.connect();
+        stream.write_all(half.as_bytes()).unwrap();
+        let answer = read_answer(&mut BufReader::new(stream), false).unwrap();
+        answer.expect_error(408, "request_timeout");
+    }
+    assert_eq!(gateway.status()["services"][0]["health"], "up");
+    client
+        .get("/api/v2/shop/_table/customer?limit=1")
+        .expect_ok();
     gateway.stop();
 }

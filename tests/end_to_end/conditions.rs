@@ -93,3 +93,28 @@ fn a_condition_never_shows_more_than_the_role_may_see() {
     assert_eq!(after.status, 304, "a hidden column shows in the tag");
     gateway.stop();
 }
+
+#[test]
+fn the_documentation_page_is_not_sent_twice_either() {
+    let (_directory, gateway) = start();
+    let client = gateway.client();
+    let page = client
+        .request("GET", "/docs/swagger-ui.css")
+        .header("Accept-Encoding", "gzip")
+        .send();
+    assert_eq!(page.header("content-encoding"), Some("gzip"));
+    let tag = page.header("etag").unwrap().to_owned();
+    assert!(tag.ends_with("-gzip\""), "{tag}");
+    for value in [
+        tag.clone(),
+        format!("\"other\", W/{tag}"),
+        tag.replace("-gzip", ""),
+    ] {
+        let again = client
+            .request("GET", "/docs/swagger-ui.css")
+            .header("If-None-Match", &value)
+            .send();
+        assert_eq!(again.status, 304, "{value}");
+    }
+    gateway.stop();
+}

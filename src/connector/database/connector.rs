@@ -22,7 +22,6 @@ use super::read::ReadEntry;
 use super::schema::{SchemaView, find_named};
 use crate::clock::Clock;
 use crate::connector::access::{Access, Grant};
-use crate::connector::filter::Filter;
 use crate::connector::operation::{Component, Operation, PathParameters};
 use crate::connector::{Call, CallLimits, Connector, Description, Resources};
 use crate::error::{Error, ErrorKind, Result, brief};
@@ -193,7 +192,7 @@ pub(super) fn grant_for(call: &Asked, family: &str, table: &Table) -> Result<Gra
     let grant = call
         .access
         .of(&component, granted_method(&call.head.method))?;
-    Ok(united(grant, &call.grant))
+    Ok(grant.and(&call.grant))
 }
 
 /// The component of a call, with the table's own name in it.
@@ -212,32 +211,6 @@ fn granted_method(method: &Method) -> &Method {
         &Method::GET
     } else {
         method
-    }
-}
-
-fn united(grant: Grant, other: &Grant) -> Grant {
-    if Arc::ptr_eq(&grant.position, &other.position) {
-        return grant;
-    }
-    let filter = match (&grant.filter, &other.filter) {
-        (Some(left), Some(right)) if !Arc::ptr_eq(left, right) => {
-            Some(Arc::new(Filter::And(vec![
-                left.as_ref().clone(),
-                right.as_ref().clone(),
-            ])))
-        }
-        (Some(filter), _) | (None, Some(filter)) => Some(Arc::clone(filter)),
-        (None, None) => None,
-    };
-    let fields = match (&grant.fields, &other.fields) {
-        (Some(left), Some(right)) => Some(Arc::new(left.intersection(right).cloned().collect())),
-        (Some(fields), None) | (None, Some(fields)) => Some(Arc::clone(fields)),
-        (None, None) => None,
-    };
-    Grant {
-        filter,
-        fields,
-        position: grant.position,
     }
 }
 

@@ -18,6 +18,7 @@ use http::Method;
 use super::catalog::{Catalog, Table, Type};
 use super::convert;
 use super::cursor::CursorBinding;
+use super::operations::component_of;
 use super::options::DatabaseOptions;
 use super::plan::{
     Aggregate, Bind, Condition, Expression, Nulls, Order, Output, Select, Selector, Write,
@@ -31,8 +32,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
 use names::Columns;
 
-/// Most levels of `related`.
-pub const MAX_RELATED_DEPTH: usize = 5;
 /// Most relations in one request, all levels together.
 pub const MAX_RELATIONS: usize = 100;
 /// Most values in the keys of one request: each row is put in its place among them, so time grows with their square.
@@ -443,7 +442,7 @@ impl Planner<'_> {
             )
             .with_help("ask for fewer keys at a time"));
         }
-        let condition = self.condition(target, query, selector)?;
+        let condition = self.condition(target, grant, query, selector)?;
         self.read_records(target, query, selector, condition, &target.shown())
     }
 
@@ -463,7 +462,7 @@ impl Planner<'_> {
             id_field: query.id_field.clone(),
             ..RecordsQuery::default()
         };
-        let condition = self.condition(target, &query, &selector)?;
+        let condition = self.condition(target, grant, &query, &selector)?;
         let default = Self::written(target, &query)?;
         self.read_records(target, &query, &selector, condition, &default)
     }
@@ -494,7 +493,7 @@ impl Planner<'_> {
                 },
             }],
             visible: 1,
-            condition: self.condition(target, query, selector)?,
+            condition: self.condition(target, grant, query, selector)?,
             group: Vec::new(),
             having: Condition::True,
             order: Vec::new(),
@@ -503,10 +502,12 @@ impl Planner<'_> {
         })
     }
 
-    /// The caller's filter, the keys and the role's filter, all of which must hold.
+    /// The caller's filter, the keys and the role's filter, all of which must hold. Keys may name what `target` admits,
+    /// the caller's filter what `filtered` admits.
     fn condition(
         &self,
         target: Target<'_>,
+        filtered: &Grant,
         query: &RecordsQuery,
         selector: &Selector,
     ) -> Result<Condition> {
@@ -527,8 +528,7 @@ impl Planner<'_> {
         };
         let lookups = self.access.lookups();
         let role = condition::of_role(target.table, target.grant, lookups)?;
-        let filter =
-            condition::of_caller(target.table, target.grant, lookups, query.filter.as_ref())?;
+        let filter = condition::of_caller(target.table, filtered, lookups, query.filter.as_ref())?;
         Ok(condition::all([keys, role, filter]))
     }
 
@@ -726,7 +726,7 @@ impl Planner<'_> {
                 table: Arc::clone(target.table),
                 visible: output.len(),
                 output,
-                condition: self.condition(target, query, selector)?,
+                condition: self.condition(target, target.grant, query, selector)?,
                 having: condition::of_group(
                     target.table,
                     target.grant,
@@ -757,6 +757,39 @@ impl Planner<'_> {
         self.access.of(&component(table), &Method::GET)
     }
 
+    /// What a write with this grant may show and be filtered by: the columns that the role may read, where it may read
+    /// the table. Where the records that it may read are others than those that it may write, the columns must be
+    /// admitted by both grants.
+    pub fn shown(&self, table: &Table, grant: &Grant) -> Grant {
+        let Ok(readable) = self.grant(&table.name) else {
+            return grant.clone();
+        };
+        let covers_all = readable.filter.is_none() || readable.filter == grant.filter;
+        let readable = if covers_all {
+            readable
+        } else {
+            readable.and(grant)
+        };
+        Grant {
+            filter: grant.filter.clone(),
+            ..readable
+        }
+    }
+
+    /// The columns by which a write with this grant may name records: those that it may write, and those that it may
+    /// show.
+    pub fn named(&self, table: &Table, grant: &Grant) -> Grant {
+        let shown = self.shown(table, grant);
+        let fields = match (&grant.fields, &shown.fields) {
+            (Some(left), Some(right)) => Some(Arc::new(left.union(right).cloned().collect())),
+            _ => None,
+        };
+        Grant {
+            fields,
+            ..grant.clone()
+        }
+    }
+
     /// Whether it may be read at all, for `related=*`.
     fn may_read(&self, table: &str) -> bool {
         self.access
@@ -767,7 +800,7 @@ impl Planner<'_> {
 
 /// The name under which roles know a table.
 fn component(table: &str) -> String {
-    format!("_table/{table}")
+    component_of("_table", table)
 }
 
 fn is_grouped(query: &RecordsQuery) -> bool {
@@ -803,15 +836,17 @@ fn position(outputs: &[Output], column: usize) -> Option<usize> {
     )
 }
 
-/// The columns by which records are addressed: those of `id_field`, which the grant must admit, or the primary key.
+/// The columns by which records are addressed: those of `id_field`, or the primary key. The grant must admit them.
 fn key_columns(table: &Table, grant: &Grant, id_field: &[String]) -> Result<Vec<usize>> {
+    let columns = Columns::admitted(table, grant);
     if id_field.is_empty() {
-        if table.primary_key.is_empty() {
+        let key = &table.primary_key;
+        // A key of which a part is hidden is none: its values and its names are not for this caller.
+        if key.is_empty() || !key.iter().all(|index| columns.admits(*index)) {
             return Err(no_key(table));
         }
-        return Ok(table.primary_key.clone());
+        return Ok(key.clone());
     }
-    let columns = Columns::admitted(table, grant);
     let mut indexes = Vec::with_capacity(id_field.len());
     for name in id_field {
         let index = columns.find(name)?;

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
+use crate::exchange::compress::without_coding;
 
 /// The strong tag of one record in one format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,21 +54,18 @@ impl EntityTag {
         })
     }
 
-    /// Whether `tag`, as a client sent it, names this one. The suffix that a content coding added counts as the
+    /// Whether `tag`, as a client sent it between quotation marks, names this one. The suffix that a content coding added counts as the
     /// same record; with `any_format` so does another format.
     fn is_named_by(&self, tag: &str, any_format: bool) -> bool {
-        let bare = |text: &str| -> String {
-            let text = text.trim_matches('"');
-            let text = text
-                .strip_suffix("-gzip")
-                .or_else(|| text.strip_suffix("-br"))
-                .unwrap_or(text);
-            match text.rsplit_once('.') {
-                Some((digest, _)) if any_format => digest.to_owned(),
-                _ => text.to_owned(),
-            }
-        };
-        bare(&self.0) == bare(tag)
+        bare(self.0.trim_matches('"'), any_format) == bare(without_coding(tag), any_format)
+    }
+}
+
+/// The part of a tag that is compared.
+fn bare(tag: &str, any_format: bool) -> &str {
+    match tag.rsplit_once('.') {
+        Some((digest, _)) if any_format => digest,
+        _ => tag,
     }
 }
 

@@ -25,6 +25,9 @@ use crate::exchange::body::drive;
 use crate::exchange::format::negotiate;
 use crate::exchange::{Body, CallContext, Format, Query, Reply};
 
+/// Segments of a path that name a table: `_table/x`.
+const TABLE_SEGMENTS: usize = 2;
+
 /// Keys of records, each with what the caller wrote.
 type Keys = Vec<(String, Vec<Scalar>)>;
 
@@ -163,7 +166,9 @@ impl DatabaseConnector {
         let has_body = !matches!(body, Body::Empty);
         let mut accepts = call.head.headers.get_all(ACCEPT).iter();
         let accept = accepts.next().cloned();
-        let is_plain = !has_body && accepts.next().is_none();
+        // A row that names single records decides on each of them anew, so their plans are not shared.
+        let is_for_all = call.grant.named_segments <= TABLE_SEGMENTS;
+        let is_plain = !has_body && accepts.next().is_none() && is_for_all;
         let catalog = self.catalog(context.deadline).await?;
         if is_plain {
             let key = plan_key(&catalog, call, table, accept.as_ref());

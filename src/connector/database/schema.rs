@@ -10,7 +10,7 @@ use super::catalog::{
     Catalog, Column, DefaultValue, ForeignKey, Relation, RelationKind, Table, Type,
 };
 use super::operations::component_of;
-use crate::connector::access::{Access, Grant, Verbs};
+use crate::connector::access::{Access, Decision, Grant, Verbs};
 use crate::error::{Error, ErrorKind, Result, brief, nearest};
 
 /// One caller's view of the tables.
@@ -27,12 +27,16 @@ struct VisibleColumns<'a> {
     records: Vec<Grant>,
     /// The grant for the call itself, which must admit it too.
     call: Option<&'a Grant>,
+    /// Whether the role denies its records: then no column is shown, whatever the description's own row says.
+    is_denied: bool,
 }
 
 impl<'a> VisibleColumns<'a> {
     fn admit(&self, column: &Column) -> bool {
-        self.call
-            .is_none_or(|grant| grant.admits_field(&column.name))
+        !self.is_denied
+            && self
+                .call
+                .is_none_or(|grant| grant.admits_field(&column.name))
             && (self.records.is_empty()
                 || self
                     .records
@@ -69,15 +73,22 @@ const METHODS: [Method; 5] = [
 
 impl<'a> SchemaView<'a> {
     /// The columns that some verb on the table's records shows; all of them when the role knows the table by its
-    /// description alone.
+    /// description alone, and none when it denies its records.
     fn columns(&self, table: &'a Table, call: Option<&'a Grant>) -> VisibleColumns<'a> {
         let component = component_of("_table", &table.name);
+        let mut records = Vec::new();
+        let mut is_denied = false;
+        for method in &METHODS {
+            match self.access.decide(&component, Verbs::of(method)) {
+                Decision::Granted(grant) => records.push(grant),
+                Decision::Denied(_) => is_denied = true,
+                Decision::NotGranted => {}
+            }
+        }
         VisibleColumns {
             table,
-            records: METHODS
-                .iter()
-                .filter_map(|method| self.access.of(&component, method).ok())
-                .collect(),
+            is_denied: is_denied && records.is_empty(),
+            records,
             call,
         }
     }
@@ -194,6 +205,17 @@ impl<'a> SchemaView<'a> {
                 .is_none_or(|junction| may_read(&junction.table, &[&junction.near, &junction.far]))
     }
 
+    /// Whether the caller may read what a foreign key points to, its columns included.
+    fn may_know_target(&self, key: &ForeignKey) -> bool {
+        self.access
+            .of(&component_of("_table", &key.target), &Method::GET)
+            .is_ok_and(|grant| {
+                key.target_columns
+                    .iter()
+                    .all(|name| grant.admits_field(name))
+            })
+    }
+
     /// One field (reference 6.2).
     fn field_of(&self, table: &Table, index: usize, column: &Column) -> Value {
         let is_key = table.primary_key.contains(&index);
@@ -202,11 +224,7 @@ impl<'a> SchemaView<'a> {
             .iter()
             .find(|key| key.columns.contains(&index))
             // A reference tells of its target only to those who may read that.
-            .filter(|key| {
-                self.access
-                    .of(&component_of("_table", &key.target), &Method::GET)
-                    .is_ok()
-            });
+            .filter(|key| self.may_know_target(key));
         let target_column = reference.and_then(|key| {
             let position = key.columns.iter().position(|other| *other == index)?;
             key.target_columns.get(position)
@@ -257,12 +275,7 @@ impl<'a> SchemaView<'a> {
         let table = columns.table;
         let mut constraints = Map::new();
         for key in &table.foreign_keys {
-            let may_know = columns.admit_all(&key.columns)
-                && self
-                    .access
-                    .of(&component_of("_table", &key.target), &Method::GET)
-                    .is_ok();
-            if may_know {
+            if columns.admit_all(&key.columns) && self.may_know_target(key) {
                 constraints.insert(constraint_name(table, key), constraint(table, key));
             }
         }

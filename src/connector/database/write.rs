@@ -40,6 +40,8 @@ struct Job<'a> {
     table: Arc<Table>,
     /// The grant of the method.
     grant: Grant,
+    /// The same with the columns by which it may name records.
+    named: Grant,
     /// The grants of an upsert: for the record that is new, and for the one that exists.
     upsert: Option<UpsertGrants>,
     query: RecordsQuery,
@@ -118,6 +120,7 @@ impl DatabaseConnector {
         let upsert = self.upsert_grants(&call, &table, &grant, &asked)?;
         let readable = readable_grant(&call, &table, &grant);
         let job = Job {
+            named: planner.named(&table, &grant),
             planner,
             options: &self.options,
             table,
@@ -485,7 +488,7 @@ impl Job<'_> {
         }
         let record =
             self.planner
-                .with_key(&self.table, &self.grant, record, &key, &self.query.id_field)?;
+                .with_key(&self.table, &self.named, record, &key, &self.query.id_field)?;
         self.create(transaction, &record).await
     }
 
@@ -518,12 +521,12 @@ impl Job<'_> {
             Target::Identified(identifier) => Ok((
                 text_of(identifier),
                 self.planner
-                    .key(&self.table, &self.grant, identifier, id_field)?,
+                    .key(&self.table, &self.named, identifier, id_field)?,
             )),
             Target::Itself(record) => {
                 let key = self
                     .planner
-                    .key_of_record(&self.table, &self.grant, record, id_field)?;
+                    .key_of_record(&self.table, &self.named, record, id_field)?;
                 Ok((text_of_key(&key), key))
             }
         }
@@ -606,19 +609,21 @@ impl Job<'_> {
         let records: Vec<Record> = serde_json::from_str(&text).map_err(|error| {
             Error::internal("what a write returned is not JSON").with_source(error)
         })?;
+        let named = self.planner.named(&self.table, grant);
         let keys = records
             .iter()
             .map(|record| {
                 self.planner
-                    .key_of_record(&self.table, grant, record, &self.query.id_field)
+                    .key_of_record(&self.table, &named, record, &self.query.id_field)
             })
             .collect::<Result<Vec<_>>>()?;
+        let shown = self.planner.shown(&self.table, grant);
         let mut parts = Vec::new();
         let mut bytes = 0_usize;
         for keys in keys.chunks(KEYS_AT_ONCE.min(self.page())) {
             let plan = self
                 .planner
-                .re_read(&self.table, grant, &self.query, keys)?;
+                .re_read(&self.table, &shown, &self.query, keys)?;
             let shape = plan.shape(Frame::Bare, Format::Json, self.options);
             let rows = transaction
                 .select(&plan.select, false, RowWriter::new(Arc::new(shape), None))
@@ -650,9 +655,8 @@ impl Job<'_> {
         if query.fields == Fields::Default {
             query.fields = Fields::Named(Vec::new());
         }
-        let plan = self
-            .planner
-            .read(&self.table, &self.grant, &query, selector)?;
+        let shown = self.planner.shown(&self.table, &self.grant);
+        let plan = self.planner.read(&self.table, &shown, &query, selector)?;
         let shape = plan.shape(Frame::Bare, Format::Json, self.options);
         let rows = transaction
             .select(&plan.select, true, RowWriter::new(Arc::new(shape), None))

@@ -179,6 +179,20 @@ pub enum Now {
     Time,
 }
 
+/// The functions that may stand for a value, in filters and in records, and what they stand for.
+pub const TIME_FUNCTIONS: &[(&str, Now)] = &[
+    ("NOW", Now::Timestamp),
+    ("CURRENT_TIMESTAMP", Now::Timestamp),
+    ("GETDATE", Now::Timestamp),
+    ("GETUTCDATE", Now::Timestamp),
+    ("SYSDATE", Now::Timestamp),
+    ("SYSDATETIME", Now::Timestamp),
+    ("CURDATE", Now::Date),
+    ("CURRENT_DATE", Now::Date),
+    ("CURTIME", Now::Time),
+    ("CURRENT_TIME", Now::Time),
+];
+
 impl Filter {
     /// All fields, in the order in which they were written; one that occurs twice comes twice.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {

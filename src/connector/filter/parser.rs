@@ -3,7 +3,7 @@
 use super::lexer::{Kind, Lexer, Token};
 use super::{
     Comparison, Field, Filter, FilterError, MAX_DEPTH, MAX_LIST_VALUES, MAX_TEXT_BYTES, Matching,
-    Now, Operand, Parameters, is_bare_name, is_number,
+    Now, Operand, Parameters, TIME_FUNCTIONS, is_bare_name, is_number,
 };
 use crate::error::{brief, nearest};
 
@@ -55,20 +55,6 @@ const OPERATORS: &[&str] = &[
 const OPERATOR_HELP: &str = "operators are =, !=, <>, >, >=, <, <=, EQ, NE, GT, GTE, LT, LTE, \
      [NOT] IN, [NOT] BETWEEN, [NOT] LIKE, [NOT] ILIKE, [NOT] CONTAINS, [NOT] STARTS WITH, \
      [NOT] ENDS WITH, IS [NOT] NULL";
-
-/// The functions that may stand for a value.
-const FUNCTIONS: &[(&str, Now)] = &[
-    ("NOW", Now::Timestamp),
-    ("CURRENT_TIMESTAMP", Now::Timestamp),
-    ("GETDATE", Now::Timestamp),
-    ("GETUTCDATE", Now::Timestamp),
-    ("SYSDATE", Now::Timestamp),
-    ("SYSDATETIME", Now::Timestamp),
-    ("CURDATE", Now::Date),
-    ("CURRENT_DATE", Now::Date),
-    ("CURTIME", Now::Time),
-    ("CURRENT_TIME", Now::Time),
-];
 
 /// The functions that make a value of a group.
 const AGGREGATES: &[&str] = &["COUNT", "SUM", "AVG", "MIN", "MAX"];
@@ -600,7 +586,7 @@ impl<'a> Parser<'a> {
 
     /// A function of the closed list, with or without `()`.
     fn function(&mut self) -> Result<Now, FilterError> {
-        let Some((_, now)) = FUNCTIONS.iter().find(|(name, _)| self.is_word(name)) else {
+        let Some((_, now)) = TIME_FUNCTIONS.iter().find(|(name, _)| self.is_word(name)) else {
             return Err(self.no_expression());
         };
         self.advance()?;
@@ -615,7 +601,7 @@ impl<'a> Parser<'a> {
     }
 
     fn no_expression(&self) -> FilterError {
-        let names: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = TIME_FUNCTIONS.iter().map(|(name, _)| *name).collect();
         self.error("expressions are not part of the filter language")
             .with_help(format!(
                 "write a value without parentheses, or one of the functions {} without arguments: (NOW())",

@@ -25,6 +25,14 @@ cases![
     verbs_that_are_not_granted_are_403,
     a_grant_for_the_collection_alone_opens_no_record,
     a_deny_in_another_case_still_holds,
+    a_hidden_key_is_no_key,
+    a_description_names_no_hidden_column_of_another_table,
+    a_write_shows_no_column_that_the_role_may_not_read,
+    a_role_may_write_what_it_may_not_read,
+    a_denied_table_is_described_without_columns,
+    a_row_in_another_case_holds_for_related_records,
+    a_row_for_a_folder_does_not_reach_a_table_with_a_slash,
+    a_row_for_one_record_opens_no_other_whatever_its_case,
 ];
 
 fn northern(filter: &str) -> Vec<super::driver::Row> {
@@ -446,4 +454,273 @@ async fn a_deny_in_another_case_still_holds(tester: Tester) {
     for target in ["_table/customer", "_table/CUSTOMER", "_table/Customer/1"] {
         caller.get(target).await.refused(403, "forbidden");
     }
+}
+
+async fn a_row_in_another_case_holds_for_related_records(tester: Tester) {
+    let shop = tester.shop().await;
+    let everything = allow("_table/*", &["GET"]);
+    let related = with(
+        "_table/customer/1",
+        &[("related", "invoice_by_customer_id")],
+    );
+    shop.with_role(&[everything.clone(), deny("_table/Invoice/*", &["GET"])])
+        .get(&related)
+        .await
+        .refused(403, "forbidden");
+    let narrowed = allow("_table/INVOICE/*", &["GET"])
+        .filter("number = 'A-2'")
+        .fields(&["id", "customer_id"]);
+    let document = shop
+        .with_role(&[everything, narrowed])
+        .get(&related)
+        .await
+        .ok_json();
+    assert_eq!(
+        document["invoice_by_customer_id"],
+        json!([{"id": 2, "customer_id": 1}])
+    );
+}
+
+async fn a_row_for_a_folder_does_not_reach_a_table_with_a_slash(tester: Tester) {
+    let words = tester.words();
+    let name = (words.quote)("a/b");
+    let shop = tester
+        .open(&[
+            format!("CREATE TABLE a (id {} PRIMARY KEY)", words.integer),
+            format!(
+                "CREATE TABLE {name} (id {} PRIMARY KEY, a_id {} REFERENCES a (id))",
+                words.integer, words.integer
+            ),
+            "INSERT INTO a VALUES (1)".to_owned(),
+            format!("INSERT INTO {name} VALUES (7, 1)"),
+        ])
+        .await;
+    let related = with("_table/a/1", &[("related", "a/b_by_a_id")]);
+    shop.get(&related).await.ok_json();
+    let caller = shop.with_role(&[allow("_table/a/*", &["GET"])]);
+    caller.get("_table/a%2Fb").await.refused(403, "forbidden");
+    caller.get(&related).await.refused(403, "forbidden");
+    caller
+        .get("_table/a/1?related=*")
+        .await
+        .is(&json!({"id": 1}));
+}
+
+async fn a_row_for_one_record_opens_no_other_whatever_its_case(tester: Tester) {
+    let text = tester.words().text;
+    let shop = tester
+        .open(&[
+            format!("CREATE TABLE coded (code {text} PRIMARY KEY, owner {text})"),
+            "INSERT INTO coded VALUES ('ab', 'me'), ('AB', 'other')".to_owned(),
+        ])
+        .await;
+    let caller = shop.with_role(&[
+        allow("_table/coded/*", &["GET"]).filter("owner = 'me'"),
+        allow("_table/coded/ab", &["GET"]),
+    ]);
+    for _ in 0..3 {
+        caller.get("_table/coded/ab").await.ok_json();
+        caller
+            .get("_table/coded/AB")
+            .await
+            .refused(404, "unknown_record");
+    }
+}
+
+/// Everything that the errors of these requests say, but for what only the log is told.
+fn said(answer: &super::driver::Answer) -> String {
+    let mut document = answer.json();
+    if let Some(error) = document["error"].as_object_mut() {
+        error.remove("log");
+    }
+    document.to_string()
+}
+
+async fn a_hidden_key_is_no_key(tester: Tester) {
+    let words = tester.words();
+    let shop = tester
+        .open(&[
+            format!(
+                "CREATE TABLE person (covert_key {} PRIMARY KEY, alias {} NOT NULL)",
+                words.integer, words.text
+            ),
+            "INSERT INTO person VALUES (5, 'ann')".to_owned(),
+            format!(
+                "CREATE TABLE pair (covert_left {} NOT NULL, right_half {} NOT NULL, PRIMARY KEY (covert_left, right_half))",
+                words.integer, words.integer
+            ),
+            "INSERT INTO pair VALUES (1, 2)".to_owned(),
+        ])
+        .await;
+    let caller = shop.with_role(&[
+        allow("_table/person/*", super::driver::ALL).fields(&["alias"]),
+        allow("_table/pair/*", super::driver::ALL).fields(&["right_half"]),
+    ]);
+    for target in [
+        "_table/person/5",
+        "_table/person/6",
+        "_table/person/x",
+        "_table/person/covert_key=5",
+        "_table/person?ids=5",
+        "_table/person?ids=5,6&continue=true",
+        "_table/person?as_list=true",
+        "_table/pair/1",
+        "_table/pair/covert_left=1,right_half=2",
+        "_table/pair?ids=1",
+    ] {
+        let answer = caller.get(target).await;
+        answer.refused(400, "invalid_request");
+        assert!(!said(&answer).contains("covert_l"), "{}", said(&answer));
+        assert!(!said(&answer).contains("'covert"), "{}", said(&answer));
+    }
+    for target in ["_table/person/5", "_table/person?upsert=true"] {
+        let body = json!({"resource": [{"alias": "x"}]});
+        let answer = caller.patch(target, body).await;
+        assert_eq!(answer.status, 400);
+        assert!(!said(&answer).contains("covert"), "{}", said(&answer));
+    }
+    let answer = caller.delete("_table/person/5").await;
+    answer.refused(400, "invalid_request");
+    // What is selected by what may be seen is still there.
+    caller
+        .get("_table/person/ann?id_field=alias")
+        .await
+        .is(&json!({"alias": "ann"}));
+    let changed = caller
+        .patch(
+            &with("_table/person", &[("filter", "alias = 'ann'")]),
+            json!({"resource": {"alias": "bo"}}),
+        )
+        .await;
+    changed.is(&json!({"resource": [{"alias": "bo"}]}));
+}
+
+async fn a_description_names_no_hidden_column_of_another_table(tester: Tester) {
+    let words = tester.words();
+    let shop = tester
+        .open(&[
+            format!(
+                "CREATE TABLE person (covert {} PRIMARY KEY, alias {})",
+                words.integer, words.text
+            ),
+            format!(
+                "CREATE TABLE note (id {} PRIMARY KEY, author {} REFERENCES person (covert))",
+                words.integer, words.integer
+            ),
+        ])
+        .await;
+    let caller = shop.with_role(&[
+        allow("*", &["GET"]),
+        allow("_table/person/*", &["GET"]).fields(&["alias"]),
+    ]);
+    for target in [
+        "_schema/note",
+        "_schema/note/_field",
+        "_schema?ids=note,person",
+        "_schema/person/_related",
+        "_table/note?include_schema=true",
+    ] {
+        let text = caller.get(target).await.ok_text().to_owned();
+        assert!(!text.contains("covert"), "{target}: {text}");
+    }
+}
+
+async fn a_write_shows_no_column_that_the_role_may_not_read(tester: Tester) {
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&[
+        allow("_table/customer/*", &["GET"]).fields(&["id", "full_name"]),
+        allow("_table/customer/*", &["POST", "PATCH", "DELETE"]),
+        allow("_table/invoice/*", &["GET"]),
+    ]);
+    let seen = json!({"id": 4, "full_name": "D"});
+    let all = "_table/customer/4?fields=*";
+    caller
+        .patch(all, json!({"full_name": "D", "region": "x"}))
+        .await
+        .is(&seen);
+    for target in [
+        "_table/customer/4?fields=email".to_owned(),
+        with("_table/customer", &[("filter", "email LIKE 'd%'")]),
+        "_table/customer?ids=4&fields=region".to_owned(),
+        "_table/customer?ids=4&fields=region&related=invoice_by_customer_id".to_owned(),
+    ] {
+        for method in ["PATCH", "DELETE"] {
+            let body = json!({"resource": {"credit": 1}});
+            let answer = caller.request(method, &target).json(&body).send().await;
+            assert_eq!(answer.status, 400, "{method} {target}: {}", answer.text());
+            assert!(!answer.text().contains("di@"), "{}", answer.text());
+        }
+    }
+    let related = "_table/customer/4?fields=*&related=invoice_by_customer_id";
+    let with_related = json!({"id": 4, "full_name": "D", "invoice_by_customer_id": []});
+    caller
+        .patch(related, json!({"credit": 7}))
+        .await
+        .is(&with_related);
+    caller.delete(related).await.is(&with_related);
+}
+
+async fn a_role_may_write_what_it_may_not_read(tester: Tester) {
+    let shop = tester.shop().await;
+    let narrow = allow("_table/customer/*", &["PATCH"]).fields(&["region"]);
+    let rows = [
+        allow("_table/customer/*", &["GET"]).fields(&["id", "email"]),
+        narrow,
+    ];
+    let caller = shop.with_role(&rows);
+    // Records are named by what may be read, and only that is told of them.
+    caller
+        .patch("_table/customer/1", json!({"region": "x"}))
+        .await
+        .is(&json!({"id": 1}));
+    let by_email = with(
+        "_table/customer",
+        &[("filter", "email LIKE 'ann%'"), ("fields", "*")],
+    );
+    let record = json!({"resource": {"region": "y"}});
+    caller
+        .patch(&by_email, record.clone())
+        .await
+        .is(&json!({"resource": [{"id": 1, "email": "ann@example.org"}]}));
+    let by_region = with("_table/customer", &[("filter", "region = 'y'")]);
+    caller
+        .patch(&by_region, record.clone())
+        .await
+        .refused(400, "unknown_field");
+    // Records that may be written and not read tell nothing but what both rows admit.
+    let [readable, narrow] = rows;
+    let caller = shop.with_role(&[readable.filter("region = 'south'"), narrow]);
+    caller
+        .patch(&by_email, record)
+        .await
+        .refused(400, "unknown_field");
+    // What may be neither read nor named is told again as it was written.
+    let writer = shop.with_role(&[
+        allow("_table/tag/*", &["GET"])
+            .fields(&["id"])
+            .filter("id = 1"),
+        allow("_table/tag/*", &["POST"]).fields(&["label"]),
+    ]);
+    writer
+        .post("_table/tag", json!({"resource": [{"label": "new"}]}))
+        .await
+        .is(&json!({"resource": [{"label": "new"}]}));
+}
+
+async fn a_denied_table_is_described_without_columns(tester: Tester) {
+    let shop = tester.shop().await;
+    let mut rows = narrow();
+    let before = shop
+        .with_role(&rows)
+        .get("_schema/customer")
+        .await
+        .ok_json();
+    assert_eq!(before["field"].as_array().unwrap().len(), 3);
+    rows.push(deny("_table/customer/*", super::driver::ALL));
+    let after = shop
+        .with_role(&rows)
+        .get("_schema/customer")
+        .await
+        .ok_json();
+    assert_eq!(after["field"], json!([]), "a deny row never widens");
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::super::catalog::{Relation, RelationKind, Table};
 use super::super::plan::{Condition, Expression, Output, Related, RelatedJunction, Select};
-use super::super::request::RelatedRequest;
+use super::super::request::{MAX_RELATED_DEPTH, RelatedRequest};
 use super::names::{Columns, help};
-use super::{MAX_RELATED_DEPTH, MAX_RELATIONS, Planner, Target, condition};
+use super::{MAX_RELATIONS, Planner, Target, condition};
 use crate::connector::access::Grant;
 use crate::error::{Error, ErrorKind, Result, brief};
 

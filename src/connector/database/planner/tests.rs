@@ -3,7 +3,7 @@
 use super::super::dialect::{PostgresqlDialect, SqliteDialect};
 use super::super::fixture::*;
 use super::super::plan::Bind;
-use super::super::request::RelatedRequest;
+use super::super::request::{MAX_RELATED_DEPTH, RelatedRequest};
 use super::super::sql::{RenderOptions, render_select, render_write};
 use super::*;
 use crate::connector::access::Rule;

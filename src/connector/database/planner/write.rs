@@ -9,26 +9,12 @@ use super::super::catalog::{Column, Table, Type};
 use super::super::convert;
 use super::super::options::UnknownMembers;
 use super::super::plan::{Bind, Delete, Insert, Output, Selector, Update, Upsert};
-use super::super::request::{Record, RecordsQuery};
+use super::super::request::{Fields, Record, RecordsQuery};
 use super::super::value::Scalar;
 use super::{Planner, Target, condition, key_columns, needs_re_read, nothing_shown};
 use crate::connector::access::Grant;
-use crate::connector::filter::Now;
+use crate::connector::filter::TIME_FUNCTIONS;
 use crate::error::{Error, ErrorKind, Result};
-
-/// Functions that `{"expression": …}` may name, and what they stand for.
-const EXPRESSIONS: [(&str, Now); 10] = [
-    ("NOW", Now::Timestamp),
-    ("CURRENT_TIMESTAMP", Now::Timestamp),
-    ("GETDATE", Now::Timestamp),
-    ("GETUTCDATE", Now::Timestamp),
-    ("SYSDATE", Now::Timestamp),
-    ("SYSDATETIME", Now::Timestamp),
-    ("CURDATE", Now::Date),
-    ("CURRENT_DATE", Now::Date),
-    ("CURTIME", Now::Time),
-    ("CURRENT_TIME", Now::Time),
-];
 
 impl Planner<'_> {
     /// One record to be added. With `upsert`, the grant for changing, a record whose key exists is changed instead.
@@ -55,12 +41,13 @@ impl Planner<'_> {
                 self.upsert(table, change, &values, query)?
             }
         };
+        let written: Vec<usize> = values.iter().map(|(index, _)| *index).collect();
         Ok(Insert {
             table: Arc::clone(table),
             values,
             upsert,
             check,
-            returning: Self::returned(target, query)?,
+            returning: self.returned(target, query, &written)?,
         })
     }
 
@@ -79,9 +66,10 @@ impl Planner<'_> {
         if matches!(selector, Selector::Query) && query.filter.is_none() {
             return Err(no_selector("changed"));
         }
+        let named = self.named(table, grant);
         let key = match selector {
             Selector::Query => Vec::new(),
-            Selector::Key | Selector::Keys(_) => key_columns(table, grant, &query.id_field)?,
+            Selector::Key | Selector::Keys(_) => key_columns(table, &named, &query.id_field)?,
         };
         let mut set = self.assignments(target, record)?;
         set.retain(|(index, _)| {
@@ -94,12 +82,18 @@ impl Planner<'_> {
                     .with_help("send at least one field other than the key"),
             );
         }
+        let written: Vec<usize> = set.iter().map(|(index, _)| *index).collect();
         Ok(Update {
             table: Arc::clone(table),
             set,
-            condition: self.condition(target, query, selector)?,
+            condition: self.condition(
+                Target::new(table, &named),
+                &self.shown(table, grant),
+                query,
+                selector,
+            )?,
             check: condition::of_role(table, grant, self.access.lookups())?,
-            returning: Self::returned(target, query)?,
+            returning: self.returned(target, query, &written)?,
         })
     }
 
@@ -118,19 +112,36 @@ impl Planner<'_> {
         }
         Ok(Delete {
             table: Arc::clone(table),
-            condition: self.condition(target, query, selector)?,
-            returning: Self::returned(target, query)?,
+            condition: self.condition(
+                Target::new(table, &self.named(table, grant)),
+                &self.shown(table, grant),
+                query,
+                selector,
+            )?,
+            returning: self.returned(target, query, &target.shown())?,
         })
     }
 
     /// What a write answers for each record: the key, unless other fields are asked for. Where the answer is read
-    /// again, the key is what the gateway needs for it.
-    fn returned(target: Target<'_>, query: &RecordsQuery) -> Result<Vec<Output>> {
+    /// again, the key is what the gateway needs for it. Where the role may read no column that it may write, it is
+    /// told again what it wrote.
+    fn returned(
+        &self,
+        target: Target<'_>,
+        query: &RecordsQuery,
+        written: &[usize],
+    ) -> Result<Vec<Output>> {
         if needs_re_read(query) {
-            let key = key_columns(target.table, target.grant, &query.id_field)?;
+            let named = self.named(target.table, target.grant);
+            let key = key_columns(target.table, &named, &query.id_field)?;
             return key.into_iter().map(|index| target.output(index)).collect();
         }
-        let outputs = target.fields(&query.fields, &Self::written(target, query)?)?;
+        let grant = self.shown(target.table, target.grant);
+        let shown = Target::new(target.table, &grant);
+        let outputs = shown.fields(&query.fields, &Self::written(shown, query)?)?;
+        if outputs.is_empty() && query.fields == Fields::Default {
+            return written.iter().map(|index| target.output(*index)).collect();
+        }
         if outputs.is_empty() {
             return Err(nothing_shown(target));
         }
@@ -155,7 +166,7 @@ impl Planner<'_> {
         values: &[(usize, Bind)],
         query: &RecordsQuery,
     ) -> Result<Option<Upsert>> {
-        let mut key = key_columns(table, grant, &query.id_field)?;
+        let mut key = key_columns(table, &self.named(table, grant), &query.id_field)?;
         let is_known = std::iter::once(&table.primary_key)
             .chain(&table.unique_keys)
             .any(|unique| {
@@ -337,7 +348,7 @@ fn expression(column: &Column, value: &RawValue) -> Result<Bind> {
     if name.eq_ignore_ascii_case("null") {
         return Ok(Bind::Value(Scalar::Null));
     }
-    let known = EXPRESSIONS
+    let known = TIME_FUNCTIONS
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(name));
     let Some((_, now)) = known else {

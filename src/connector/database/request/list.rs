@@ -12,10 +12,10 @@ use crate::error::{Error, ErrorKind, Result, brief, nearest};
 pub const MAX_FIELDS: usize = 2_000;
 /// Most items of `order`.
 pub const MAX_ORDER_ITEMS: usize = 64;
-/// Most relations asked for at once, nested ones included.
-pub const MAX_RELATIONS: usize = 64;
+/// Most items of `related`.
+pub const MAX_RELATED_ITEMS: usize = 64;
 /// Most levels of nested relations.
-pub const MAX_RELATED_DEPTH: usize = 8;
+pub const MAX_RELATED_DEPTH: usize = 5;
 /// Most identifiers of one call.
 pub const MAX_IDENTIFIERS: usize = 10_000;
 
@@ -252,7 +252,7 @@ pub(super) fn order(option: &str, text: &str) -> Result<Vec<OrderItem>> {
 
 /// The items of `related`: each the names from the table outwards.
 pub(super) fn related(option: &str, text: &str) -> Result<Vec<Vec<String>>> {
-    Scanner::new(option, ErrorKind::InvalidParameter, text).items(MAX_RELATIONS, |scanner| {
+    Scanner::new(option, ErrorKind::InvalidParameter, text).items(MAX_RELATED_ITEMS, |scanner| {
         let mut path = Vec::new();
         loop {
             if path.len() == MAX_RELATED_DEPTH {

@@ -20,7 +20,9 @@ use crate::exchange::query::{decode_percent, truth};
 use crate::exchange::{Query, RequestHead};
 
 pub use body::{BodyOptions, Expect, MAX_BODY_DEPTH, MAX_RECORDS, no_records, parse_body};
-pub use list::{MAX_FIELDS, MAX_IDENTIFIERS, MAX_ORDER_ITEMS, MAX_RELATED_DEPTH, MAX_RELATIONS};
+pub use list::{
+    MAX_FIELDS, MAX_IDENTIFIERS, MAX_ORDER_ITEMS, MAX_RELATED_DEPTH, MAX_RELATED_ITEMS,
+};
 pub use options::{
     RecordsOptions, change_one_options, change_options, create_options, delete_one_options,
     delete_options, get_options, list_options,

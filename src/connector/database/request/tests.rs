@@ -525,7 +525,7 @@ fn relations_nest_and_carry_options() {
     }
     refused(&[("related", "tag"), ("tag.limit", "1"), ("tag_top", "2")]);
     refused(&[("related", &["a"; MAX_RELATED_DEPTH + 1].join("."))]);
-    refused(&[("related", &["a"; MAX_RELATIONS + 1].join(","))]);
+    refused(&[("related", &["a"; MAX_RELATED_ITEMS + 1].join(","))]);
 }
 
 #[test]
