@@ -658,6 +658,10 @@ mod tests {
         }
 
         /// What is granted on each component for each verb, by name and by path: the columns.
+        #[expect(
+            clippy::option_option,
+            reason = "outside: whether it is granted; inside: whether columns are listed"
+        )]
         fn granted(rules: &[Rule]) -> Vec<Option<Option<BTreeSet<String>>>> {
             let access = access(rules.to_vec());
             let mut all = Vec::new();
