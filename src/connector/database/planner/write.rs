@@ -229,7 +229,7 @@ impl Planner<'_> {
                 if self.options.unknown_members == UnknownMembers::Ignore {
                     continue;
                 }
-                if let Some(relation) = target.table.relation(name) {
+                if let Some(relation) = self.readable_relation(target, name) {
                     return Err(Error::new(
                         ErrorKind::InvalidBody,
                         format!(
