@@ -9,7 +9,7 @@ mod tests;
 use std::borrow::Cow;
 
 use http::Method;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
@@ -319,24 +319,8 @@ pub fn received(
     } else {
         Expect::Collection
     };
-    if !bytes.is_empty() {
-        refuse_codings(head)?;
-    }
     let (body, options) = parse_body(head.header(&CONTENT_TYPE), bytes, expect)?;
     Ok((records_query(query, options.as_ref())?, body))
-}
-
-/// Bodies are never inflated: a few bytes could become any number.
-fn refuse_codings(head: &RequestHead) -> Result<()> {
-    let mut codings = head.headers.get_all(CONTENT_ENCODING).iter();
-    if codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::UnsupportedMediaType,
-        "a compressed body cannot be read",
-    )
-    .with_help("send the body as it is, without Content-Encoding"))
 }
 
 /// Whether a path goes on below `_table/{table}`.
