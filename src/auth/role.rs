@@ -73,7 +73,8 @@ pub struct AccessRow {
     /// Only the records that satisfy this filter can be read or written: `owner = {user.email}`. A lookup in braces
     /// is bound for each call; one that has no value lets nothing through.
     pub filter: Option<String>,
-    /// Only these columns exist for the caller: in reading, writing, filtering and ordering.
+    /// Only these columns exist for the caller: in reading, writing, filtering and ordering; a key of which a part is
+    /// missing here is no key. What a write answers, and what it is filtered by, is what the row for GET admits.
     #[schemars(length(min = 1))]
     pub fields: Option<Vec<String>>,
     /// Denies the verbs instead of granting them. Default: false.

@@ -657,27 +657,19 @@ mod tests {
             prop::collection::vec(one, 0..8)
         }
 
-        /// What is granted on each component for each verb, by name and by path: the columns.
-        #[expect(
-            clippy::option_option,
-            reason = "outside: whether it is granted; inside: whether columns are listed"
-        )]
-        fn granted(rules: &[Rule]) -> Vec<Option<Option<BTreeSet<String>>>> {
+        /// What is granted on each component for each verb, by name and by path: the columns, all of them as `*`.
+        fn granted(rules: &[Rule]) -> Vec<Option<BTreeSet<String>>> {
             let access = access(rules.to_vec());
+            let columns = |grant: Grant| match grant.fields {
+                Some(fields) => fields.as_ref().clone(),
+                None => BTreeSet::from(["*".to_owned()]),
+            };
             let mut all = Vec::new();
             for component in COMPONENTS {
                 for verb in Verbs::NAMES {
                     let method: Method = verb.parse().unwrap();
-                    for grant in [
-                        access.of(component, &method),
-                        access.of_path(component, &method),
-                    ] {
-                        all.push(
-                            grant
-                                .ok()
-                                .map(|grant| grant.fields.map(|fields| fields.as_ref().clone())),
-                        );
-                    }
+                    all.push(access.of(component, &method).ok().map(columns));
+                    all.push(access.of_path(component, &method).ok().map(columns));
                 }
             }
             all

@@ -757,22 +757,39 @@ impl Planner<'_> {
         self.access.of(&component(table), &Method::GET)
     }
 
-    /// What a write with this grant may show and be filtered by: the columns that the role may read, where it may read
-    /// the table. Where the records that it may read are others than those that it may write, the columns must be
-    /// admitted by both grants.
+    /// What a write with this grant may show: the columns that the role may read. Where the records that it may read
+    /// are others than those that it may write, the columns must be admitted by both grants; where it may not read the
+    /// table at all, only the key is shown.
     pub fn shown(&self, table: &Table, grant: &Grant) -> Grant {
-        let Ok(readable) = self.grant(&table.name) else {
-            return grant.clone();
-        };
-        let covers_all = readable.filter.is_none() || readable.filter == grant.filter;
-        let readable = if covers_all {
-            readable
-        } else {
-            readable.and(grant)
+        let readable = match self.grant(&table.name) {
+            Ok(readable) if readable.filter.is_none() || readable.filter == grant.filter => {
+                readable
+            }
+            Ok(readable) => readable.and(grant),
+            Err(_forbidden) => {
+                let key = table.primary_key.iter();
+                let names = key.filter_map(|index| table.columns.get(*index));
+                let names = names.map(|column| column.name.clone());
+                let admitted = names.filter(|name| grant.admits_field(name));
+                Grant {
+                    fields: Some(Arc::new(admitted.collect())),
+                    ..grant.clone()
+                }
+            }
         };
         Grant {
             filter: grant.filter.clone(),
             ..readable
+        }
+    }
+
+    /// What the caller's filter of a write with this grant may name: what the write may show, or for a role that may
+    /// not read the table at all, what it may write.
+    fn filtered(&self, table: &Table, grant: &Grant) -> Grant {
+        if self.may_read(&table.name) {
+            self.shown(table, grant)
+        } else {
+            grant.clone()
         }
     }
 

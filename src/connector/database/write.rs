@@ -118,7 +118,7 @@ impl DatabaseConnector {
             conditions.check_untagged()?;
         }
         let upsert = self.upsert_grants(&call, &table, &grant, &asked)?;
-        let readable = readable_grant(&call, &table, &grant);
+        let readable = readable_grant(&call, &planner, &table, &grant);
         let job = Job {
             named: planner.named(&table, &grant),
             planner,
@@ -197,14 +197,14 @@ impl DatabaseConnector {
 }
 
 /// What the caller could read of a record: the columns of its grant to read, among the rows of its grant to write.
-fn readable_grant(call: &Asked, table: &Table, grant: &Grant) -> Grant {
+fn readable_grant(call: &Asked, planner: &Planner<'_>, table: &Table, grant: &Grant) -> Grant {
     let component = component_for(call, "_table", table);
     match call.access.of(&component, &Method::GET) {
         Ok(readable) => Grant {
             filter: grant.filter.clone(),
             ..readable
         },
-        Err(_forbidden) => grant.clone(),
+        Err(_forbidden) => planner.shown(table, grant),
     }
 }
 

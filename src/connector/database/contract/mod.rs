@@ -11,6 +11,7 @@
     reason = "these are tests; a failed expectation is their result"
 )]
 
+mod attacks;
 mod driver;
 mod formats;
 mod hostile;
@@ -123,6 +124,7 @@ pub fn suite() -> Vec<Case> {
         hostile::CASES,
         listing::CASES,
         formats::CASES,
+        attacks::CASES,
     ]
     .concat()
 }

@@ -29,6 +29,7 @@ cases![
     a_description_names_no_hidden_column_of_another_table,
     a_write_shows_no_column_that_the_role_may_not_read,
     a_role_may_write_what_it_may_not_read,
+    a_role_that_may_only_write_is_told_what_it_wrote,
     a_denied_table_is_described_without_columns,
     a_row_in_another_case_holds_for_related_records,
     a_row_for_a_folder_does_not_reach_a_table_with_a_slash,
@@ -723,4 +724,67 @@ async fn a_denied_table_is_described_without_columns(tester: Tester) {
         .await
         .ok_json();
     assert_eq!(after["field"], json!([]), "a deny row never widens");
+}
+
+async fn a_role_that_may_only_write_is_told_what_it_wrote(tester: Tester) {
+    let text = tester.words().text;
+    let shop = tester.shop().await;
+    let caller = shop.with_role(&[allow("_table/customer/*", &["POST", "PATCH", "DELETE"])]);
+    caller
+        .patch("_table/customer/1?fields=*", json!({"region": "west"}))
+        .await
+        .is(&json!({"id": 1, "region": "west"}));
+    for (method, target) in [
+        ("PATCH", "_table/customer/1?fields=email"),
+        ("DELETE", "_table/customer/1?fields=email"),
+        ("DELETE", "_table/customer?ids=1&fields=email"),
+    ] {
+        let body = json!({"region": "west"});
+        let answer = caller.request(method, target).json(&body).send().await;
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        assert!(!answer.text().contains("ann@"), "{}", answer.text());
+    }
+    caller
+        .patch(
+            &with(
+                "_table/customer",
+                &[("filter", "email = 'ann@example.org'"), ("fields", "*")],
+            ),
+            json!({"resource": {"region": "east"}}),
+        )
+        .await
+        .is(&json!({"resource": [{"id": 1, "region": "east"}]}));
+    caller
+        .patch(
+            "_table/customer/ann@example.org?id_field=email",
+            json!({"region": "east"}),
+        )
+        .await
+        .is(&json!({"email": "ann@example.org"}));
+    caller
+        .post(
+            "_table/customer?fields=*",
+            json!({"resource": [{"email": "x@example.org", "full_name": "X"}]}),
+        )
+        .await
+        .is(&json!({"resource": [{"id": 5, "email": "x@example.org", "full_name": "X"}]}));
+    caller
+        .delete("_table/customer/5?fields=*")
+        .await
+        .is(&json!({"id": 5}));
+    // Without a key there is nothing to tell.
+    let keyless = tester
+        .open(&[
+            format!("CREATE TABLE keyless (word {text})"),
+            "INSERT INTO keyless VALUES ('covert'), ('other')".to_owned(),
+        ])
+        .await;
+    let eraser = keyless.with_role(&[allow("_table/keyless/*", &["DELETE"])]);
+    let target = with("_table/keyless", &[("filter", "word = 'covert'")]);
+    let answer = eraser.delete(&target).await;
+    assert!(!answer.ok_text().contains("covert"), "{}", answer.text());
+    assert_eq!(
+        keyless.column("_table/keyless", "word").await,
+        values(json!(["other"]))
+    );
 }

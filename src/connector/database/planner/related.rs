@@ -89,6 +89,18 @@ impl Planner<'_> {
         })
     }
 
+    /// A relation by its name, if the role may read all that takes part in it.
+    pub(super) fn readable_relation<'t>(
+        &self,
+        target: Target<'t>,
+        name: &str,
+    ) -> Option<&'t Relation> {
+        let table: &'t Table = target.table;
+        table
+            .relation(name)
+            .filter(|relation| self.reach(target, relation).is_ok())
+    }
+
     fn relation<'t>(&self, target: Target<'t>, name: &str) -> Result<&'t Relation> {
         let table: &'t Table = target.table;
         let unknown = || {

@@ -88,7 +88,7 @@ impl Planner<'_> {
             set,
             condition: self.condition(
                 Target::new(table, &named),
-                &self.shown(table, grant),
+                &self.filtered(table, grant),
                 query,
                 selector,
             )?,
@@ -114,17 +114,17 @@ impl Planner<'_> {
             table: Arc::clone(table),
             condition: self.condition(
                 Target::new(table, &self.named(table, grant)),
-                &self.shown(table, grant),
+                &self.filtered(table, grant),
                 query,
                 selector,
             )?,
-            returning: self.returned(target, query, &target.shown())?,
+            returning: self.returned(target, query, &[])?,
         })
     }
 
     /// What a write answers for each record: the key, unless other fields are asked for. Where the answer is read
     /// again, the key is what the gateway needs for it. Where the role may read no column that it may write, it is
-    /// told again what it wrote.
+    /// told again what it wrote; so is one that may not read the table at all.
     fn returned(
         &self,
         target: Target<'_>,
@@ -136,7 +136,20 @@ impl Planner<'_> {
             let key = key_columns(target.table, &named, &query.id_field)?;
             return key.into_iter().map(|index| target.output(index)).collect();
         }
-        let grant = self.shown(target.table, target.grant);
+        let mut grant = self.shown(target.table, target.grant);
+        if !self.may_read(&target.table.name)
+            && let Some(fields) = &mut grant.fields
+        {
+            // What it wrote and how it named the record are no news to it.
+            let mut known = written.to_vec();
+            if !query.id_field.is_empty() {
+                known.extend(key_columns(target.table, target.grant, &query.id_field)?);
+            }
+            let columns = known
+                .iter()
+                .filter_map(|index| target.table.columns.get(*index));
+            Arc::make_mut(fields).extend(columns.map(|column| column.name.clone()));
+        }
         let shown = Target::new(target.table, &grant);
         let outputs = shown.fields(&query.fields, &Self::written(shown, query)?)?;
         if outputs.is_empty() && query.fields == Fields::Default {
@@ -215,7 +228,7 @@ impl Planner<'_> {
                 if self.options.unknown_members == UnknownMembers::Ignore {
                     continue;
                 }
-                if let Some(relation) = target.table.relation(name) {
+                if let Some(relation) = self.readable_relation(target, name) {
                     return Err(Error::new(
                         ErrorKind::InvalidBody,
                         format!(
