@@ -59,6 +59,7 @@ pub struct ServeArguments {
         long,
         value_name = "FILTER",
         default_value = "info",
+        value_parser = log::filter,
         env = "TIDEGATE_LOG"
     )]
     pub log: String,

@@ -225,7 +225,7 @@ pub fn write_csv_json(out: &mut BytesMut, json: &str) -> Result<()> {
 }
 
 /// How every XML answer begins.
-pub const XML_START: &[u8] = b"<?xml version=\"1.0\" ?><dfapi>\n";
+pub const XML_START: &[u8] = b"<?xml version=\"1.0\" ?>\n<dfapi>\n";
 /// How every XML answer ends.
 pub const XML_END: &[u8] = b"</dfapi>\n";
 
@@ -624,7 +624,7 @@ mod tests {
         );
         assert_eq!(
             written(Format::Xml, &document),
-            "<?xml version=\"1.0\" ?><dfapi>\n\
+            "<?xml version=\"1.0\" ?>\n<dfapi>\n\
              \t<resource>\n\
              \t\t<id>1</id>\n\
              \t\t<name>Ann, &quot;the&quot; first</name>\n\
@@ -678,7 +678,7 @@ mod tests {
             assert_eq!(written(Format::Csv, &document), csv);
             assert_eq!(
                 written(Format::Xml, &document),
-                format!("<?xml version=\"1.0\" ?>{xml}")
+                format!("<?xml version=\"1.0\" ?>\n{xml}")
             );
         }
     }

@@ -75,9 +75,9 @@ fn note_health(service: &Service, outcome: &Result<Reply>) {
     match outcome {
         Ok(_) => service.note_health(Ok(())),
         Err(error) => match error.kind() {
-            ErrorKind::BackendUnavailable | ErrorKind::BackendTimeout => {
-                service.note_health(Err(error));
-            }
+            ErrorKind::BackendUnavailable => service.note_health(Err(error)),
+            // It may be the statement that is slow, and not the backend; the next probe will tell.
+            ErrorKind::BackendTimeout => {}
             kind if kind.origin() == Origin::Backend => service.note_health(Ok(())),
             _ => {}
         },

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 /// How log lines look.
@@ -14,11 +15,33 @@ pub enum LogFormat {
     Json,
 }
 
+/// The levels, for the errors of a filter.
+const LEVELS: &str = "error, warn, info, debug, trace and off";
+
 /// Drivers that would log the values of statements at finer levels, whatever filter the operator sets.
 const ALWAYS_QUIET: [&str; 1] = ["tokio_postgres=warn"];
 
-/// Starts writing log lines to standard error. `filter` is in the syntax of `tracing-subscriber`'s `EnvFilter`
-/// (`info`, `tidegate=debug`); an unreadable one counts as `info`. A second call changes nothing.
+/// Reads a filter of log lines: levels and `target=level`, separated by commas.
+///
+/// Errors: what cannot be read. So is a word alone that is no level: it would be a target, and a misspelt level would
+/// silence the log.
+pub fn filter(text: &str) -> Result<String, String> {
+    let is_lost = |directive: &&str| {
+        !directive.is_empty()
+            && !directive.contains(['=', '['])
+            && directive.parse::<LevelFilter>().is_err()
+    };
+    if let Some(word) = text.split(',').map(str::trim).find(is_lost) {
+        return Err(format!("`{word}` is no level; there are {LEVELS}"));
+    }
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!("write target=level; the levels are {LEVELS}")),
+    }
+}
+
+/// Starts writing log lines to standard error. `filter` is one that [`filter`] has read; another one counts as `info`.
+/// A second call changes nothing.
 pub fn start(format: LogFormat, filter: &str) {
     let mut filter =
         EnvFilter::try_new(filter).unwrap_or_else(|_unreadable| EnvFilter::new("info"));
@@ -41,5 +64,33 @@ pub fn start(format: LogFormat, filter: &str) {
     };
     if let Err(error) = started {
         tracing::debug!(%error, "a log subscriber is there already");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_has_levels_and_targets_with_levels() {
+        for text in [
+            "info",
+            "WARN",
+            "off",
+            "tidegate=debug",
+            "warn,tidegate::daemon=trace",
+        ] {
+            assert_eq!(filter(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "loud",
+            "inof",
+            "info,tidegate",
+            "info, tidegate=debug",
+            "tidegate=loud",
+        ] {
+            let refused = filter(text).unwrap_err();
+            assert!(refused.contains("error, warn, info"), "{refused}");
+        }
     }
 }

@@ -68,6 +68,7 @@ fn wrong_usage_is_2() {
         &["no-such-command"][..],
         &["serve", "--no-such-flag"],
         &["check", "--format", "yaml"],
+        &["serve", "--log", "loud"],
     ] {
         assert_eq!(tidegate(arguments).status.code(), Some(2), "{arguments:?}");
     }

@@ -314,3 +314,27 @@ fn columns_of_unusual_types_are_served_and_refused_as_the_callers_matter() {
     gateway.claim("the backend failed");
     gateway.stop();
 }
+
+#[test]
+fn a_statement_that_takes_too_long_is_given_up_and_holds_nobody_up() {
+    let server = PostgresqlServer::start();
+    server.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a');
+         CREATE VIEW sleepy AS SELECT id, pg_sleep(600)::text AS s FROM t;",
+    );
+    let (_directory, gateway) = serve(&server, "statement_timeout_seconds = 1");
+    gateway.claim("backend");
+    let client = gateway.client_with(READER);
+    client.get("/api/v2/db/_table/t/1").expect_ok();
+    let answer = client.get("/api/v2/db/_table/sleepy");
+    answer.expect_error(504, "backend_timeout");
+    for word in ["pg_sleep", "57014", "canceling"] {
+        assert!(!answer.text().contains(word), "{}", answer.text());
+    }
+    // One slow statement does not make the backend one that is away.
+    assert_eq!(gateway.status()["services"][0]["health"], "up");
+    client.get("/api/v2/db/_table/t/1").expect_ok();
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%sleepy%' AND application_name = 'tidegate'";
+    assert_eq!(server.sql(running), "0", "the statement still runs");
+    gateway.stop();
+}

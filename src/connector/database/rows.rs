@@ -930,12 +930,12 @@ mod tests {
             (
                 Frame::List,
                 Format::Xml,
-                "<?xml version=\"1.0\" ?><dfapi>\n\
+                "<?xml version=\"1.0\" ?>\n<dfapi>\n\
                  \t<resource>\n\t\t<id>1</id>\n\t\t<name>a &quot;b&quot;\n&lt;c&gt;</name>\n\
                  \t\t<more>\n\t\t\t<x>1</x>\n\t\t\t<x>2</x>\n\t\t</more>\n\t</resource>\n\
                  \t<resource>\n\t\t<id>2</id>\n\t\t<name/>\n\t\t<more/>\n\t</resource>\n\
                  \t<meta>\n\t\t<count>3</count>\n\t</meta>\n</dfapi>\n",
-                "<?xml version=\"1.0\" ?><dfapi>\n\t<meta>\n\t\t<count>3</count>\n\t</meta>\n</dfapi>\n",
+                "<?xml version=\"1.0\" ?>\n<dfapi>\n\t<meta>\n\t\t<count>3</count>\n\t</meta>\n</dfapi>\n",
             ),
             (
                 Frame::Single,
@@ -958,7 +958,7 @@ mod tests {
             (
                 Frame::Single,
                 Format::Xml,
-                "<?xml version=\"1.0\" ?><dfapi>\n\
+                "<?xml version=\"1.0\" ?>\n<dfapi>\n\
                  \t<id>1</id>\n\t<name>a &quot;b&quot;\n&lt;c&gt;</name>\n\
                  \t<more>\n\t\t<x>1</x>\n\t\t<x>2</x>\n\t</more>\n</dfapi>\n",
                 "",
@@ -997,9 +997,9 @@ mod tests {
             ),
             (
                 Format::Xml,
-                "<?xml version=\"1.0\" ?><dfapi>\n\t<resource>4</resource>\n\t<resource>5</resource>\n\
+                "<?xml version=\"1.0\" ?>\n<dfapi>\n\t<resource>4</resource>\n\t<resource>5</resource>\n\
                  \t<meta>\n\t\t<count>3</count>\n\t</meta>\n</dfapi>\n",
-                "<?xml version=\"1.0\" ?><dfapi>\n\t<resource>(4,a&quot;b)</resource>\n\
+                "<?xml version=\"1.0\" ?>\n<dfapi>\n\t<resource>(4,a&quot;b)</resource>\n\
                  \t<resource>(5,)</resource>\n\t<meta>\n\t\t<count>3</count>\n\t</meta>\n</dfapi>\n",
             ),
         ] {
