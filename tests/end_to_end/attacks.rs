@@ -43,11 +43,11 @@ component = "_table/tag/*"
 verbs = ["POST"]
 "#,
     );
-    for region in ["north", "south"] {
-        manifest += &format!(
+    manifest.extend(["north", "south"].map(|region| {
+        format!(
             "[role.{region}]\n[[role.{region}.access]]\nservice = \"shop\"\ncomponent = \"_table/customer/*\"\nverbs = [\"GET\", \"POST\", \"PATCH\", \"DELETE\"]\nfilter = \"owner = '{region}'\"\n"
-        );
-    }
+        )
+    }));
     for (name, text) in [
         ("north", NORTH),
         ("south", SOUTH),
