@@ -372,11 +372,7 @@ fn write_numeric(bytes: &[u8], out: &mut String) -> Option<bool> {
     } else {
         for position in 0..=weight {
             let digit = digits.next().unwrap_or(0);
-            let _ = if position == 0 {
-                write!(out, "{digit}")
-            } else {
-                write!(out, "{digit:04}")
-            };
+            push_group(out, digit, position > 0);
         }
     }
     if scale == 0 {
@@ -392,10 +388,23 @@ fn write_numeric(bytes: &[u8], out: &mut String) -> Option<bool> {
         out.push_str("0000");
     }
     while out.len() < end {
-        let _ = write!(out, "{:04}", digits.next().unwrap_or(0));
+        push_group(out, digits.next().unwrap_or(0), true);
     }
     out.truncate(end);
     Some(true)
+}
+
+/// Appends a base-10000 digit, with its leading zeros or without; by hand, because a page of amounts has many.
+fn push_group(out: &mut String, group: u16, with_zeros: bool) {
+    let mut is_first = !with_zeros;
+    for unit in [1000, 100, 10, 1] {
+        let digit = group / unit % 10;
+        if is_first && digit == 0 && unit > 1 {
+            continue;
+        }
+        is_first = false;
+        out.push(char::from_digit(digit.into(), 10).unwrap_or('0'));
+    }
 }
 
 /// `cash_send` sends the smallest unit of the currency; which that is, the locale of the server decides. Nearly all
