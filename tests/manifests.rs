@@ -23,6 +23,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tidegate::connector::operation::Operation;
 use tidegate::connector::{Connector, Family, Problem, Resources, ServiceConfig, ServiceType};
 use tidegate::error::{Error, Result};
 use tidegate::manifest::secrets::{Reference, Unreadable};
@@ -102,6 +103,10 @@ impl ServiceConfig for ExampleConfig {
             });
         }
         problems
+    }
+
+    fn operations(&self) -> &[Operation] {
+        &[]
     }
 
     async fn open(&self, _: &Resources) -> Result<Arc<dyn Connector>> {
@@ -210,7 +215,7 @@ fn bad_trees_are_refused_with_exactly_these_words() {
 fn good_trees_load_and_mean_what_is_expected() {
     let mut failures = String::new();
     for folder in entries("good") {
-        let tree = directory::read(&folder).unwrap();
+        let tree = Tree::of(vec![directory::read(&folder).unwrap()]);
         let said = match load(&tree, schemas()) {
             Ok(set) => describe(&set),
             Err(problems) => problems.to_string(),

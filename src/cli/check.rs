@@ -1,21 +1,21 @@
 //! `tidegate check`: everything that is wrong with a tree, found before it is merged.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
 use super::{Failure, GOOD, OutputFormat, PROBLEMS};
 use crate::manifest::secrets::{Machine, Placeholders};
-use crate::manifest::{Diagnostics, Schemas, SecretSource, Severity, load};
-use crate::tree::directory;
+use crate::manifest::{Diagnostics, SecretSource, Severity};
+use crate::snapshot::candidate::Candidate;
+use crate::tree::{Source, Sources};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
     /// Folders of manifests; each is a tree of its own.
-    #[arg(value_name = "DIR", default_value = "gateway.d")]
-    folders: Vec<PathBuf>,
+    #[arg(value_name = "SOURCE", default_value = "gateway.d", value_parser = str::parse::<Source>)]
+    trees: Vec<Source>,
     /// Reads the secrets as well. Without it they count as there, so that a check needs none.
     #[arg(long)]
     secrets: bool,
@@ -27,15 +27,15 @@ pub(super) fn run(
     format: OutputFormat,
     output: &mut dyn Write,
 ) -> Result<u8, Failure> {
-    let source: &dyn SecretSource = if arguments.secrets {
+    let secrets: &dyn SecretSource = if arguments.secrets {
         &Machine
     } else {
         &Placeholders
     };
     let found: Vec<Diagnostics> = arguments
-        .folders
+        .trees
         .iter()
-        .map(|folder| check(folder, source))
+        .map(|tree| check(tree, secrets))
         .collect();
     match format {
         OutputFormat::Text => {
@@ -45,12 +45,12 @@ pub(super) fn run(
         }
         OutputFormat::Json => {
             let trees: Vec<_> = arguments
-                .folders
+                .trees
                 .iter()
                 .zip(&found)
-                .map(|(folder, diagnostics)| {
+                .map(|(tree, diagnostics)| {
                     json!({
-                        "folder": folder,
+                        "folder": tree.to_string(),
                         "files": diagnostics.files(),
                         "errors": diagnostics.count(Severity::Error),
                         "warnings": diagnostics.count(Severity::Warning),
@@ -68,14 +68,16 @@ pub(super) fn run(
 }
 
 /// The warnings of a tree that would be accepted, or everything that is wrong with it.
-fn check(folder: &std::path::Path, source: &dyn SecretSource) -> Diagnostics {
-    let schemas = Schemas::standard();
+fn check(source: &Source, secrets: &dyn SecretSource) -> Diagnostics {
     // Git holds its lock while it runs a pre-commit hook, so there is no waiting for it here.
-    let outcome = directory::read(folder)
+    let outcome = Sources::new([source.clone()])
+        .read()
         .map_err(Diagnostics::from)
-        .and_then(|tree| load(&tree, schemas))
-        .and_then(|set| set.configs(source, schemas).map(|_| set.warnings));
-    outcome.unwrap_or_else(|problems| problems)
+        .and_then(|tree| Candidate::of(tree, secrets));
+    match outcome {
+        Ok(candidate) => candidate.set.warnings,
+        Err(problems) => problems,
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +89,7 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "a test may block")]
         std::fs::write(folder.path().join("a.toml"), text).unwrap();
         let arguments = CheckArguments {
-            folders: vec![folder.path().to_owned()],
+            trees: vec![Source::Directory(folder.path().to_owned())],
             secrets: false,
         };
         let mut output = Vec::new();

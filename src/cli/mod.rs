@@ -6,6 +6,7 @@ mod key;
 mod openapi;
 mod schema;
 pub mod serve;
+pub mod sources;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -140,8 +141,8 @@ pub fn run() -> ExitCode {
     };
     let mut output = anstream::AutoStream::auto(std::io::stdout().lock());
     let outcome = match arguments.command {
-        None => serve::run(arguments.serve),
-        Some(Command::Serve(serve)) => serve::run(serve),
+        None => serve::run(&arguments.serve),
+        Some(Command::Serve(serve)) => serve::run(&serve),
         Some(Command::Check(check)) => check::run(&check, arguments.format, &mut output),
         Some(Command::Openapi(openapi)) => openapi::run(&openapi, arguments.format, &mut output),
         Some(Command::Schema) => schema::run(&mut output),

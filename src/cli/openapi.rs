@@ -2,40 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::sources::SourceArguments;
 use super::{Failure, GOOD, OutputFormat, PROBLEMS};
 use crate::clock;
 use crate::connector::Description;
 use crate::connector::access::{Access, Pattern, Rule, Verbs};
+use crate::manifest::Diagnostics;
 use crate::manifest::secrets::Machine;
-use crate::manifest::{Configs, Diagnostics, ManifestSet, Schemas, load};
 use crate::openapi::{ServiceDescription, document};
 use crate::snapshot::assemble::{application, wanted};
+use crate::snapshot::candidate::Candidate;
 use crate::snapshot::{Service, build};
 use crate::telemetry::metrics::Metrics;
-use crate::tree::{Tree, directory};
 
 /// How long one backend may take to tell its tables.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 pub(super) struct OpenApiArguments {
-    /// The folder of manifests.
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "gateway.d",
-        env = "TIDEGATE_CONFIG"
-    )]
-    config: PathBuf,
-    /// Where relative paths of data start. Default: the folder of manifests.
-    #[arg(long, value_name = "DIR", env = "TIDEGATE_DATA_DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    source: SourceArguments,
     /// Only this service. Default: all.
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
@@ -51,11 +42,11 @@ pub(super) fn run(
     output: &mut dyn Write,
 ) -> Result<u8, Failure> {
     match read(arguments) {
-        Ok((tree, set, configs)) => {
+        Ok(candidate) => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            let text = runtime.block_on(print(arguments, &tree, &set, configs))?;
+            let text = runtime.block_on(print(arguments, candidate))?;
             writeln!(output, "{text}")?;
             Ok(GOOD)
         }
@@ -69,33 +60,26 @@ pub(super) fn run(
     }
 }
 
-fn read(arguments: &OpenApiArguments) -> Result<(Tree, ManifestSet, Configs), Diagnostics> {
-    let schemas = Schemas::standard();
-    let tree = directory::read(&arguments.config).map_err(Diagnostics::from)?;
-    let set = load(&tree, schemas)?;
-    let configs = set.configs(&Machine, schemas)?;
-    Ok((tree, set, configs))
+fn read(arguments: &OpenApiArguments) -> Result<Candidate, Diagnostics> {
+    let tree = arguments.source.sources().read()?;
+    Candidate::of(tree, &Machine)
 }
 
-async fn print(
-    arguments: &OpenApiArguments,
-    tree: &Tree,
-    set: &ManifestSet,
-    configs: Configs,
-) -> Result<String, Failure> {
+async fn print(arguments: &OpenApiArguments, candidate: Candidate) -> Result<String, Failure> {
+    let Candidate { tree, set, configs } = candidate;
     let application = match &arguments.key {
         None => None,
-        Some(name) => Some(application(set, name).ok_or_else(|| {
+        Some(name) => Some(application(&set, name).ok_or_else(|| {
             let names: Vec<&str> = set.keys.keys().map(crate::names::KeyName::as_str).collect();
             Failure::new(format!("no key `{name}`"))
                 .with_help(format!("keys are {}", names.join(", ")))
         })?),
     };
-    let data_directory = arguments.data_dir.as_ref().unwrap_or(&arguments.config);
+    let data_directory = arguments.source.data_directory()?;
     let opened = build::services(
         &BTreeMap::new(),
-        wanted(set, configs),
-        data_directory,
+        wanted(&set, configs),
+        &data_directory,
         &clock::system(),
         &Metrics::default(),
     )
@@ -146,7 +130,7 @@ async fn print(
             name: service.name.as_str(),
             label: &service.label,
             description: &service.description,
-            operations: service.connector.operations(),
+            operations: service.config.operations(),
             details: description,
             access,
         });

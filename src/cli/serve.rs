@@ -2,11 +2,11 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::sources::SourceArguments;
 use super::{Failure, GOOD, PROBLEMS};
 use crate::daemon;
 use crate::telemetry::log::{self, LogFormat};
@@ -14,14 +14,9 @@ use crate::telemetry::log::{self, LogFormat};
 /// What belongs to the host and not to the tree.
 #[derive(Clone, Debug, Args)]
 pub struct ServeArguments {
-    /// The folder of manifests.
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "gateway.d",
-        env = "TIDEGATE_CONFIG"
-    )]
-    pub config: PathBuf,
+    /// Where the manifests and the data are.
+    #[command(flatten)]
+    pub source: SourceArguments,
     /// Address and port of the API.
     #[arg(
         long,
@@ -38,9 +33,6 @@ pub struct ServeArguments {
         env = "TIDEGATE_OPS_LISTEN"
     )]
     pub ops_listen: SocketAddr,
-    /// Where relative paths of data start (databases, file stores). Default: the folder of manifests.
-    #[arg(long, value_name = "DIR", env = "TIDEGATE_DATA_DIR")]
-    pub data_dir: Option<PathBuf>,
     /// Seconds between two looks at the folder, whatever the file system tells.
     #[arg(
         long,
@@ -74,7 +66,7 @@ pub struct ServeArguments {
 }
 
 /// Serves until a signal ends it.
-pub(super) fn run(arguments: ServeArguments) -> Result<u8, Failure> {
+pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
     let format = arguments.log_format.unwrap_or_else(|| {
         if std::io::stderr().is_terminal() {
             LogFormat::Pretty
@@ -84,10 +76,10 @@ pub(super) fn run(arguments: ServeArguments) -> Result<u8, Failure> {
     });
     log::start(format, &arguments.log);
     let settings = daemon::Settings {
-        config: arguments.config,
+        sources: arguments.source.sources(),
+        data_directory: arguments.source.data_directory()?,
         listen: arguments.listen,
         ops_listen: arguments.ops_listen,
-        data_directory: arguments.data_dir,
         poll: Duration::from_secs(arguments.poll_seconds.into()),
         workers: arguments.workers.map(usize::from),
     };

@@ -80,6 +80,10 @@ pub trait ServiceConfig: DeserializeOwned + JsonSchema + PartialEq + Send + Sync
         Vec::new()
     }
 
+    /// Everything that a service of this config can be asked. Routing, permissions, OpenAPI and metric labels all come
+    /// from this table, so there is nothing to keep in step. Pure: it is known before the service is opened.
+    fn operations(&self) -> &[Operation];
+
     /// Prepares the connector. Must not wait for the backend: pools connect on first use.
     fn open(
         &self,
@@ -137,6 +141,8 @@ pub trait AnyConfig: Send + Sync {
     fn same_as(&self, other: &dyn AnyConfig) -> bool;
     /// See [`ServiceConfig::check`].
     fn check(&self) -> Vec<Problem>;
+    /// See [`ServiceConfig::operations`].
+    fn operations(&self) -> &[Operation];
     /// See [`ServiceConfig::open`].
     fn open<'a>(&'a self, resources: &'a Resources) -> BoxFuture<'a, Result<Arc<dyn Connector>>>;
     /// For [`AnyConfig::same_as`].
@@ -152,6 +158,9 @@ impl<C: ServiceConfig> AnyConfig for C {
     }
     fn check(&self) -> Vec<Problem> {
         ServiceConfig::check(self)
+    }
+    fn operations(&self) -> &[Operation] {
+        ServiceConfig::operations(self)
     }
     fn open<'a>(&'a self, resources: &'a Resources) -> BoxFuture<'a, Result<Arc<dyn Connector>>> {
         Box::pin(ServiceConfig::open(self, resources))
@@ -191,11 +200,7 @@ pub struct CallLimits {
 /// A live service. Cheap to share; dropped when the last request using it ends.
 #[async_trait]
 pub trait Connector: Send + Sync + 'static {
-    /// Everything this service can be asked. Routing, permissions, OpenAPI and metric labels all come from this
-    /// table, so there is nothing to keep in step.
-    fn operations(&self) -> &[Operation];
-
-    /// Carries out one operation. `call` was routed and permitted already. What the call turns out to touch
+    /// Carries out one operation of [`ServiceConfig::operations`]. `call` was routed and permitted already. What the call turns out to touch
     /// beyond its path (related tables, a file named in the body) is asked of `call.access` before it is touched.
     async fn call(self: Arc<Self>, context: CallContext, call: Call) -> Result<Reply>;
 

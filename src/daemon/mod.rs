@@ -19,6 +19,7 @@ use crate::pipeline::Gateway;
 use crate::pipeline::operations::Readiness;
 use crate::snapshot::publish::Reader;
 use crate::telemetry::metrics::Metrics;
+use crate::tree::{Source, Sources};
 use crate::watch::signal::Hangups;
 use crate::watch::{Trigger, directory, interval};
 use reload::Reloader;
@@ -30,14 +31,14 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// What belongs to the host and so does not reload.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The folder of manifests.
-    pub config: PathBuf,
+    /// Where the manifests are.
+    pub sources: Sources,
     /// Where callers connect.
     pub listen: SocketAddr,
     /// Where operators connect.
     pub ops_listen: SocketAddr,
-    /// Where relative data paths start; the folder of manifests by default.
-    pub data_directory: Option<PathBuf>,
+    /// Where relative data paths start.
+    pub data_directory: PathBuf,
     /// Time between two looks at the tree.
     pub poll: Duration,
     /// Threads that serve; as many as there are processors by default.
@@ -147,15 +148,21 @@ fn background(
     clock: &Arc<dyn Clock>,
 ) -> Vec<tokio::task::JoinHandle<()>> {
     let trigger = Trigger::default();
-    vec![
-        tokio::spawn(directory::run(
-            trigger.clone(),
-            settings.config.clone(),
-            Arc::clone(clock),
-        )),
+    let watches = settings.sources.list().iter().filter_map(Source::folder);
+    let mut tasks: Vec<_> = watches
+        .map(|folder| {
+            tokio::spawn(directory::run(
+                trigger.clone(),
+                folder.to_owned(),
+                Arc::clone(clock),
+            ))
+        })
+        .collect();
+    tasks.extend([
         tokio::spawn(interval::run(trigger.clone(), settings.poll)),
         tokio::spawn(hangups.run(trigger.clone())),
         tokio::spawn(reloader.run(trigger)),
         tokio::spawn(health::run(reader)),
-    ]
+    ]);
+    tasks
 }

@@ -9,21 +9,22 @@ use super::provenance::is_dirty;
 use super::{Failure, Settings};
 use crate::clock::Clock;
 use crate::manifest::secrets::Machine;
-use crate::manifest::{self, Diagnostic, Diagnostics, ManifestSet, Schemas, SecretsRead};
+use crate::manifest::{Diagnostic, Diagnostics, SecretsRead};
 use crate::names::ServiceName;
 use crate::snapshot::assemble::{applications, settings, wanted};
 use crate::snapshot::build;
+use crate::snapshot::candidate::Candidate;
 use crate::snapshot::documents::Documents;
 use crate::snapshot::plan::Tally;
 use crate::snapshot::publish::{Attempt, Publisher, Reader};
 use crate::snapshot::{Revision, Service, Snapshot};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
-use crate::tree::{self, Provenance, Tree};
+use crate::tree::{Sources, Tree};
 use crate::watch::Trigger;
 
 /// Looks at the tree and publishes what it says.
 pub struct Reloader {
-    config: PathBuf,
+    sources: Sources,
     data_directory: PathBuf,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -36,12 +37,10 @@ pub struct Reloader {
     secrets: SecretsRead,
 }
 
-/// What a tree says, ready to be built.
-struct Candidate {
-    tree: Tree,
+/// A candidate, and whether its tree differs from the commit.
+struct Read {
+    candidate: Candidate,
     dirty: Option<bool>,
-    set: ManifestSet,
-    configs: manifest::Configs,
 }
 
 impl Reloader {
@@ -51,19 +50,16 @@ impl Reloader {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Reader), Failure> {
-        let config = settings.config.clone();
-        let data_directory = settings
-            .data_directory
-            .clone()
-            .unwrap_or_else(|| config.clone());
-        let candidate = read(config.clone())
+        let sources = settings.sources.clone();
+        let data_directory = settings.data_directory.clone();
+        let read = read(sources.clone())
             .await
             .map_err(|refused| Failure::Tree(refused.problems))?;
-        warn(&candidate.set.warnings);
-        let secrets = candidate.configs.secrets.clone();
+        warn(&read.candidate.set.warnings);
+        let secrets = read.candidate.configs.secrets.clone();
         let running = BTreeMap::new();
         let (snapshot, tally) =
-            build_snapshot(candidate, 1, &running, &data_directory, &clock, &metrics)
+            build_snapshot(read, 1, &running, &data_directory, &clock, &metrics)
                 .await
                 .map_err(Failure::Tree)?;
         let accepted = snapshot.revision.digest.clone();
@@ -72,7 +68,7 @@ impl Reloader {
             attempt(&clock, "applied", Vec::new()),
         );
         let reloader = Self {
-            config,
+            sources,
             data_directory,
             clock,
             metrics,
@@ -99,10 +95,11 @@ impl Reloader {
         if self.is_unchanged().await {
             return;
         }
-        let candidate = match read(self.config.clone()).await {
-            Ok(candidate) => candidate,
+        let read = match read(self.sources.clone()).await {
+            Ok(read) => read,
             Err(Refused { problems, digest }) => return self.refuse(&problems, digest),
         };
+        let candidate = &read.candidate;
         let digest = candidate.tree.digest().to_string();
         if digest == self.accepted && candidate.configs.secrets == self.secrets {
             return self.unchanged();
@@ -121,7 +118,7 @@ impl Reloader {
         let secrets = candidate.configs.secrets.clone();
         let generation = current.revision.generation.saturating_add(1);
         let built = build_snapshot(
-            candidate,
+            read,
             generation,
             &current.services,
             &self.data_directory,
@@ -146,12 +143,10 @@ impl Reloader {
     /// A cheap first look: one read, one digest. A tree that is neither the served nor the refused one is read again, with
     /// care.
     async fn is_unchanged(&mut self) -> bool {
-        let config = self.config.clone();
+        let sources = self.sources.clone();
         let secrets = self.secrets.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            let digest = tree::directory::read(&config)
-                .ok()
-                .map(|tree| tree.digest().to_string());
+            let digest = sources.read().ok().map(|tree| tree.digest().to_string());
             (digest, secrets.have_changed(&Machine))
         })
         .await;
@@ -252,36 +247,22 @@ struct Refused {
 }
 
 /// Reads, loads and types a tree, off the runtime's threads.
-async fn read(config: PathBuf) -> Result<Candidate, Refused> {
-    let label = config.display().to_string();
+async fn read(sources: Sources) -> Result<Read, Refused> {
+    let label = sources.to_string();
     let work = move || {
-        let tree =
-            tree::directory::read_settled(&config, &mut std::thread::sleep).map_err(|error| {
-                Refused {
-                    problems: error.into(),
-                    digest: None,
-                }
+        let tree = sources
+            .read_settled(&mut std::thread::sleep)
+            .map_err(|error| Refused {
+                problems: error.into(),
+                digest: None,
             })?;
-        let refused = |problems| Refused {
+        let digest = tree.digest().to_string();
+        let dirty = dirty(&tree);
+        let candidate = Candidate::of(tree, &Machine).map_err(|problems| Refused {
             problems,
-            digest: Some(tree.digest().to_string()),
-        };
-        let schemas = Schemas::standard();
-        let set = manifest::load(&tree, schemas).map_err(refused)?;
-        let configs = set.configs(&Machine, schemas).map_err(refused)?;
-        let dirty = match tree.provenance() {
-            Provenance {
-                commit: Some(_),
-                path: Some(path),
-            } => is_dirty(path),
-            Provenance { .. } => None,
-        };
-        Ok(Candidate {
-            tree,
-            dirty,
-            set,
-            configs,
-        })
+            digest: Some(digest),
+        })?;
+        Ok(Read { candidate, dirty })
     };
     tokio::task::spawn_blocking(work)
         .await
@@ -294,20 +275,26 @@ async fn read(config: PathBuf) -> Result<Candidate, Refused> {
         })
 }
 
+/// Whether any layer differs from its commit; none where one of them has none or nobody knows.
+fn dirty(tree: &Tree) -> Option<bool> {
+    let mut layers = tree.layers().iter().map(|layer| {
+        let provenance = layer.provenance();
+        provenance.commit.as_ref()?;
+        is_dirty(provenance.path.as_deref()?)
+    });
+    layers.try_fold(false, |dirty, layer| Some(dirty | layer?))
+}
+
 async fn build_snapshot(
-    candidate: Candidate,
+    read: Read,
     generation: u64,
     running: &BTreeMap<ServiceName, Arc<Service>>,
     data_directory: &Path,
     clock: &Arc<dyn Clock>,
     metrics: &Metrics,
 ) -> Result<(Arc<Snapshot>, Tally), Diagnostics> {
-    let Candidate {
-        tree,
-        dirty,
-        set,
-        configs,
-    } = candidate;
+    let Read { candidate, dirty } = read;
+    let Candidate { tree, set, configs } = candidate;
     let wanted = wanted(&set, configs);
     let (services, tally) = build::services(running, wanted, data_directory, clock, metrics)
         .await
@@ -316,7 +303,7 @@ async fn build_snapshot(
             tracing::debug!(?error, "a service cannot be opened");
             Diagnostics::new(
                 tree.label(),
-                set.files(),
+                tree.file_count(),
                 vec![match error.help() {
                     Some(help) => problem.with_help(help.to_owned()),
                     None => problem,
@@ -326,7 +313,7 @@ async fn build_snapshot(
     let revision = Revision::new(
         generation,
         tree.digest().to_string(),
-        tree.provenance().commit.clone(),
+        tree.commit().map(str::to_owned),
         dirty,
         clock.now(),
     );

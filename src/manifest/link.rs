@@ -57,9 +57,13 @@ struct Linker<'a> {
 
 pub(super) fn load(tree: &Tree, schemas: &Schemas) -> Result<ManifestSet, Diagnostics> {
     let mut problems = Vec::new();
-    let documents: Vec<Arc<Document>> = tree
-        .files()
-        .map(|(name, bytes)| Arc::new(Document::parse(Arc::clone(name), bytes, &mut problems)))
+    let files = tree.layers().iter().flat_map(|layer| {
+        layer
+            .files()
+            .map(|(name, bytes)| (tree.file_name(layer, name), bytes))
+    });
+    let documents: Vec<Arc<Document>> = files
+        .map(|(name, bytes)| Arc::new(Document::parse(name, bytes, &mut problems)))
         .collect();
     let mut linker = Linker {
         schemas,

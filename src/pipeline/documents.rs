@@ -185,7 +185,7 @@ fn written(
             name: service.name.as_str(),
             label: &service.label,
             description: &service.description,
-            operations: service.connector.operations(),
+            operations: service.config.operations(),
             details: description,
             access: caller.application().access(service.name.as_str())?,
         });
@@ -208,7 +208,7 @@ pub fn options(snapshot: &Snapshot, caller: &Caller, target: &Target) -> Result<
             let found = snapshot
                 .service(service)
                 .ok_or_else(|| unknown_service(service))?;
-            allowed_methods(found.connector.operations(), component).ok_or_else(|| {
+            allowed_methods(found.config.operations(), component).ok_or_else(|| {
                 Error::new(
                     ErrorKind::UnknownResource,
                     format!(

@@ -72,7 +72,7 @@ impl Permit {
     /// The operation.
     pub fn operation(&self) -> Result<&Operation> {
         self.service
-            .connector
+            .config
             .operations()
             .get(self.operation)
             .ok_or_else(|| Error::internal("the operation is not in its table"))
@@ -129,7 +129,7 @@ pub fn authorize(
         Err(refusal) => {
             let may_use = !access.verbs(component.as_str()).is_empty();
             return Err(if may_use {
-                operation::find(found.connector.operations(), service, method, &component)
+                operation::find(found.config.operations(), service, method, &component)
                     .err()
                     .unwrap_or(refusal)
             } else {
@@ -143,7 +143,7 @@ pub fn authorize(
             format!("service {service} is deactivated"),
         ));
     }
-    let operations = found.connector.operations();
+    let operations = found.config.operations();
     let (operation, parameters) = operation::find(operations, service, method, &component)?;
     let operation = operations
         .iter()

@@ -40,7 +40,8 @@ pub async fn services(
                     (connector, Arc::new(Health::default()))
                 }
             };
-            let counters = connector
+            let counters = service
+                .config
                 .operations()
                 .iter()
                 .map(|operation| {

@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod build;
+pub mod candidate;
 pub mod documents;
 pub mod plan;
 pub mod publish;

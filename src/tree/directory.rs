@@ -1,4 +1,4 @@
-//! A folder as a tree. Everything here blocks; callers run it on a thread that may.
+//! A folder as a layer of a tree. Everything here blocks; callers run it on a thread that may.
 //!
 //! The root's links are resolved once and every file is read below that place, so a link that is flipped in the
 //! middle (Kubernetes, git-sync) cannot mix two generations.
@@ -7,23 +7,17 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::{
-    MAX_DEPTH, MAX_FILE_BYTES, MAX_FILES, MAX_TREE_BYTES, Provenance, Tree, TreeError, git,
+    Layer, MAX_DEPTH, MAX_FILE_BYTES, MAX_FILES, MAX_TREE_BYTES, Provenance, TreeError, git,
 };
-
-/// How long a tree must stay the same before it counts.
-pub const QUIET_WINDOW: Duration = Duration::from_millis(100);
-/// Most times that [`read_settled`] looks at a tree that keeps changing: with the window, three seconds.
-pub const MAX_READS: usize = 30;
 
 /// Reads a folder once, as it is.
 ///
 /// Takes every file whose name ends in `.toml`, in every folder below. Names that begin with `.` are ignored. Links
 /// are followed when they stay inside the folder. Fails when there is no such folder, when a link leaves it or leads
 /// nowhere, when something cannot be read, and beyond the limits of [`super`].
-pub fn read(folder: &Path) -> Result<Tree, TreeError> {
+pub fn read(folder: &Path) -> Result<Layer, TreeError> {
     let label = folder.display().to_string();
     let root = fs::canonicalize(folder)
         .map_err(|error| unreadable(&label, &error, "create it, or name the right one"))?;
@@ -47,42 +41,15 @@ pub fn read(folder: &Path) -> Result<Tree, TreeError> {
         path: Some(root.clone()),
         commit,
     };
-    Ok(Tree::new(label, files, provenance))
+    Ok(Layer::new(label, files, provenance))
 }
 
-/// Reads a folder until two reads with a quiet window between them agree and no git command is at work around it.
-///
-/// `pause` waits for the time it is given. Fails as [`read`] does, when it fails twice alike, and after [`MAX_READS`].
-pub fn read_settled(folder: &Path, pause: &mut dyn FnMut(Duration)) -> Result<Tree, TreeError> {
-    let mut last = None;
-    let mut busy = false;
-    for attempt in 0..MAX_READS {
-        if attempt > 0 {
-            pause(QUIET_WINDOW);
-        }
-        busy = fs::canonicalize(folder)
-            .ok()
-            .and_then(|root| git::directory_around(&root))
-            .is_some_and(|directory| git::is_busy(&directory));
-        if busy {
-            last = None;
-            continue;
-        }
-        let now = read(folder);
-        if last.as_ref() == Some(&now) {
-            return now;
-        }
-        last = Some(now);
-    }
-    Err(TreeError {
-        path: folder.display().to_string(),
-        message: if busy {
-            "git is changing this work tree: index.lock is there".to_owned()
-        } else {
-            "the files keep changing".to_owned()
-        },
-        help: busy.then(|| "if no git command is running, remove .git/index.lock".to_owned()),
-    })
+/// Whether a git command is changing the work tree around a folder right now.
+pub fn is_busy(folder: &Path) -> bool {
+    fs::canonicalize(folder)
+        .ok()
+        .and_then(|root| git::directory_around(&root))
+        .is_some_and(|directory| git::is_busy(&directory))
 }
 
 struct Walk<'a> {
@@ -280,7 +247,7 @@ mod tests {
         folder
     }
 
-    fn names(tree: &Tree) -> Vec<&str> {
+    fn names(tree: &Layer) -> Vec<&str> {
         tree.files().map(|(name, _)| name.as_ref()).collect()
     }
 
@@ -347,52 +314,5 @@ mod tests {
         let deep = format!("{}a.toml", "f/".repeat(MAX_DEPTH + 1));
         let error = read(folder(&[(&deep, "")]).path()).unwrap_err();
         assert!(error.message.contains("nested"), "{error}");
-    }
-
-    #[test]
-    fn a_tree_counts_once_it_reads_twice_alike() {
-        let folder = folder(&[("a.toml", "half")]);
-        let file = folder.path().join("a.toml");
-        let mut pauses = 0;
-        let tree = read_settled(folder.path(), &mut |_| {
-            pauses += 1;
-            if pauses == 1 {
-                fs::write(&file, "half and the rest").unwrap();
-            }
-        })
-        .unwrap();
-        assert_eq!(tree.file("a.toml").unwrap().as_ref(), b"half and the rest");
-        assert_eq!(pauses, 2);
-    }
-
-    #[test]
-    fn a_tree_that_never_settles_is_an_error_in_the_end() {
-        let folder = folder(&[("a.toml", "")]);
-        let file = folder.path().join("a.toml");
-        let mut count = 0;
-        let error = read_settled(folder.path(), &mut |_| {
-            count += 1;
-            fs::write(&file, count.to_string()).unwrap();
-        })
-        .unwrap_err();
-        assert!(error.message.contains("keep changing"), "{error}");
-    }
-
-    #[test]
-    fn a_running_git_command_is_waited_for() {
-        let folder = folder(&[(".git/index.lock", ""), ("gateway.d/a.toml", "")]);
-        let lock = folder.path().join(".git/index.lock");
-        let mut pauses = 0;
-        let tree = read_settled(&folder.path().join("gateway.d"), &mut |_| {
-            pauses += 1;
-            if pauses == 3 {
-                fs::remove_file(&lock).unwrap();
-            }
-        });
-        assert_eq!(names(&tree.unwrap()), ["a.toml"]);
-        assert_eq!(pauses, 4);
-        fs::write(&lock, "").unwrap();
-        let error = read_settled(&folder.path().join("gateway.d"), &mut |_| {}).unwrap_err();
-        assert!(error.message.contains("index.lock"), "{error}");
     }
 }

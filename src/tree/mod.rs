@@ -3,6 +3,7 @@
 
 pub mod directory;
 pub mod git;
+pub mod source;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
+
+pub use source::{Source, Sources};
 
 /// Most files that a tree may have.
 pub const MAX_FILES: usize = 10_000;
@@ -74,17 +77,17 @@ impl fmt::Display for TreeError {
 
 impl std::error::Error for TreeError {}
 
-/// All files that count, as they were at one moment.
+/// The files of one source that count, as they were at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tree {
+pub struct Layer {
     label: String,
     files: BTreeMap<Arc<str>, Arc<[u8]>>,
     digest: Digest,
     provenance: Provenance,
 }
 
-impl Tree {
-    /// A tree of names and bytes. Names are relative, with `/` between folders. `label` stands before names in
+impl Layer {
+    /// A layer of names and bytes. Names are relative, with `/` between folders. `label` stands before names in
     /// diagnostics (`gateway.d`); it may be empty and is not part of the digest.
     pub fn new(
         label: impl Into<String>,
@@ -95,7 +98,7 @@ impl Tree {
             .into_iter()
             .map(|(name, bytes)| (Arc::from(name), Arc::from(bytes)))
             .collect();
-        let digest = digest(&files);
+        let digest = digest_of_files(&files);
         Self {
             label: label.into(),
             files,
@@ -114,14 +117,6 @@ impl Tree {
         self.files.get(name)
     }
 
-    /// How a diagnostic names a file: the label and the name.
-    pub fn display_name(&self, name: &str) -> String {
-        match self.label.trim_end_matches('/') {
-            "" => name.to_owned(),
-            label => format!("{label}/{name}"),
-        }
-    }
-
     /// What stands before names in diagnostics; may be empty.
     pub fn label(&self) -> &str {
         &self.label
@@ -138,8 +133,86 @@ impl Tree {
     }
 }
 
+/// Everything that is served or refused together: one layer or, with overlays, several, the later above the earlier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree {
+    layers: Vec<Layer>,
+    digest: Digest,
+}
+
+impl Tree {
+    /// A tree of one layer; see [`Layer::new`].
+    pub fn new(
+        label: impl Into<String>,
+        files: impl IntoIterator<Item = (String, Vec<u8>)>,
+        provenance: Provenance,
+    ) -> Self {
+        Self::of(vec![Layer::new(label, files, provenance)])
+    }
+
+    /// A tree of layers, the lowest first.
+    pub fn of(layers: Vec<Layer>) -> Self {
+        let digest = match layers.as_slice() {
+            [layer] => layer.digest,
+            layers => digest_of_layers(layers),
+        };
+        Self { layers, digest }
+    }
+
+    /// The layers, the lowest first.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// How many files all layers have.
+    pub fn file_count(&self) -> usize {
+        self.layers.iter().map(|layer| layer.files.len()).sum()
+    }
+
+    /// How positions name a file of a layer: by its name alone where there is one layer, and with the layer's label
+    /// where there are several.
+    pub fn file_name(&self, layer: &Layer, name: &Arc<str>) -> Arc<str> {
+        match (self.layers.len(), layer.label.trim_end_matches('/')) {
+            (0 | 1, _) | (_, "") => Arc::clone(name),
+            (_, label) => Arc::from(format!("{label}/{name}")),
+        }
+    }
+
+    /// What stands before the names of positions in diagnostics: the label of the only layer. Empty for several.
+    pub fn label(&self) -> &str {
+        match self.layers.as_slice() {
+            [layer] => layer.label(),
+            _ => "",
+        }
+    }
+
+    /// The digest of all names and bytes.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The commit that all layers are taken from; none when they have none or differ.
+    pub fn commit(&self) -> Option<&str> {
+        let (first, others) = self.layers.split_first()?;
+        let commit = first.provenance.commit.as_deref()?;
+        others
+            .iter()
+            .all(|layer| layer.provenance.commit.as_deref() == Some(commit))
+            .then_some(commit)
+    }
+}
+
+fn digest_of_layers(layers: &[Layer]) -> Digest {
+    let mut hasher = Sha256::new();
+    hasher.update(b"layers");
+    for layer in layers {
+        hasher.update(layer.digest.as_bytes());
+    }
+    Digest(hasher.finalize().into())
+}
+
 /// Lengths stand before names and bytes, so that no two trees write the same text.
-fn digest(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Digest {
+fn digest_of_files(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Digest {
     let mut hasher = Sha256::new();
     for (name, bytes) in files {
         for part in [name.as_bytes(), bytes] {
@@ -159,6 +232,27 @@ mod tests {
             .iter()
             .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()));
         Tree::new("", files, Provenance::default())
+    }
+
+    #[test]
+    fn layers_keep_their_order_and_their_names() {
+        let layer = |label: &str, text: &str| {
+            let files = [("a.toml".to_owned(), text.as_bytes().to_vec())];
+            Layer::new(label, files, Provenance::default())
+        };
+        let tree = Tree::of(vec![layer("base", "1"), layer("prod", "2")]);
+        let turned = Tree::of(vec![layer("prod", "2"), layer("base", "1")]);
+        assert_ne!(tree.digest(), turned.digest());
+        let names: Vec<Arc<str>> = tree
+            .layers()
+            .iter()
+            .flat_map(|layer| layer.files().map(|(name, _)| tree.file_name(layer, name)))
+            .collect();
+        assert_eq!(names, [Arc::from("base/a.toml"), Arc::from("prod/a.toml")]);
+        assert_eq!((tree.label(), tree.file_count()), ("", 2));
+        let alone = Tree::of(vec![layer("base", "1")]);
+        assert_eq!(alone.digest(), tree.layers()[0].digest());
+        assert_eq!(alone.label(), "base");
     }
 
     #[test]

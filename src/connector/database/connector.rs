@@ -14,7 +14,7 @@ use super::backend::Database;
 use super::catalog::{Catalog, Table};
 use super::catalog_cache::{CatalogCache, tells_of_change};
 use super::listing::{self, ListingQuery};
-use super::operations::{OPERATIONS, component_of, name};
+use super::operations::{component_of, name};
 use super::options::DatabaseOptions;
 use super::plan_cache::PlanCache;
 use super::planner::Planner;
@@ -22,7 +22,7 @@ use super::read::ReadEntry;
 use super::schema::{SchemaView, find_named};
 use crate::clock::Clock;
 use crate::connector::access::{Access, Grant};
-use crate::connector::operation::{Component, Operation, PathParameters};
+use crate::connector::operation::{Component, PathParameters};
 use crate::connector::{Call, CallLimits, Connector, Description, Resources};
 use crate::error::{Error, ErrorKind, Result, brief};
 use crate::exchange::format::negotiate;
@@ -216,10 +216,6 @@ fn granted_method(method: &Method) -> &Method {
 
 #[async_trait]
 impl Connector for DatabaseConnector {
-    fn operations(&self) -> &[Operation] {
-        OPERATIONS
-    }
-
     async fn call(self: Arc<Self>, context: CallContext, call: Call) -> Result<Reply> {
         let body = call.body;
         let call = Asked {

@@ -14,6 +14,7 @@ use crate::clock::{SystemClock, system};
 use crate::connector::access::{Pattern, Rule, Verbs};
 use crate::connector::database::backend::{DatabaseTransaction, Prepared};
 use crate::connector::database::catalog::{Column, Type};
+use crate::connector::database::operations::OPERATIONS;
 use crate::connector::database::plan::{Select, Write};
 use crate::connector::database::rows::RowWriter;
 use crate::connector::database::value::{Scalar, Value as Cell};
@@ -207,7 +208,7 @@ async fn call(
     let segments = path.split('/').map(str::to_owned).collect();
     let component = Component::new(segments, false);
     let grant = access.of(component.as_str(), &method)?;
-    let (operation, parameters) = find(connector.operations(), "s", &method, &component)?;
+    let (operation, parameters) = find(OPERATIONS, "s", &method, &component)?;
     let operation = operation.name;
     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let now = SystemClock.instant();

@@ -15,6 +15,7 @@ use super::{Product, Words, shop};
 use crate::clock::{Clock, SystemClock};
 use crate::connector::access::{Access, Lookups, Pattern, Rule, Verbs};
 use crate::connector::database::connector::error_object;
+use crate::connector::database::operations::OPERATIONS;
 use crate::connector::database::options::DatabaseOptions;
 use crate::connector::filter;
 use crate::connector::operation::{Component, find};
@@ -265,7 +266,7 @@ impl Request<'_> {
         let connector = Arc::clone(&self.caller.connector);
         let access = self.caller.access.clone();
         let grant = access.of_path(component.as_str(), &self.method)?;
-        let (operation, parameters) = find(connector.operations(), "s", &self.method, &component)?;
+        let (operation, parameters) = find(OPERATIONS, "s", &self.method, &component)?;
         let operation = operation.name;
         let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let uri: Uri = format!("/api/v2/s/{}", self.target).parse().unwrap();

@@ -28,7 +28,9 @@ use pool::PostgresqlPool;
 
 use crate::connector::database::connector::DatabaseConnector;
 use crate::connector::database::dialect::PostgresqlDialect;
+use crate::connector::database::operations::OPERATIONS;
 use crate::connector::database::sql::{RenderOptions, Sql};
+use crate::connector::operation::Operation;
 use crate::connector::{Connector, Family, Problem, Resources, ServiceConfig};
 use crate::error::{Error, Result};
 
@@ -57,6 +59,10 @@ impl ServiceConfig for PostgresqlConfig {
 
     fn check(&self) -> Vec<Problem> {
         self.problems()
+    }
+
+    fn operations(&self) -> &[Operation] {
+        OPERATIONS
     }
 
     async fn open(&self, resources: &Resources) -> Result<Arc<dyn Connector>> {

@@ -36,9 +36,11 @@ use serde::Deserialize;
 use super::backend::Database;
 use super::connector::DatabaseConnector;
 use super::dialect::SqliteDialect;
+use super::operations::OPERATIONS;
 use super::options::{DEFAULT_MAX_RECORDS, DatabaseOptions, UnknownMembers};
 use super::sql::{RenderOptions, Sql};
 use super::value::{DateTimeStyle, NumberStyle};
+use crate::connector::operation::Operation;
 use crate::connector::{Connector, Family, Problem, Resources, ServiceConfig};
 use crate::error::Result;
 
@@ -188,6 +190,10 @@ impl ServiceConfig for SqliteConfig {
             ));
         }
         problems
+    }
+
+    fn operations(&self) -> &[Operation] {
+        OPERATIONS
     }
 
     async fn open(&self, resources: &Resources) -> Result<Arc<dyn Connector>> {

@@ -1,0 +1,46 @@
+//! Where a tree comes from: the flags that several commands share.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::Failure;
+use crate::tree::{Source, Sources};
+
+/// Where the manifests and the data are.
+#[derive(Clone, Debug, Args)]
+pub struct SourceArguments {
+    /// The folder of manifests. Given several times (or with commas), later ones lie above earlier ones.
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        default_value = "gateway.d",
+        value_delimiter = ',',
+        value_parser = str::parse::<Source>,
+        env = "TIDEGATE_CONFIG"
+    )]
+    config: Vec<Source>,
+    /// Where relative paths of data start (databases, file stores). Default: the first folder of manifests.
+    #[arg(long, value_name = "DIR", env = "TIDEGATE_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl SourceArguments {
+    /// The sources, the lowest first.
+    pub(super) fn sources(&self) -> Sources {
+        Sources::new(self.config.iter().cloned())
+    }
+
+    /// Where relative paths of data start. Exit code 2 when nobody can know.
+    pub(super) fn data_directory(&self) -> Result<PathBuf, Failure> {
+        let folder = self.config.iter().find_map(Source::folder);
+        self.data_dir
+            .as_deref()
+            .or(folder)
+            .map(Path::to_owned)
+            .ok_or_else(|| {
+                Failure::usage("no place for relative paths of data")
+                    .with_help("add --data-dir DIR")
+            })
+    }
+}

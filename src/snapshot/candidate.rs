@@ -1,0 +1,25 @@
+//! A tree → everything it says, checked as far as it can be without opening anything. The daemon, `check`, `plan` and
+//! `explain` all begin here, so that what passes review is what the daemon accepts. Pure but for the secrets.
+
+use crate::manifest::{Configs, Diagnostics, ManifestSet, Schemas, SecretSource, load};
+use crate::tree::Tree;
+
+/// What a tree says, ready to be built.
+pub struct Candidate {
+    /// The tree.
+    pub tree: Tree,
+    /// What its manifests say.
+    pub set: ManifestSet,
+    /// The configs of its services, with the values of their secrets.
+    pub configs: Configs,
+}
+
+impl Candidate {
+    /// Loads a tree and types it. Fails with everything that is wrong with it.
+    pub fn of(tree: Tree, secrets: &dyn SecretSource) -> Result<Self, Diagnostics> {
+        let schemas = Schemas::standard();
+        let set = load(&tree, schemas)?;
+        let configs = set.configs(secrets, schemas)?;
+        Ok(Self { tree, set, configs })
+    }
+}
