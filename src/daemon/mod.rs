@@ -1,7 +1,6 @@
 //! The composition root: starts everything, in order. Contains no decisions.
 
 pub mod health;
-mod provenance;
 pub mod reload;
 pub mod shutdown;
 

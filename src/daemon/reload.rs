@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::provenance::is_dirty;
 use super::{Failure, Settings};
 use crate::clock::Clock;
 use crate::manifest::secrets::Machine;
@@ -19,7 +18,7 @@ use crate::snapshot::plan::Tally;
 use crate::snapshot::publish::{Attempt, Publisher, Reader};
 use crate::snapshot::{Revision, Service, Snapshot};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
-use crate::tree::{Sources, Tree};
+use crate::tree::{Fingerprint, Sources};
 use crate::watch::Trigger;
 
 /// Looks at the tree and publishes what it says.
@@ -30,17 +29,11 @@ pub struct Reloader {
     metrics: Arc<Metrics>,
     publisher: Publisher,
     reader: Reader,
-    /// The digest of the tree that is served.
-    accepted: String,
-    /// The digest of the last tree that was refused, so that it is reported once.
-    refused: Option<String>,
+    /// The tree that is served.
+    accepted: Fingerprint,
+    /// The last tree that was refused, so that it is reported once.
+    refused: Option<Fingerprint>,
     secrets: SecretsRead,
-}
-
-/// A candidate, and whether its tree differs from the commit.
-struct Read {
-    candidate: Candidate,
-    dirty: Option<bool>,
 }
 
 impl Reloader {
@@ -55,14 +48,14 @@ impl Reloader {
         let read = read(sources.clone())
             .await
             .map_err(|refused| Failure::Tree(refused.problems))?;
-        warn(&read.candidate.set.warnings);
-        let secrets = read.candidate.configs.secrets.clone();
+        warn(&read.set.warnings);
+        let secrets = read.configs.secrets.clone();
+        let accepted = read.tree.fingerprint().clone();
         let running = BTreeMap::new();
         let (snapshot, tally) =
             build_snapshot(read, 1, &running, &data_directory, &clock, &metrics)
                 .await
                 .map_err(Failure::Tree)?;
-        let accepted = snapshot.revision.digest.clone();
         let (publisher, reader) = Publisher::new(
             Arc::clone(&snapshot),
             attempt(&clock, "applied", Vec::new()),
@@ -95,13 +88,12 @@ impl Reloader {
         if self.is_unchanged().await {
             return;
         }
-        let read = match read(self.sources.clone()).await {
-            Ok(read) => read,
-            Err(Refused { problems, digest }) => return self.refuse(&problems, digest),
+        let candidate = match read(self.sources.clone()).await {
+            Ok(candidate) => candidate,
+            Err(Refused { problems, seen }) => return self.refuse(&problems, seen),
         };
-        let candidate = &read.candidate;
-        let digest = candidate.tree.digest().to_string();
-        if digest == self.accepted && candidate.configs.secrets == self.secrets {
+        let seen = candidate.tree.fingerprint().clone();
+        if self.is_served(&seen) && candidate.configs.secrets == self.secrets {
             return self.unchanged();
         }
         if candidate.set.is_empty() && !candidate.set.gateway.allow_empty && !self.serves_nothing()
@@ -111,14 +103,14 @@ impl Reloader {
                 "the tree is empty, and an empty tree never replaces a full one",
             )
             .with_help("restore the manifests, or say `allow_empty = true` in a [gateway] table");
-            return self.refuse(&Diagnostics::new("", 0, vec![problem]), Some(digest));
+            return self.refuse(&Diagnostics::new("", 0, vec![problem]), Some(seen));
         }
         warn(&candidate.set.warnings);
         let current = self.reader.current();
         let secrets = candidate.configs.secrets.clone();
         let generation = current.revision.generation.saturating_add(1);
         let built = build_snapshot(
-            read,
+            candidate,
             generation,
             &current.services,
             &self.data_directory,
@@ -127,12 +119,12 @@ impl Reloader {
         )
         .await;
         match built {
-            Err(problems) => self.refuse(&problems, Some(digest)),
+            Err(problems) => self.refuse(&problems, Some(seen)),
             Ok((snapshot, tally)) => {
                 self.publisher.publish(Arc::clone(&snapshot));
                 self.publisher
                     .attempted(attempt(&self.clock, "applied", Vec::new()));
-                self.accepted = digest;
+                self.accepted = seen;
                 self.refused = None;
                 self.secrets = secrets;
                 self.report_applied(&snapshot, tally);
@@ -140,27 +132,40 @@ impl Reloader {
         }
     }
 
-    /// A cheap first look: one read, one digest. A tree that is neither the served nor the refused one is read again, with
-    /// care.
+    /// A cheap first look: one read of folders, one name of commits. A tree that is neither the served nor the refused
+    /// one is read again, with care.
     async fn is_unchanged(&mut self) -> bool {
         let sources = self.sources.clone();
         let secrets = self.secrets.clone();
+        let known: Vec<Fingerprint> = std::iter::once(&self.accepted)
+            .chain(&self.refused)
+            .cloned()
+            .collect();
         let looked = tokio::task::spawn_blocking(move || {
-            let digest = sources.read().ok().map(|tree| tree.digest().to_string());
-            (digest, secrets.have_changed(&Machine))
+            let known: Vec<&Fingerprint> = known.iter().collect();
+            let seen = sources.fingerprint(&known).ok().flatten();
+            (seen, secrets.have_changed(&Machine))
         })
         .await;
-        let Ok((Some(digest), secrets_changed)) = looked else {
+        let Ok((Some(seen), secrets_changed)) = looked else {
             return false;
         };
         if secrets_changed {
             return false;
         }
-        if digest == self.accepted {
+        if self.is_served(&seen) {
             self.unchanged();
             return true;
         }
-        self.refused.as_ref() == Some(&digest)
+        self.refused
+            .as_ref()
+            .is_some_and(|refused| refused.digest() == seen.digest())
+    }
+
+    /// Whether a tree is the one that is served, and of the same commit: the same files in a new commit are a new
+    /// revision, so that what runs can be found by the name of the newest commit.
+    fn is_served(&self, seen: &Fingerprint) -> bool {
+        seen.digest() == self.accepted.digest() && seen.commit() == self.accepted.commit()
     }
 
     fn serves_nothing(&self) -> bool {
@@ -178,13 +183,13 @@ impl Reloader {
         }
     }
 
-    fn refuse(&mut self, problems: &Diagnostics, digest: Option<String>) {
+    fn refuse(&mut self, problems: &Diagnostics, seen: Option<Fingerprint>) {
         self.metrics.reloaded(ReloadOutcome::Refused, 0);
         let document = problems.to_json();
         let list = document.as_array().cloned().unwrap_or_default();
         let is_news = self.reader.last_attempt().outcome != "refused"
             || self.reader.last_attempt().problems != list;
-        self.refused = digest;
+        self.refused = seen;
         if is_news {
             let revision = &self.reader.current().revision;
             tracing::error!(
@@ -242,27 +247,25 @@ fn attempt(
 /// Why a tree cannot be served.
 struct Refused {
     problems: Diagnostics,
-    /// Its digest, if it could be read at all.
-    digest: Option<String>,
+    /// What it was, if it could be read at all.
+    seen: Option<Fingerprint>,
 }
 
 /// Reads, loads and types a tree, off the runtime's threads.
-async fn read(sources: Sources) -> Result<Read, Refused> {
+async fn read(sources: Sources) -> Result<Candidate, Refused> {
     let label = sources.to_string();
     let work = move || {
         let tree = sources
             .read_settled(&mut std::thread::sleep)
             .map_err(|error| Refused {
                 problems: error.into(),
-                digest: None,
+                seen: None,
             })?;
-        let digest = tree.digest().to_string();
-        let dirty = dirty(&tree);
-        let candidate = Candidate::of(tree, &Machine).map_err(|problems| Refused {
+        let seen = tree.fingerprint().clone();
+        Candidate::of(tree, &Machine).map_err(|problems| Refused {
             problems,
-            digest: Some(digest),
-        })?;
-        Ok(Read { candidate, dirty })
+            seen: Some(seen),
+        })
     };
     tokio::task::spawn_blocking(work)
         .await
@@ -270,30 +273,19 @@ async fn read(sources: Sources) -> Result<Read, Refused> {
             let problem = Diagnostic::error(None, format!("reading the tree broke off: {error}"));
             Err(Refused {
                 problems: Diagnostics::new(label, 0, vec![problem]),
-                digest: None,
+                seen: None,
             })
         })
 }
 
-/// Whether any layer differs from its commit; none where one of them has none or nobody knows.
-fn dirty(tree: &Tree) -> Option<bool> {
-    let mut layers = tree.layers().iter().map(|layer| {
-        let provenance = layer.provenance();
-        provenance.commit.as_ref()?;
-        is_dirty(provenance.path.as_deref()?)
-    });
-    layers.try_fold(false, |dirty, layer| Some(dirty | layer?))
-}
-
 async fn build_snapshot(
-    read: Read,
+    candidate: Candidate,
     generation: u64,
     running: &BTreeMap<ServiceName, Arc<Service>>,
     data_directory: &Path,
     clock: &Arc<dyn Clock>,
     metrics: &Metrics,
 ) -> Result<(Arc<Snapshot>, Tally), Diagnostics> {
-    let Read { candidate, dirty } = read;
     let Candidate { tree, set, configs } = candidate;
     let wanted = wanted(&set, configs);
     let (services, tally) = build::services(running, wanted, data_directory, clock, metrics)
@@ -314,7 +306,7 @@ async fn build_snapshot(
         generation,
         tree.digest().to_string(),
         tree.commit().map(str::to_owned),
-        dirty,
+        tree.dirty(),
         clock.now(),
     );
     let snapshot = Snapshot {
