@@ -19,6 +19,7 @@ use crate::snapshot::assemble::{application, wanted};
 use crate::snapshot::candidate::Candidate;
 use crate::snapshot::{Service, build};
 use crate::telemetry::metrics::Metrics;
+use crate::tree::Sources;
 
 /// How long one backend may take to tell its tables.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,7 +42,7 @@ pub(super) fn run(
     format: OutputFormat,
     output: &mut dyn Write,
 ) -> Result<u8, Failure> {
-    match read(arguments) {
+    match read(&arguments.source.sources()?) {
         Ok(candidate) => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -60,9 +61,8 @@ pub(super) fn run(
     }
 }
 
-fn read(arguments: &OpenApiArguments) -> Result<Candidate, Diagnostics> {
-    let tree = arguments.source.sources().read()?;
-    Candidate::of(tree, &Machine)
+fn read(sources: &Sources) -> Result<Candidate, Diagnostics> {
+    Candidate::of(sources.read()?, &Machine)
 }
 
 async fn print(arguments: &OpenApiArguments, candidate: Candidate) -> Result<String, Failure> {

@@ -76,7 +76,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
     });
     log::start(format, &arguments.log);
     let settings = daemon::Settings {
-        sources: arguments.source.sources(),
+        sources: arguments.source.sources()?,
         data_directory: arguments.source.data_directory()?,
         listen: arguments.listen,
         ops_listen: arguments.ops_listen,
