@@ -5,8 +5,9 @@ use std::io::Write;
 use clap::Args;
 use serde_json::json;
 
+use super::sources::SecretArguments;
 use super::{Failure, GOOD, OutputFormat, PROBLEMS};
-use crate::manifest::secrets::{Machine, Placeholders};
+use crate::manifest::secrets::Placeholders;
 use crate::manifest::{Diagnostics, SecretSource, Severity};
 use crate::snapshot::candidate::Candidate;
 use crate::tree::{Source, Sources};
@@ -19,6 +20,8 @@ pub(super) struct CheckArguments {
     /// Reads the secrets as well. Without it they count as there, so that a check needs none.
     #[arg(long)]
     secrets: bool,
+    #[command(flatten)]
+    secret: SecretArguments,
 }
 
 /// Exit code 0 when every tree would be accepted, 1 otherwise.
@@ -27,8 +30,9 @@ pub(super) fn run(
     format: OutputFormat,
     output: &mut dyn Write,
 ) -> Result<u8, Failure> {
+    let machine = arguments.secret.machine();
     let secrets: &dyn SecretSource = if arguments.secrets {
-        &Machine
+        &machine
     } else {
         &Placeholders
     };
@@ -91,6 +95,7 @@ mod tests {
         let arguments = CheckArguments {
             trees: vec![Source::Directory(folder.path().to_owned())],
             secrets: false,
+            secret: SecretArguments::default(),
         };
         let mut output = Vec::new();
         let code = run(&arguments, format, &mut output).unwrap();

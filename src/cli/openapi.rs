@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::sources::SourceArguments;
+use super::sources::{SecretArguments, SourceArguments};
 use super::{Failure, GOOD, OutputFormat, PROBLEMS};
 use crate::clock;
 use crate::connector::Description;
 use crate::connector::access::{Access, Pattern, Rule, Verbs};
 use crate::manifest::Diagnostics;
-use crate::manifest::secrets::Machine;
 use crate::openapi::{ServiceDescription, document};
 use crate::snapshot::assemble::{application, wanted};
 use crate::snapshot::candidate::Candidate;
@@ -27,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct OpenApiArguments {
     #[command(flatten)]
     source: SourceArguments,
+    #[command(flatten)]
+    secret: SecretArguments,
     /// Only this service. Default: all.
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
@@ -62,7 +63,7 @@ pub(super) fn run(
 
 fn read(arguments: &OpenApiArguments) -> Result<Candidate, Diagnostics> {
     let tree = arguments.source.sources().read()?;
-    Candidate::of(tree, &Machine)
+    Candidate::of(tree, &arguments.secret.machine())
 }
 
 async fn print(arguments: &OpenApiArguments, candidate: Candidate) -> Result<String, Failure> {
