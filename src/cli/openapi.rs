@@ -125,7 +125,7 @@ async fn print(arguments: &OpenApiArguments, candidate: Candidate) -> Result<Str
             None => everything(service.name.as_str()),
             Some(application) => application
                 .access(service.name.as_str())
-                .map_err(|error| Failure::new(error.message().to_owned()))?,
+                .map_err(|refusal| Failure::new(refusal.error.message().to_owned()))?,
         };
         descriptions.push(ServiceDescription {
             name: service.name.as_str(),
