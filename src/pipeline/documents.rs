@@ -80,7 +80,7 @@ pub fn services(
 fn may_see(caller: &Caller, service: &Service) -> bool {
     caller
         .application()
-        .access(service.name.as_str())
+        .access(&service.name)
         .is_ok_and(|access| !access.is_empty())
 }
 
@@ -117,7 +117,7 @@ pub async fn api_docs(
             .collect(),
         Some(name) => {
             // The name is judged before the existence, as for every call to the service.
-            if caller.application().access(name)?.is_empty() {
+            if caller.application().access_by_name(name)?.is_empty() {
                 return Err(Error::new(
                     ErrorKind::Forbidden,
                     format!(
@@ -187,7 +187,7 @@ fn written(
             description: &service.description,
             operations: service.config.operations(),
             details: description,
-            access: caller.application().access(service.name.as_str())?,
+            access: caller.application().access(&service.name)?,
         });
     }
     let document = openapi::document(&descriptions, is_single, &snapshot.revision.to_string());
@@ -198,7 +198,7 @@ fn written(
 pub fn options(snapshot: &Snapshot, caller: &Caller, target: &Target) -> Result<Reply> {
     let allow = match target {
         Target::Service { service, component } => {
-            let access = caller.application().access(service)?;
+            let access = caller.application().access_by_name(service)?;
             if access.is_empty() {
                 return Err(Error::new(
                     ErrorKind::Forbidden,

@@ -114,11 +114,12 @@ pub fn authorize(
     component: Component,
     method: &Method,
 ) -> Result<Permit> {
-    let access = caller.application.access(service)?;
+    let found = snapshot.service(service);
+    let access = match found {
+        Some(found) => caller.application.access(&found.name)?,
+        None => caller.application.access_by_name(service)?,
+    };
     let granted = access.of_path(component.as_str(), method);
-    let found = snapshot
-        .service(service)
-        .filter(|found| found.name.as_str() == service);
     let Some(found) = found else {
         granted?;
         return Err(unknown_service(service));

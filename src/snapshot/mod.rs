@@ -120,7 +120,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A service by its name, in any ASCII case.
+    /// A service by its name.
     pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
         self.services.get(name)
     }
