@@ -124,7 +124,7 @@ async fn print(arguments: &OpenApiArguments, candidate: Candidate) -> Result<Str
         let access = match &application {
             None => everything(service.name.as_str()),
             Some(application) => application
-                .access(service.name.as_str())
+                .access(&service.name)
                 .map_err(|refusal| Failure::new(refusal.error.message().to_owned()))?,
         };
         descriptions.push(ServiceDescription {
