@@ -14,13 +14,15 @@ use tokio::sync::watch as channel;
 use crate::clock::{self, Clock};
 use crate::http::{Listener, Server};
 use crate::manifest::diagnostic::Diagnostics;
+use crate::manifest::secrets::Machine;
 use crate::pipeline::Gateway;
 use crate::pipeline::operations::Readiness;
 use crate::snapshot::publish::Reader;
 use crate::telemetry::metrics::Metrics;
+use crate::tree::git::watched_folders;
 use crate::tree::{Source, Sources};
 use crate::watch::signal::Hangups;
-use crate::watch::{Trigger, directory, interval};
+use crate::watch::{Trigger, directory, folders, interval};
 use reload::Reloader;
 use shutdown::Stops;
 
@@ -36,6 +38,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where operators connect.
     pub ops_listen: SocketAddr,
+    /// The secrets of this machine.
+    pub secrets: Machine,
     /// Where relative data paths start.
     pub data_directory: PathBuf,
     /// Time between two looks at the tree.
@@ -147,14 +151,20 @@ fn background(
     clock: &Arc<dyn Clock>,
 ) -> Vec<tokio::task::JoinHandle<()>> {
     let trigger = Trigger::default();
-    let watches = settings.sources.list().iter().filter_map(Source::folder);
+    let watches = settings.sources.list().iter();
     let mut tasks: Vec<_> = watches
-        .map(|folder| {
-            tokio::spawn(directory::run(
-                trigger.clone(),
-                folder.to_owned(),
-                Arc::clone(clock),
-            ))
+        .map(|source| {
+            let (trigger, clock) = (trigger.clone(), Arc::clone(clock));
+            match source {
+                Source::Directory(folder) => {
+                    tokio::spawn(directory::run(trigger, folder.clone(), clock))
+                }
+                Source::Git(location) => {
+                    let location = location.clone();
+                    let list = move || watched_folders(&location);
+                    tokio::spawn(folders::run(trigger, list, clock))
+                }
+            }
         })
         .collect();
     tasks.extend([

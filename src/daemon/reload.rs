@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Failure, Settings};
 use crate::clock::Clock;
 use crate::manifest::secrets::Machine;
-use crate::manifest::{Diagnostic, Diagnostics, SecretsRead};
+use crate::manifest::{Diagnostic, Diagnostics, Recorder, SecretsRead};
 use crate::names::ServiceName;
 use crate::snapshot::assemble::{applications, settings, wanted};
 use crate::snapshot::build;
@@ -24,16 +24,29 @@ use crate::watch::Trigger;
 /// Looks at the tree and publishes what it says.
 pub struct Reloader {
     sources: Sources,
+    machine: Machine,
     data_directory: PathBuf,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     publisher: Publisher,
     reader: Reader,
     /// The tree that is served.
-    accepted: Fingerprint,
+    accepted: Seen,
     /// The last tree that was refused, so that it is reported once.
-    refused: Option<Fingerprint>,
+    refused: Option<Seen>,
+}
+
+/// A tree that was looked at, and what was read of its secrets.
+#[derive(Clone)]
+struct Seen {
+    tree: Fingerprint,
     secrets: SecretsRead,
+}
+
+/// A candidate, and what it was read from.
+struct Read {
+    candidate: Candidate,
+    seen: Seen,
 }
 
 impl Reloader {
@@ -44,13 +57,13 @@ impl Reloader {
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Reader), Failure> {
         let sources = settings.sources.clone();
+        let machine = settings.secrets.clone();
         let data_directory = settings.data_directory.clone();
-        let read = read(sources.clone())
+        let read = read(sources.clone(), machine.clone())
             .await
             .map_err(|refused| Failure::Tree(refused.problems))?;
-        warn(&read.set.warnings);
-        let secrets = read.configs.secrets.clone();
-        let accepted = read.tree.fingerprint().clone();
+        warn(&read.candidate.set.warnings);
+        let accepted = read.seen.clone();
         let running = BTreeMap::new();
         let (snapshot, tally) =
             build_snapshot(read, 1, &running, &data_directory, &clock, &metrics)
@@ -62,6 +75,7 @@ impl Reloader {
         );
         let reloader = Self {
             sources,
+            machine,
             data_directory,
             clock,
             metrics,
@@ -69,7 +83,6 @@ impl Reloader {
             reader: reader.clone(),
             accepted,
             refused: None,
-            secrets,
         };
         reloader.report_applied(&snapshot, tally);
         Ok((reloader, reader))
@@ -88,12 +101,15 @@ impl Reloader {
         if self.is_unchanged().await {
             return;
         }
-        let candidate = match read(self.sources.clone()).await {
-            Ok(candidate) => candidate,
+        let read = match read(self.sources.clone(), self.machine.clone()).await {
+            Ok(read) => read,
             Err(Refused { problems, seen }) => return self.refuse(&problems, seen),
         };
-        let seen = candidate.tree.fingerprint().clone();
-        if self.is_served(&seen) && candidate.configs.secrets == self.secrets {
+        let candidate = &read.candidate;
+        let seen = read.seen.clone();
+        if seen.tree.is_same_revision(&self.accepted.tree) && seen.secrets == self.accepted.secrets
+        {
+            self.accepted = seen;
             return self.unchanged();
         }
         if candidate.set.is_empty() && !candidate.set.gateway.allow_empty && !self.serves_nothing()
@@ -107,10 +123,9 @@ impl Reloader {
         }
         warn(&candidate.set.warnings);
         let current = self.reader.current();
-        let secrets = candidate.configs.secrets.clone();
         let generation = current.revision.generation.saturating_add(1);
         let built = build_snapshot(
-            candidate,
+            read,
             generation,
             &current.services,
             &self.data_directory,
@@ -126,46 +141,39 @@ impl Reloader {
                     .attempted(attempt(&self.clock, "applied", Vec::new()));
                 self.accepted = seen;
                 self.refused = None;
-                self.secrets = secrets;
                 self.report_applied(&snapshot, tally);
             }
         }
     }
 
     /// A cheap first look: one read of folders, one name of commits. A tree that is neither the served nor the refused
-    /// one is read again, with care.
+    /// one, or whose secrets may have other values now, is read again, with care.
     async fn is_unchanged(&mut self) -> bool {
         let sources = self.sources.clone();
-        let secrets = self.secrets.clone();
-        let known: Vec<Fingerprint> = std::iter::once(&self.accepted)
-            .chain(&self.refused)
-            .cloned()
-            .collect();
+        let machine = self.machine.clone();
+        let accepted = self.accepted.clone();
+        let refused = self.refused.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            let known: Vec<&Fingerprint> = known.iter().collect();
-            let seen = sources.fingerprint(&known).ok().flatten();
-            (seen, secrets.have_changed(&Machine))
+            let known: Vec<&Fingerprint> = std::iter::once(&accepted)
+                .chain(&refused)
+                .map(|seen| &seen.tree)
+                .collect();
+            let tree = sources.fingerprint(&known).ok()??;
+            let is_again = |seen: &Seen| !seen.secrets.have_changed(&machine);
+            let is_refused = refused
+                .as_ref()
+                .is_some_and(|refused| refused.tree.digest() == tree.digest() && is_again(refused));
+            let is_accepted = tree.is_same_revision(&accepted.tree) && is_again(&accepted);
+            Some((is_accepted, is_refused))
         })
         .await;
-        let Ok((Some(seen), secrets_changed)) = looked else {
+        let Ok(Some((is_accepted, is_refused))) = looked else {
             return false;
         };
-        if secrets_changed {
-            return false;
-        }
-        if self.is_served(&seen) {
+        if is_accepted {
             self.unchanged();
-            return true;
         }
-        self.refused
-            .as_ref()
-            .is_some_and(|refused| refused.digest() == seen.digest())
-    }
-
-    /// Whether a tree is the one that is served, and of the same commit: the same files in a new commit are a new
-    /// revision, so that what runs can be found by the name of the newest commit.
-    fn is_served(&self, seen: &Fingerprint) -> bool {
-        seen.digest() == self.accepted.digest() && seen.commit() == self.accepted.commit()
+        is_accepted || is_refused
     }
 
     fn serves_nothing(&self) -> bool {
@@ -183,7 +191,7 @@ impl Reloader {
         }
     }
 
-    fn refuse(&mut self, problems: &Diagnostics, seen: Option<Fingerprint>) {
+    fn refuse(&mut self, problems: &Diagnostics, seen: Option<Seen>) {
         self.metrics.reloaded(ReloadOutcome::Refused, 0);
         let document = problems.to_json();
         let list = document.as_array().cloned().unwrap_or_default();
@@ -248,11 +256,11 @@ fn attempt(
 struct Refused {
     problems: Diagnostics,
     /// What it was, if it could be read at all.
-    seen: Option<Fingerprint>,
+    seen: Option<Seen>,
 }
 
 /// Reads, loads and types a tree, off the runtime's threads.
-async fn read(sources: Sources) -> Result<Candidate, Refused> {
+async fn read(sources: Sources, machine: Machine) -> Result<Read, Refused> {
     let label = sources.to_string();
     let work = move || {
         let tree = sources
@@ -261,11 +269,20 @@ async fn read(sources: Sources) -> Result<Candidate, Refused> {
                 problems: error.into(),
                 seen: None,
             })?;
-        let seen = tree.fingerprint().clone();
-        Candidate::of(tree, &Machine).map_err(|problems| Refused {
-            problems,
-            seen: Some(seen),
-        })
+        let fingerprint = tree.fingerprint().clone();
+        let recorder = Recorder::new(&machine);
+        let candidate = Candidate::of(tree, &recorder);
+        let seen = Seen {
+            tree: fingerprint,
+            secrets: recorder.finish(),
+        };
+        match candidate {
+            Ok(candidate) => Ok(Read { candidate, seen }),
+            Err(problems) => Err(Refused {
+                problems,
+                seen: Some(seen),
+            }),
+        }
     };
     tokio::task::spawn_blocking(work)
         .await
@@ -279,14 +296,14 @@ async fn read(sources: Sources) -> Result<Candidate, Refused> {
 }
 
 async fn build_snapshot(
-    candidate: Candidate,
+    read: Read,
     generation: u64,
     running: &BTreeMap<ServiceName, Arc<Service>>,
     data_directory: &Path,
     clock: &Arc<dyn Clock>,
     metrics: &Metrics,
 ) -> Result<(Arc<Snapshot>, Tally), Diagnostics> {
-    let Candidate { tree, set, configs } = candidate;
+    let Candidate { tree, set, configs } = read.candidate;
     let wanted = wanted(&set, configs);
     let (services, tally) = build::services(running, wanted, data_directory, clock, metrics)
         .await

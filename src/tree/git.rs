@@ -131,7 +131,7 @@ fn full_names(name: &str) -> Vec<String> {
 
 /// The few folders in which something moves when a location comes to mean another commit: where `HEAD` and packed
 /// references are, and where the loose references are that it may mean. Those that do not exist are left out; what is
-/// created will be seen in the folder around it. Empty where there is no repository.
+/// created will be seen in the folder around it. The first is the one around the repository, which may be replaced.
 pub fn watched_folders(location: &Location) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     let mut add = |folder: PathBuf| {
@@ -139,6 +139,11 @@ pub fn watched_folders(location: &Location) -> Vec<PathBuf> {
             folders.push(folder);
         }
     };
+    match location.repository().parent() {
+        Some(around) if around.as_os_str().is_empty() => add(PathBuf::from(".")),
+        Some(around) => add(around.to_owned()),
+        None => {}
+    }
     let Some(directory) = directory_of(location.repository()) else {
         return folders;
     };

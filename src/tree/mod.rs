@@ -14,11 +14,11 @@ use sha2::{Digest as _, Sha256};
 
 pub use source::{Source, Sources};
 
-/// Most files that a tree may have.
-pub const MAX_FILES: usize = 10_000;
+/// Most files that a tree may have, in all layers together.
+pub const MAX_FILES: usize = 50_000;
 /// Most bytes that one file may have: 1 MiB.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
-/// Most bytes that all files together may have: 64 MiB.
+/// Most bytes that all files of all layers together may have: 64 MiB.
 pub const MAX_TREE_BYTES: u64 = 64 * 1024 * 1024;
 /// Most folders within folders.
 pub const MAX_DEPTH: usize = 16;
@@ -120,6 +120,11 @@ impl Layer {
         self.files.get(name)
     }
 
+    /// How many bytes all files have together.
+    pub fn bytes(&self) -> u64 {
+        self.files.values().map(|bytes| bytes.len() as u64).sum()
+    }
+
     /// What stands before names in diagnostics; may be empty.
     pub fn label(&self) -> &str {
         &self.label
@@ -181,6 +186,12 @@ impl Fingerprint {
     /// The digest of all names and bytes.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Whether both have the same files and are of the same commit. The same files in a new commit are a new revision, so
+    /// that whoever waits for the newest commit sees it arrive.
+    pub fn is_same_revision(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.commit() == other.commit()
     }
 
     /// The commit that all layers are taken from; none when they have none or differ.

@@ -14,7 +14,7 @@ use crate::error::nearest;
 use crate::tree::{MAX_DEPTH, MAX_FILES, TreeError, join};
 
 /// Most folders that are looked into, those behind links counted every time: an end to links within links.
-const MAX_FOLDERS: usize = 20_000;
+const MAX_FOLDERS: usize = 100_000;
 /// Most bytes that the list of one folder may have: 16 MiB.
 const MAX_FOLDER_BYTES: u64 = 16 * 1024 * 1024;
 /// Most bytes of a commit: 1 MiB.
