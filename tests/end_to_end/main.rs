@@ -20,6 +20,7 @@ mod conditions;
 mod documentation_page;
 mod errors;
 mod formats;
+mod git_source;
 mod keys;
 mod operations;
 mod outage;
