@@ -32,15 +32,24 @@ pub(super) fn run(
     } else {
         &Placeholders
     };
-    let found: Vec<Diagnostics> = arguments
+    let found: Vec<Checked> = arguments
         .trees
         .iter()
         .map(|tree| check(tree, secrets))
         .collect();
     match format {
         OutputFormat::Text => {
-            for diagnostics in &found {
+            for Checked {
+                diagnostics,
+                expectations,
+            } in &found
+            {
                 write!(output, "{}", diagnostics.render(true))?;
+                match expectations {
+                    None | Some(0) => {}
+                    Some(1) => writeln!(output, "1 expectation holds")?,
+                    Some(count) => writeln!(output, "{count} expectations hold")?,
+                }
             }
         }
         OutputFormat::Json => {
@@ -48,10 +57,12 @@ pub(super) fn run(
                 .trees
                 .iter()
                 .zip(&found)
-                .map(|(tree, diagnostics)| {
+                .map(|(tree, checked)| {
+                    let diagnostics = &checked.diagnostics;
                     json!({
                         "folder": tree.to_string(),
                         "files": diagnostics.files(),
+                        "expectations": checked.expectations,
                         "errors": diagnostics.count(Severity::Error),
                         "warnings": diagnostics.count(Severity::Warning),
                         "problems": diagnostics.to_json(),
@@ -63,20 +74,33 @@ pub(super) fn run(
     }
     let is_good = found
         .iter()
-        .all(|diagnostics| diagnostics.count(Severity::Error) == 0);
+        .all(|checked| checked.diagnostics.count(Severity::Error) == 0);
     Ok(if is_good { GOOD } else { PROBLEMS })
 }
 
+/// What was found in one tree.
+struct Checked {
+    diagnostics: Diagnostics,
+    /// How many expectations hold; none where the tree is not accepted.
+    expectations: Option<usize>,
+}
+
 /// The warnings of a tree that would be accepted, or everything that is wrong with it.
-fn check(source: &Source, secrets: &dyn SecretSource) -> Diagnostics {
+fn check(source: &Source, secrets: &dyn SecretSource) -> Checked {
     // Git holds its lock while it runs a pre-commit hook, so there is no waiting for it here.
     let outcome = Sources::new([source.clone()])
         .read()
         .map_err(Diagnostics::from)
         .and_then(|tree| Candidate::of(tree, secrets));
     match outcome {
-        Ok(candidate) => candidate.set.warnings,
-        Err(problems) => problems,
+        Ok(candidate) => Checked {
+            expectations: Some(candidate.set.expectations.len()),
+            diagnostics: candidate.set.warnings,
+        },
+        Err(diagnostics) => Checked {
+            diagnostics,
+            expectations: None,
+        },
     }
 }
 
