@@ -27,7 +27,12 @@ pub(super) struct ExplainArguments {
     #[command(flatten)]
     source: SourceArguments,
     /// The key that asks, by its name in the manifests; not the key itself.
-    #[arg(long, value_name = "NAME", env = "TIDEGATE_KEY")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "TIDEGATE_KEY",
+        hide_env_values = true
+    )]
     key: String,
     /// Exit code 1 unless the request is allowed, or denied.
     #[arg(long, value_name = "ANSWER", env = "TIDEGATE_EXPECT")]
