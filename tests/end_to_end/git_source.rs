@@ -93,7 +93,10 @@ fn what_is_committed_is_served_and_what_is_only_written_is_not() {
         .client_with(READER)
         .get("/api/v2/shop/_table/customer");
     let revision = format!("g1-{}", &first[..12]);
-    assert_eq!(answer.header("x-tidegate-revision"), Some(revision.as_str()));
+    assert_eq!(
+        answer.header("x-tidegate-revision"),
+        Some(revision.as_str())
+    );
     let status = gateway.status();
     assert_eq!(status["commit"], first.as_str());
     assert_eq!(status["dirty"], false);
@@ -161,9 +164,11 @@ fn a_broken_commit_is_refused_with_its_place_and_the_next_one_mends_it() {
     work.push(&bare);
     let attempt = gateway.wait_for_refusal();
     let file = format!("git:{}#main:gateway.d/broken.toml", bare.path().display());
-    let problem = &attempt["problems"][0];
-    assert_eq!(problem["file"], file, "{attempt}");
-    assert_eq!(problem["line"], 3);
+    let problems = attempt["problems"].as_array().unwrap();
+    let is_there = problems
+        .iter()
+        .any(|problem| problem["file"] == file && problem["line"] == 3);
+    assert!(is_there, "{attempt}");
     assert!(gateway.log().contains(&format!("{file}:3:1")));
     let status = gateway.status();
     assert_eq!(status["commit"], first.as_str());
@@ -205,7 +210,10 @@ fn a_repository_that_is_moved_away_and_made_anew_is_still_watched() {
     let aside = workshop.at("aside.git");
     std::fs::rename(bare.path(), &aside).unwrap();
     let attempt = gateway.wait_for_refusal();
-    assert!(attempt.to_string().contains("no such repository"), "{attempt}");
+    assert!(
+        attempt.to_string().contains("no such repository"),
+        "{attempt}"
+    );
     assert!(is_served(&gateway, "shop"));
     std::fs::rename(&aside, bare.path()).unwrap();
     eventually("the end of the degradation", 30, || {
@@ -228,7 +236,10 @@ fn packed_references_and_objects_are_the_same_ones() {
         bare.git(&["pack-refs", "--all", "--prune"]);
         bare.git(&["gc", "-q", "--prune=now"]);
         assert!(!bare.path().join("refs/heads/main").exists());
-        work.write("gateway.d/more.toml", sqlite_service(&format!("more{round}"), "shop.db"));
+        work.write(
+            "gateway.d/more.toml",
+            sqlite_service(&format!("more{round}"), "shop.db"),
+        );
         work.push(&bare);
         wait_for(&gateway, &format!("more{round}"));
     }
@@ -299,7 +310,8 @@ fn fifty_quick_pushes_end_with_the_last_one_and_none_is_served_half() {
             while !stop.load(Ordering::SeqCst) {
                 let answer = client.get("/api/v2");
                 answer.expect_ok();
-                let services = answer.records();
+                let document = answer.json();
+                let services = document["services"].as_array().unwrap();
                 let labels: Vec<&Value> = services
                     .iter()
                     .filter(|service| service["name"] == "one" || service["name"] == "two")
@@ -345,7 +357,12 @@ fn a_folder_is_dirty_until_its_changes_are_committed() {
     let status = gateway.status();
     assert_eq!(status["dirty"], true);
     let digest = status["digest"].as_str().unwrap();
-    assert!(status["revision"].as_str().unwrap().ends_with(&digest[..12]));
+    assert!(
+        status["revision"]
+            .as_str()
+            .unwrap()
+            .ends_with(&digest[..12])
+    );
     // The files stay as they are, and so does what runs; only its name is another one.
     let second = work.commit();
     let status = wait_for_commit(&gateway, &second);
@@ -376,14 +393,22 @@ fn check_reads_commits_and_explains_what_is_wrong_with_their_names() {
         (source("mian:gateway.d"), 1, "did you mean `main`?"),
         (source("main:gatewayd"), 1, "did you mean `gateway.d`?"),
         (source("main:gateway.d/shop.toml"), 1, "this is a file"),
-        (work.path().join("gateway.d").display().to_string(), 1, "bad.toml"),
+        (
+            work.path().join("gateway.d").display().to_string(),
+            1,
+            "bad.toml",
+        ),
         (
             format!("git:{}/gateway.d#main", work.path().display()),
             1,
             "not a git repository",
         ),
         (format!("git:{}", work.path().display()), 2, "#main"),
-        ("git:/no/such/place#main".to_owned(), 1, "no such repository"),
+        (
+            "git:/no/such/place#main".to_owned(),
+            1,
+            "no such repository",
+        ),
     ] {
         let (found, text) = tidegate(&["check", &source]);
         assert_eq!(found, code, "{source}: {text}");
@@ -404,7 +429,13 @@ fn what_a_commit_cannot_say_has_to_be_said() {
     let pinned = work.source(&id).display().to_string();
     for config in [&folder, &pinned] {
         let (code, text) = tidegate(&[
-            "serve", "--config", config, "--data-dir", &data, "--git-fetch", "30s",
+            "serve",
+            "--config",
+            config,
+            "--data-dir",
+            &data,
+            "--git-fetch",
+            "30s",
         ]);
         assert!(code == 2 && text.contains("--config git:"), "{text}");
     }
@@ -529,7 +560,10 @@ fn a_remote_over_http_that_goes_away_changes_nothing_and_its_password_is_never_t
     let gateway = fetching(&workshop, &mirror, "main:gateway.d").start();
     gateway.claim("nothing can be fetched");
     wait_for_fetch(&gateway, "fetched");
-    for (round, behaviour) in [Behaviour::Refuses, Behaviour::Refuses].into_iter().enumerate() {
+    for (round, behaviour) in [Behaviour::Refuses, Behaviour::Refuses]
+        .into_iter()
+        .enumerate()
+    {
         server.behave(behaviour);
         let fetch = wait_for_fetch(&gateway, "failed");
         assert!(fetch.to_string().contains("fatal: "), "{fetch}");
@@ -588,7 +622,10 @@ fn a_remote_that_hangs_is_given_up_and_holds_nothing_up() {
     work.push(&mirror);
     wait_for(&gateway, "second");
     let fetch = wait_for_fetch(&gateway, "failed");
-    assert!(fetch.to_string().contains("did not end within 3 s"), "{fetch}");
+    assert!(
+        fetch.to_string().contains("did not end within 3 s"),
+        "{fetch}"
+    );
     assert!(
         !mirror.path().join("refs/heads/main.lock").exists(),
         "git left a lock"
