@@ -18,6 +18,7 @@ use crate::manifest::{Diagnostics, ManifestSet};
 use crate::names::{KeyName, is_name};
 use crate::snapshot::candidate::Candidate;
 use crate::snapshot::explain::{Case, Explanation, GrantFacts, RowFacts};
+use crate::tree::Sources;
 
 /// Most names that a help lists.
 const MAX_LISTED: usize = 24;
@@ -69,7 +70,7 @@ pub(super) fn run(
             None => failure,
         }
     })?;
-    let candidate = match read(arguments) {
+    let candidate = match read(&arguments.source.sources()?) {
         Ok(candidate) => candidate,
         Err(problems) => {
             match format {
@@ -103,9 +104,8 @@ pub(super) fn run(
     Ok(if holds { GOOD } else { PROBLEMS })
 }
 
-fn read(arguments: &ExplainArguments) -> Result<Candidate, Diagnostics> {
-    let tree = arguments.source.sources().read()?;
-    Candidate::untested(tree, &Placeholders)
+fn read(sources: &Sources) -> Result<Candidate, Diagnostics> {
+    Candidate::untested(sources.read()?, &Placeholders)
 }
 
 /// What was given may be the key itself, so nothing is repeated that is no name.

@@ -360,15 +360,6 @@ impl Access {
         }
     }
 
-    /// The same rules for another service, for rows that name none.
-    #[must_use]
-    pub fn for_service(&self, service: &str) -> Self {
-        Self {
-            service: service.into(),
-            ..self.clone()
-        }
-    }
-
     /// The values that filters may use.
     pub fn lookups(&self) -> &Arc<Lookups> {
         &self.lookups

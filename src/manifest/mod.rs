@@ -1,9 +1,10 @@
-//! What the files say: text → JSON → validated → linked and typed. Pure but for [`secrets`].
+//! What the files say: text → JSON → validated → linked and typed. Pure but for [`secrets`] and [`encryption`].
 //!
 //! [`load`] reports every problem in the tree at once. Secrets stay references until [`ManifestSet::configs`].
 
 pub mod diagnostic;
 mod document;
+pub mod encryption;
 pub mod expect;
 pub mod gateway;
 pub mod key;
@@ -28,7 +29,7 @@ pub use expect::Expectation;
 pub use gateway::Gateway;
 pub use key::KeyTable;
 pub use schema::Schemas;
-pub use secrets::{SecretSource, SecretsRead};
+pub use secrets::{Recorder, SecretSource, SecretsRead};
 pub use service::Service;
 
 /// Something, and where its table stands.
@@ -67,8 +68,6 @@ pub struct ManifestSet {
 pub struct Configs {
     /// One for each service, active or not.
     pub services: BTreeMap<ServiceName, Arc<dyn AnyConfig>>,
-    /// What was read for them, to notice a rotated secret.
-    pub secrets: SecretsRead,
 }
 
 /// Reads a tree: everything it says, or everything that is wrong with it.
@@ -111,11 +110,10 @@ impl ManifestSet {
     ) -> Result<Configs, Diagnostics> {
         let mut configs = Configs {
             services: BTreeMap::new(),
-            secrets: SecretsRead::default(),
         };
         let mut problems = Vec::new();
         for (name, service) in &self.services {
-            let config = typed(&service.value, source, schemas, &mut configs.secrets);
+            let config = typed(&service.value, source, schemas);
             match config {
                 Ok(config) => {
                     configs.services.insert(name.clone(), config);
@@ -135,7 +133,6 @@ fn typed(
     service: &Service,
     source: &dyn SecretSource,
     schemas: &Schemas,
-    read: &mut SecretsRead,
 ) -> Result<Arc<dyn AnyConfig>, Vec<Diagnostic>> {
     let document = &service.document;
     let at = |pointer: &str| format!("{}{pointer}", service.pointer);
@@ -149,10 +146,7 @@ fn typed(
         match secrets::written(&name, value) {
             Ok(secrets::Written::Plain(text)) => *value = Value::String(text),
             Ok(secrets::Written::Reference(reference)) => match source.read(&reference) {
-                Ok(text) => {
-                    read.add(reference, &text);
-                    *value = Value::String(text);
-                }
+                Ok(text) => *value = Value::String(text),
                 Err(unreadable) => problems.push(
                     Diagnostic::error(
                         document.value_place(&at(&pointer)),

@@ -80,7 +80,7 @@ pub fn services(
 fn may_see(caller: &Caller, service: &Service) -> bool {
     caller
         .application()
-        .access(service.name.as_str())
+        .access(&service.name)
         .is_ok_and(|access| !access.is_empty())
 }
 
@@ -153,7 +153,7 @@ fn written(
             description: &service.description,
             operations: service.config.operations(),
             details: description,
-            access: caller.application().access(service.name.as_str())?,
+            access: caller.application().access(&service.name)?,
         });
     }
     let document = openapi::document(&descriptions, is_single, &snapshot.revision.to_string());

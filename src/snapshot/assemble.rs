@@ -44,7 +44,7 @@ pub fn applications(set: &ManifestSet) -> KeyRing<Application> {
     let roles: BTreeMap<&RoleName, Arc<RoleRules>> = set
         .roles
         .iter()
-        .map(|(name, role)| (name, Arc::new(role_rules(&role.value, set.services.keys()))))
+        .map(|(name, role)| (name, Arc::new(role_rules(&role.value))))
         .collect();
     KeyRing::new(set.keys.iter().flat_map(|(name, table)| {
         let role = table
@@ -64,22 +64,13 @@ pub fn applications(set: &ManifestSet) -> KeyRing<Application> {
 
 /// One application, by the name of its key in the manifests.
 pub fn application(set: &ManifestSet, name: &str) -> Option<Application> {
-    application_for(set, name, set.services.keys())
-}
-
-/// The same, with rules for some services only: as good as the whole for whoever asks for no others.
-pub fn application_for<'a>(
-    set: &ManifestSet,
-    name: &str,
-    services: impl IntoIterator<Item = &'a ServiceName>,
-) -> Option<Application> {
     let (name, table) = set.keys.get_key_value(name)?;
     let role = table
         .value
         .role
         .as_ref()
         .and_then(|role| set.roles.get(role));
-    let role = role.map(|role| Arc::new(role_rules(&role.value, services)));
+    let role = role.map(|role| Arc::new(role_rules(&role.value)));
     Some(assembled(set, name, &table.value, role))
 }
 
@@ -117,21 +108,16 @@ fn assembled(
     Application::new(key, role, &Arc::new(Lookups::new(lookups)))
 }
 
-fn role_rules<'a>(role: &Role, services: impl IntoIterator<Item = &'a ServiceName>) -> RoleRules {
+fn role_rules(role: &Role) -> RoleRules {
+    let (named, others) = role.rules_by_service(Requester::Api);
     RoleRules {
         name: role.name.clone(),
         is_active: role.active,
-        rules: services
+        rules: named
             .into_iter()
-            .map(|service| {
-                (
-                    service.clone(),
-                    role.rules(service.as_str(), Requester::Api).into(),
-                )
-            })
+            .map(|(service, rules)| (service, rules.into()))
             .collect(),
-        // No service has the empty name, so only rows for every service are among them.
-        other_rules: role.rules("", Requester::Api).into(),
+        other_rules: others.into(),
     }
 }
 

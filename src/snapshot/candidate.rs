@@ -2,7 +2,7 @@
 //! `explain` all begin here, so that what passes review is what the daemon accepts. Pure but for the secrets.
 
 use super::expect;
-use crate::manifest::{Configs, Diagnostics, ManifestSet, Schemas, SecretSource, load};
+use crate::manifest::{Configs, Diagnostic, Diagnostics, ManifestSet, Schemas, SecretSource, load};
 use crate::tree::Tree;
 
 /// What a tree says, ready to be built.
@@ -30,8 +30,12 @@ impl Candidate {
     /// The same whether or not its access tests hold: good to explain why one does not, and for nothing that is served.
     pub fn untested(tree: Tree, secrets: &dyn SecretSource) -> Result<Self, Diagnostics> {
         let schemas = Schemas::standard();
-        let set = load(&tree, schemas)?;
+        let mut set = load(&tree, schemas)?;
         let configs = set.configs(secrets, schemas)?;
+        if let Some(caution) = secrets.caution() {
+            let warning = Diagnostic::warning(None, caution.message).with_help(caution.help);
+            set.warnings = set.warnings.with(warning);
+        }
         Ok(Self { tree, set, configs })
     }
 }

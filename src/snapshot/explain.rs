@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use http::Method;
 use serde::Serialize;
 
-use super::assemble::application_for;
+use super::assemble::application;
 use crate::auth::application::Application;
 use crate::auth::authorize::{Admission, ServiceFacts, authorize, page};
 use crate::auth::identify::rejected;
@@ -79,11 +79,7 @@ impl<'a> Case<'a> {
         at: Option<DateTime<Utc>>,
     ) -> Option<Self> {
         let (key, table) = set.keys.get_key_value(key)?;
-        let service = question
-            .service()
-            .and_then(|name| set.services.get_key_value(name))
-            .map(|(name, _)| name);
-        let mut application = application_for(set, key.as_str(), service)?;
+        let mut application = application(set, key.as_str())?;
         if at.is_none() {
             application.key.not_before = None;
             application.key.expires = None;
@@ -117,8 +113,10 @@ impl<'a> Case<'a> {
     }
 
     fn facts(&self, service: &str) -> Option<ServiceFacts<'_>> {
+        let (name, located) = self.set.services.get_key_value(service)?;
         Some(ServiceFacts {
-            is_active: self.set.services.get(service)?.value.active,
+            name,
+            is_active: located.value.active,
             operations: self.configs.services.get(service)?.operations(),
         })
     }
@@ -325,7 +323,7 @@ impl<'a> Case<'a> {
         let Some(service) = self.question.service() else {
             return Vec::new();
         };
-        let Ok(access) = self.application.access(service) else {
+        let Ok(access) = self.application.access_by_name(service) else {
             return Vec::new();
         };
         let is_call =
@@ -447,7 +445,7 @@ impl<'a> Case<'a> {
 
     fn grant_facts(&self, grant: &Grant) -> GrantFacts {
         let service = self.question.service().unwrap_or_default();
-        let access = self.application.access(service).ok();
+        let access = self.application.access_by_name(service).ok();
         let value = |name: &str| {
             let lookups = access.as_ref().map(Access::lookups)?;
             lookups.get(name).map(str::to_owned)

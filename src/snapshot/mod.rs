@@ -123,7 +123,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A service by its name, in any ASCII case.
+    /// A service by its name.
     pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
         self.services.get(name)
     }
@@ -156,6 +156,7 @@ impl Service {
     /// What a decision needs to know of it.
     pub fn facts(&self) -> ServiceFacts<'_> {
         ServiceFacts {
+            name: &self.name,
             is_active: self.is_active,
             operations: self.config.operations(),
         }
