@@ -189,7 +189,7 @@ impl Identities {
     fn other_recipient(&self) -> Unreadable {
         let own = self.recipients().next().unwrap_or_default();
         Unreadable {
-            message: "is encrypted for other recipients than this host".to_owned(),
+            message: "is for other recipients than this host".to_owned(),
             help: format!(
                 "encrypt it for this host as well: `tidegate secret encrypt --recipient {own}`"
             ),
