@@ -166,8 +166,8 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["std::process"],
-        &["cli", "daemon"],
-        "processes are the business of `daemon` and `cli`",
+        &["cli", "daemon", "tree::process", "tree::signature"],
+        "processes are the business of `daemon`, `cli` and `tree::process`",
     ),
     (
         &["age"],

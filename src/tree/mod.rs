@@ -3,6 +3,8 @@
 
 pub mod directory;
 pub mod git;
+mod process;
+pub mod signature;
 pub mod source;
 
 use std::collections::BTreeMap;
