@@ -5,6 +5,7 @@
 pub mod diagnostic;
 mod document;
 pub mod encryption;
+pub mod expect;
 pub mod gateway;
 pub mod key;
 mod link;
@@ -24,6 +25,7 @@ use crate::connector::AnyConfig;
 use crate::names::{KeyName, RoleName, ServiceName};
 use crate::tree::Tree;
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Position, Severity};
+pub use expect::Expectation;
 pub use gateway::Gateway;
 pub use key::KeyTable;
 pub use schema::Schemas;
@@ -50,10 +52,14 @@ pub struct ManifestSet {
     pub keys: BTreeMap<KeyName, Located<KeyTable>>,
     /// Values for `{lookup.NAME}`.
     pub lookups: BTreeMap<String, Located<String>>,
+    /// Access tests, in the order of files and lines.
+    pub expectations: Vec<Expectation>,
     /// Settings of the gateway; the defaults where no file has the table.
     pub gateway: Gateway,
     /// What somebody should look at, although the tree is accepted.
     pub warnings: Diagnostics,
+    /// Where each key says which role it has.
+    key_roles: BTreeMap<KeyName, Position>,
     label: String,
     files: usize,
 }
@@ -76,6 +82,16 @@ impl ManifestSet {
     /// `[gateway] allow_empty = true`.
     pub fn is_empty(&self) -> bool {
         self.services.is_empty() && self.roles.is_empty() && self.keys.is_empty()
+    }
+
+    /// Where a key says which role it has; none for a key without one.
+    pub fn role_position(&self, key: &str) -> Option<&Position> {
+        self.key_roles.get(key)
+    }
+
+    /// What is wrong with this tree, with the label and the count of its files.
+    pub fn problems(&self, list: Vec<Diagnostic>) -> Diagnostics {
+        Diagnostics::new(self.label.clone(), self.files, list)
     }
 
     /// How many files the tree has.
@@ -108,7 +124,7 @@ impl ManifestSet {
         if problems.is_empty() {
             Ok(configs)
         } else {
-            Err(Diagnostics::new(self.label.clone(), self.files, problems))
+            Err(self.problems(problems))
         }
     }
 }
