@@ -24,6 +24,9 @@ pub struct SourceArguments {
     /// Where relative paths of data start (databases, file stores). Default: the first folder of manifests.
     #[arg(long, value_name = "DIR", env = "TIDEGATE_DATA_DIR")]
     data_dir: Option<PathBuf>,
+    /// Who may have signed what is read.
+    #[command(flatten)]
+    signature: SignatureArguments,
 }
 
 impl SourceArguments {
@@ -36,9 +39,9 @@ impl SourceArguments {
             .map_err(|error| Failure::usage(error.to_string()))
     }
 
-    /// The sources, the lowest first. Exit code 2 when one is given twice.
+    /// The sources, the lowest first. Exit code 2 when one is given twice, or cannot be signed.
     pub(super) fn sources(&self) -> Result<Sources, Failure> {
-        layers(&self.config)
+        self.signature.demand(layers(&self.config)?)
     }
 
     /// Where relative paths of data start. Exit code 2 when nobody can know.
@@ -62,6 +65,32 @@ pub(super) fn layers(sources: &[Source]) -> Result<Sources, Failure> {
         None => Ok(sources),
         Some(twice) => Err(Failure::usage(format!("the layer {twice} is given twice"))
             .with_help("give each layer once, the lowest first")),
+    }
+}
+
+/// Who may have signed the commits that are read.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SignatureArguments {
+    /// Refuses every commit that is not signed by somebody whom this file names: lines as in the allowed_signers of
+    /// ssh-keygen, and armoured OpenPGP public keys. For sources git:… only.
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_REQUIRE_SIGNED")]
+    require_signed: Option<PathBuf>,
+}
+
+impl SignatureArguments {
+    /// The sources, with signatures if they are asked for. Exit code 2 when one of them is no commit.
+    pub(super) fn demand(&self, sources: Sources) -> Result<Sources, Failure> {
+        let Some(signers) = &self.require_signed else {
+            return Ok(sources);
+        };
+        sources.signed(signers.clone()).map_err(|source| {
+            Failure::usage(format!(
+                "--require-signed is given, and {source} is a folder, which nobody signs"
+            ))
+            .with_help(
+                "read the manifests from a commit: --config git:/srv/config.git#main:gateway.d",
+            )
+        })
     }
 }
 

@@ -225,6 +225,7 @@ impl Reloader {
             revision = %revision,
             digest = revision.digest,
             commit = revision.commit,
+            signer = revision.signer,
             kept = tally.kept,
             opened = tally.opened,
             replaced = tally.replaced,
@@ -325,7 +326,8 @@ async fn build_snapshot(
         tree.commit().map(str::to_owned),
         tree.dirty(),
         clock.now(),
-    );
+    )
+    .signed_by(tree.signer());
     let snapshot = Snapshot {
         revision,
         services,

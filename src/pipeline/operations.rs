@@ -138,6 +138,7 @@ pub fn status(gateway: &Gateway, readiness: &Readiness) -> Value {
         "digest": snapshot.revision.digest,
         "commit": snapshot.revision.commit,
         "dirty": snapshot.revision.dirty,
+        "signer": snapshot.revision.signer,
         "loaded_at": snapshot.revision.loaded_at.to_rfc3339_opts(SecondsFormat::Millis, true),
         "degraded": is_degraded(gateway),
         "last_attempt": {

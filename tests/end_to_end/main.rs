@@ -31,5 +31,6 @@ mod round_trips;
 mod secrets;
 mod serving;
 mod shutdown;
+mod signed;
 mod streaming;
 mod writing;

@@ -160,12 +160,6 @@ impl Signing {
         self.git(folder, &arguments);
         self.git(folder, &["rev-parse", "HEAD"])
     }
-
-    /// The bytes of a commit.
-    pub(crate) fn object(&self, folder: &Path, id: &str) -> Vec<u8> {
-        let folder = folder.to_str().unwrap();
-        self.run("git", &["-C", folder, "cat-file", "commit", id], b"")
-    }
 }
 
 impl Drop for Signing {

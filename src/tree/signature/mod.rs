@@ -83,9 +83,12 @@ impl Verifier {
         }
     }
 
-    /// The file of allowed signers.
-    pub fn file(&self) -> &Path {
-        &self.file
+    /// Whether a commit was verified before, and the file of signers is still what it was then. Starts nothing.
+    pub fn has_verified(&self, id: &str) -> bool {
+        let Ok(text) = self.read() else { return false };
+        let signers: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+        let verdict = self.remembered(id, &signers, self.clock.instant());
+        matches!(verdict, Some(Ok(_)))
     }
 
     /// Who signed a commit: the principal of an SSH key, or the fingerprint of an OpenPGP key.

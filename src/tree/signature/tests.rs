@@ -30,7 +30,9 @@ impl Repository {
 
     fn commit(&self, with: With<'_>) -> (String, Vec<u8>) {
         let id = self.signing.commit(&self.folder, "change", with);
-        let object = self.signing.object(&self.folder, &id);
+        let folder = self.folder.to_str().unwrap();
+        let arguments = ["-C", folder, "cat-file", "commit", &id];
+        let object = self.signing.run("git", &arguments, b"");
         (id, object)
     }
 
