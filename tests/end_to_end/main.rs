@@ -22,6 +22,7 @@ mod errors;
 mod expect;
 mod explain;
 mod formats;
+mod git_source;
 mod keys;
 mod operations;
 mod outage;
