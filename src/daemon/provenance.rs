@@ -1,8 +1,10 @@
 //! Whether the manifests on disk are those of the commit that is checked out, as git says.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
+
+use crate::child;
 
 /// Longest time that git may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -12,7 +14,7 @@ const STEP: Duration = Duration::from_millis(10);
 /// Whether a manifest below `folder` differs from the commit, or is not part of it. `None` when git does not say: it is
 /// not installed, does not trust the folder, or takes too long. Blocks.
 pub(super) fn is_dirty(folder: &Path) -> Option<bool> {
-    let mut git = Command::new("git")
+    let mut git = child::command("git")
         .arg("-C")
         .arg(folder)
         // Nothing that the repository's own configuration names is run, and no lock is taken.
@@ -55,7 +57,7 @@ mod tests {
     use super::*;
 
     fn git(folder: &Path, arguments: &[&str]) {
-        let done = Command::new("git")
+        let done = child::command("git")
             .arg("-C")
             .arg(folder)
             .args(["-c", "user.name=t", "-c", "user.email=t@example.org"])
