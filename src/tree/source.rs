@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::store::Store;
 use super::{Layer, Tree, TreeError, directory};
 
 /// How long a tree must stay the same before it counts.
@@ -17,7 +18,12 @@ pub const MAX_READS: usize = 30;
 pub enum Source {
     /// A folder of manifests: `gateway.d`.
     Directory(PathBuf),
+    /// The tree that a daemon with this state directory accepted last, with all its layers: `state:/var/lib/tidegate`.
+    State(PathBuf),
 }
+
+/// What stands before a state directory.
+const STATE: &str = "state:";
 
 impl FromStr for Source {
     type Err = String;
@@ -25,6 +31,12 @@ impl FromStr for Source {
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("name the folder that holds the manifests".to_owned());
+        }
+        if let Some(directory) = text.strip_prefix(STATE) {
+            if directory.is_empty() {
+                return Err("name the state directory: state:/var/lib/tidegate".to_owned());
+            }
+            return Ok(Self::State(PathBuf::from(directory)));
         }
         Ok(Self::Directory(PathBuf::from(text)))
     }
@@ -35,15 +47,17 @@ impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(folder) => write!(formatter, "{}", folder.display()),
+            Self::State(directory) => write!(formatter, "{STATE}{}", directory.display()),
         }
     }
 }
 
 impl Source {
-    /// Reads it once, as it is.
-    pub fn read(&self) -> Result<Layer, TreeError> {
+    /// Reads it once, as it is: one layer, or those of the tree that is kept.
+    pub fn read(&self) -> Result<Vec<Layer>, TreeError> {
         match self {
-            Self::Directory(folder) => directory::read(folder),
+            Self::Directory(folder) => directory::read(folder).map(|layer| vec![layer]),
+            Self::State(directory) => Store::new(directory).layers(),
         }
     }
 
@@ -51,6 +65,8 @@ impl Source {
     pub fn is_busy(&self) -> bool {
         match self {
             Self::Directory(folder) => directory::is_busy(folder),
+            // It is replaced in one step.
+            Self::State(_) => false,
         }
     }
 
@@ -58,6 +74,7 @@ impl Source {
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Self::Directory(folder) => Some(folder),
+            Self::State(_) => None,
         }
     }
 }
@@ -79,11 +96,10 @@ impl Sources {
 
     /// Reads all layers once, as they are.
     pub fn read(&self) -> Result<Tree, TreeError> {
-        let layers = self
-            .list()
-            .iter()
-            .map(Source::read)
-            .collect::<Result<_, _>>()?;
+        let mut layers = Vec::new();
+        for source in self.list() {
+            layers.extend(source.read()?);
+        }
         Ok(Tree::of(layers))
     }
 
