@@ -4,22 +4,29 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use chrono::{DateTime, SecondsFormat, Utc};
+use tokio::sync::watch;
+
+use super::keeper::Keeper;
 use super::provenance::is_dirty;
 use super::{Failure, Settings};
 use crate::clock::Clock;
 use crate::manifest::secrets::Machine;
-use crate::manifest::{Diagnostic, Diagnostics, SecretsRead};
+use crate::manifest::{Diagnostic, Diagnostics, Schemas, SecretsRead, load};
 use crate::names::ServiceName;
 use crate::snapshot::assemble::{applications, settings, wanted};
 use crate::snapshot::build;
 use crate::snapshot::candidate::Candidate;
 use crate::snapshot::documents::Documents;
+use crate::snapshot::lease::end_leases;
 use crate::snapshot::plan::Tally;
 use crate::snapshot::publish::{Attempt, Publisher, Reader};
 use crate::snapshot::{Revision, Service, Snapshot};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
-use crate::tree::{Sources, Tree};
+use crate::tree::store::Kept;
+use crate::tree::{Sources, Tree, TreeError};
 use crate::watch::Trigger;
 
 /// Looks at the tree and publishes what it says.
@@ -28,6 +35,8 @@ pub struct Reloader {
     data_directory: PathBuf,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    keeper: Arc<Keeper>,
+    looks: watch::Sender<Looks>,
     publisher: Publisher,
     reader: Reader,
     /// The digest of the tree that is served.
@@ -37,41 +46,121 @@ pub struct Reloader {
     secrets: SecretsRead,
 }
 
+/// How many looks at the tree were begun, and how many have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// Begun since the start.
+    pub begun: u64,
+    /// Ended since the start: as many, or one less.
+    pub ended: u64,
+}
+
+/// What a daemon does that starts on a tree that it cannot serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBadStart {
+    /// It ends.
+    Fail,
+    /// It serves the last good tree, if one is kept.
+    #[default]
+    LastGood,
+}
+
 /// A candidate, and whether its tree differs from the commit.
 struct Read {
     candidate: Candidate,
     dirty: Option<bool>,
+    /// When it was accepted, if it is the last good tree.
+    last_good: Option<DateTime<Utc>>,
+}
+
+/// A revision that was built, and what is kept of it.
+struct Built {
+    snapshot: Arc<Snapshot>,
+    tally: Tally,
+    secrets: SecretsRead,
+    kept: Kept,
 }
 
 impl Reloader {
-    /// Reads the tree for the first time. Errors when it has problems: there is nothing else to serve.
+    /// Reads the tree for the first time. When it has problems the last good tree is served, if one is kept and
+    /// `settings` allow it; otherwise that is an error.
     pub async fn start(
         settings: &Settings,
+        keeper: Arc<Keeper>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Reader), Failure> {
         let sources = settings.sources.clone();
         let data_directory = settings.data_directory.clone();
-        let read = read(sources.clone())
-            .await
-            .map_err(|refused| Failure::Tree(refused.problems))?;
-        warn(&read.candidate.set.warnings);
-        let secrets = read.candidate.configs.secrets.clone();
+        let kept = keeper.read().await;
+        let mut read = read(sources.clone()).await;
+        if let (Ok(first), Ok(Some(kept))) = (&read, &kept)
+            && is_refused_empty(&first.candidate)
+            && !is_empty(kept.tree.clone()).await
+        {
+            read = Err(Refused {
+                digest: Some(first.candidate.tree.digest().to_string()),
+                problems: empty_over_full(),
+            });
+        }
+        let host = Host {
+            data_directory: &data_directory,
+            clock: &clock,
+            metrics: &metrics,
+            sources: keeper.sources(),
+        };
         let running = BTreeMap::new();
-        let (snapshot, tally) =
-            build_snapshot(read, 1, &running, &data_directory, &clock, &metrics)
-                .await
-                .map_err(Failure::Tree)?;
+        let built = match read {
+            Ok(read) => {
+                let digest = read.candidate.tree.digest().to_string();
+                build_snapshot(read, 1, &running, host)
+                    .await
+                    .map_err(|problems| Refused {
+                        problems,
+                        digest: Some(digest),
+                    })
+            }
+            Err(refused) => Err(refused),
+        };
+        let (built, refused) = match built {
+            Ok(built) => {
+                if let Err(error) = &kept {
+                    tracing::warn!(%error, "the last good tree cannot be used; this one takes its place");
+                }
+                (built, None)
+            }
+            Err(refused) if settings.on_bad_start == OnBadStart::Fail => {
+                return Err(Failure::Tree(refused.problems));
+            }
+            Err(refused) => match last_good(kept, host).await {
+                Ok(Some(built)) => (built, Some(refused)),
+                Ok(None) => return Err(Failure::Tree(refused.problems)),
+                Err(last_good) => {
+                    return Err(Failure::BothTrees {
+                        tree: refused.problems,
+                        last_good,
+                    });
+                }
+            },
+        };
+        let Built {
+            snapshot,
+            tally,
+            secrets,
+            kept,
+        } = built;
         let accepted = snapshot.revision.digest.clone();
         let (publisher, reader) = Publisher::new(
             Arc::clone(&snapshot),
             attempt(&clock, "applied", Vec::new()),
         );
-        let reloader = Self {
+        let mut reloader = Self {
             sources,
             data_directory,
             clock,
             metrics,
+            keeper,
+            looks: watch::Sender::default(),
             publisher,
             reader: reader.clone(),
             accepted,
@@ -79,14 +168,28 @@ impl Reloader {
             secrets,
         };
         reloader.report_applied(&snapshot, tally);
+        match refused {
+            None => reloader.keeper.keep(kept),
+            Some(Refused { problems, digest }) => {
+                reloader.metrics.last_good_kept.store(1, Ordering::Relaxed);
+                reloader.refuse(&problems, digest);
+            }
+        }
         Ok((reloader, reader))
+    }
+
+    /// How many looks were begun and have ended; for whoever asked for one and waits for it.
+    pub fn looks(&self) -> watch::Receiver<Looks> {
+        self.looks.subscribe()
     }
 
     /// Looks at the tree whenever the trigger fires, for ever.
     pub async fn run(mut self, trigger: Trigger) {
         loop {
             trigger.fired().await;
+            self.looks.send_modify(|looks| looks.begun += 1);
             self.look().await;
+            self.looks.send_modify(|looks| looks.ended = looks.begun);
         }
     }
 
@@ -101,43 +204,48 @@ impl Reloader {
         };
         let candidate = &read.candidate;
         let digest = candidate.tree.digest().to_string();
-        if digest == self.accepted && candidate.configs.secrets == self.secrets {
+        let current = self.reader.current();
+        // A tree that is mended while the last good one is served goes live anew, even if they are equal: it may come from
+        // another commit, and what is served is no stopgap any more.
+        let is_served = digest == self.accepted && current.last_good.is_none();
+        if is_served && candidate.configs.secrets == self.secrets {
             return self.unchanged();
         }
-        if candidate.set.is_empty() && !candidate.set.gateway.allow_empty && !self.serves_nothing()
-        {
-            let problem = Diagnostic::error(
-                None,
-                "the tree is empty, and an empty tree never replaces a full one",
-            )
-            .with_help("restore the manifests, or say `allow_empty = true` in a [gateway] table");
-            return self.refuse(&Diagnostics::new("", 0, vec![problem]), Some(digest));
+        if is_refused_empty(candidate) && !self.serves_nothing() {
+            return self.refuse(&empty_over_full(), Some(digest));
         }
-        warn(&candidate.set.warnings);
-        let current = self.reader.current();
-        let secrets = candidate.configs.secrets.clone();
         let generation = current.revision.generation.saturating_add(1);
-        let built = build_snapshot(
-            read,
-            generation,
-            &current.services,
-            &self.data_directory,
-            &self.clock,
-            &self.metrics,
-        )
-        .await;
-        match built {
+        let host = Host {
+            data_directory: &self.data_directory,
+            clock: &self.clock,
+            metrics: &self.metrics,
+            sources: self.keeper.sources(),
+        };
+        match build_snapshot(read, generation, &current.services, host).await {
             Err(problems) => self.refuse(&problems, Some(digest)),
-            Ok((snapshot, tally)) => {
-                self.publisher.publish(Arc::clone(&snapshot));
-                self.publisher
-                    .attempted(attempt(&self.clock, "applied", Vec::new()));
-                self.accepted = digest;
-                self.refused = None;
-                self.secrets = secrets;
-                self.report_applied(&snapshot, tally);
-            }
+            Ok(built) => self.apply(&current, built),
         }
+    }
+
+    /// A new revision goes live, and only then becomes the last good one.
+    fn apply(&mut self, current: &Snapshot, built: Built) {
+        let Built {
+            snapshot,
+            tally,
+            secrets,
+            kept,
+        } = built;
+        self.publisher.publish(
+            Arc::clone(&snapshot),
+            attempt(&self.clock, "applied", Vec::new()),
+        );
+        let drain = snapshot.settings.stream_drain;
+        end_leases(current, &snapshot, self.clock.instant() + drain);
+        self.accepted.clone_from(&snapshot.revision.digest);
+        self.refused = None;
+        self.secrets = secrets;
+        self.report_applied(&snapshot, tally);
+        self.keeper.keep(kept);
     }
 
     /// A cheap first look: one read, one digest. A tree that is neither the served nor the refused one is read again, with
@@ -156,7 +264,7 @@ impl Reloader {
         if secrets_changed {
             return false;
         }
-        if digest == self.accepted {
+        if digest == self.accepted && self.reader.current().last_good.is_none() {
             self.unchanged();
             return true;
         }
@@ -186,10 +294,18 @@ impl Reloader {
             || self.reader.last_attempt().problems != list;
         self.refused = digest;
         if is_news {
-            let revision = &self.reader.current().revision;
+            let current = self.reader.current();
+            let revision = &current.revision;
+            let served = match current.last_good {
+                None => format!("still serving {revision}"),
+                Some(accepted_at) => format!(
+                    "serving the last good tree, accepted {}, as {revision}",
+                    accepted_at.to_rfc3339_opts(SecondsFormat::Secs, true)
+                ),
+            };
             tracing::error!(
                 generation = revision.generation,
-                "the tree is refused, still serving {revision}\n{}",
+                "the tree is refused, {served}\n{}",
                 problems.render(false)
             );
         }
@@ -208,6 +324,9 @@ impl Reloader {
         );
         self.metrics
             .reloaded(ReloadOutcome::Applied, revision.loaded_at.timestamp());
+        self.metrics
+            .serves_last_good
+            .store(i64::from(snapshot.last_good.is_some()), Ordering::Relaxed);
         tracing::info!(
             revision = %revision,
             digest = revision.digest,
@@ -219,6 +338,26 @@ impl Reloader {
             "serving"
         );
     }
+}
+
+/// Whether a tree is empty and does not say that it is meant to be.
+fn is_refused_empty(candidate: &Candidate) -> bool {
+    candidate.set.is_empty() && !candidate.set.gateway.allow_empty
+}
+
+fn empty_over_full() -> Diagnostics {
+    let problem = Diagnostic::error(
+        None,
+        "the tree is empty, and an empty tree never replaces a full one",
+    )
+    .with_help("restore the manifests, or say `allow_empty = true` in a [gateway] table");
+    Diagnostics::new("", 0, vec![problem])
+}
+
+/// Whether a tree has nothing to serve; so has one that cannot be loaded.
+async fn is_empty(tree: Tree) -> bool {
+    let work = move || load(&tree, Schemas::standard()).map_or(true, |set| set.is_empty());
+    tokio::task::spawn_blocking(work).await.unwrap_or(true)
 }
 
 fn warn(warnings: &Diagnostics) {
@@ -262,7 +401,11 @@ async fn read(sources: Sources) -> Result<Read, Refused> {
             problems,
             digest: Some(digest),
         })?;
-        Ok(Read { candidate, dirty })
+        Ok(Read {
+            candidate,
+            dirty,
+            last_good: None,
+        })
     };
     tokio::task::spawn_blocking(work)
         .await
@@ -285,44 +428,104 @@ fn dirty(tree: &Tree) -> Option<bool> {
     layers.try_fold(false, |dirty, layer| Some(dirty | layer?))
 }
 
+/// Builds the last good tree; none where none is kept. Fails with what is wrong with it.
+async fn last_good(
+    kept: Result<Option<Kept>, TreeError>,
+    host: Host<'_>,
+) -> Result<Option<Built>, Diagnostics> {
+    let Some(kept) = kept? else {
+        return Ok(None);
+    };
+    let label = kept.tree.label().to_owned();
+    let task = tokio::task::spawn_blocking(move || {
+        Ok(Read {
+            candidate: Candidate::of(kept.tree, &Machine)?,
+            dirty: kept.dirty,
+            last_good: Some(kept.accepted_at),
+        })
+    });
+    let read = task.await.unwrap_or_else(|error| {
+        let problem = Diagnostic::error(
+            None,
+            format!("reading the last good tree broke off: {error}"),
+        );
+        Err(Diagnostics::new(label, 0, vec![problem]))
+    })?;
+    build_snapshot(read, 1, &BTreeMap::new(), host)
+        .await
+        .map(Some)
+}
+
+/// What building needs of the host.
+#[derive(Clone, Copy)]
+struct Host<'a> {
+    data_directory: &'a Path,
+    clock: &'a Arc<dyn Clock>,
+    metrics: &'a Metrics,
+    /// The sources, as they are kept.
+    sources: &'a str,
+}
+
 async fn build_snapshot(
     read: Read,
     generation: u64,
     running: &BTreeMap<ServiceName, Arc<Service>>,
-    data_directory: &Path,
-    clock: &Arc<dyn Clock>,
-    metrics: &Metrics,
-) -> Result<(Arc<Snapshot>, Tally), Diagnostics> {
-    let Read { candidate, dirty } = read;
+    host: Host<'_>,
+) -> Result<Built, Diagnostics> {
+    let Read {
+        candidate,
+        dirty,
+        last_good,
+    } = read;
     let Candidate { tree, set, configs } = candidate;
+    warn(&set.warnings);
+    let secrets = configs.secrets.clone();
     let wanted = wanted(&set, configs);
-    let (services, tally) = build::services(running, wanted, data_directory, clock, metrics)
-        .await
-        .map_err(|error| {
-            let problem = Diagnostic::error(None, error.message().to_owned());
-            tracing::debug!(?error, "a service cannot be opened");
-            Diagnostics::new(
-                tree.label(),
-                tree.file_count(),
-                vec![match error.help() {
-                    Some(help) => problem.with_help(help.to_owned()),
-                    None => problem,
-                }],
-            )
-        })?;
+    let (services, tally) = build::services(
+        running,
+        wanted,
+        host.data_directory,
+        host.clock,
+        host.metrics,
+    )
+    .await
+    .map_err(|error| {
+        let problem = Diagnostic::error(None, error.message().to_owned());
+        tracing::debug!(?error, "a service cannot be opened");
+        Diagnostics::new(
+            tree.label(),
+            tree.file_count(),
+            vec![match error.help() {
+                Some(help) => problem.with_help(help.to_owned()),
+                None => problem,
+            }],
+        )
+    })?;
+    let now = host.clock.now();
     let revision = Revision::new(
         generation,
         tree.digest().to_string(),
         tree.commit().map(str::to_owned),
         dirty,
-        clock.now(),
+        now,
     );
     let snapshot = Snapshot {
         revision,
+        last_good,
         services,
         applications: applications(&set),
         settings: settings(&set.gateway),
         documents: Documents::default(),
     };
-    Ok((Arc::new(snapshot), tally))
+    Ok(Built {
+        snapshot: Arc::new(snapshot),
+        tally,
+        secrets,
+        kept: Kept {
+            tree,
+            sources: host.sources.to_owned(),
+            dirty,
+            accepted_at: now,
+        },
+    })
 }

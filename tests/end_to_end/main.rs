@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod activation;
 mod attacks;
 mod bad_input;
 mod command_line;
@@ -21,6 +22,7 @@ mod documentation_page;
 mod errors;
 mod formats;
 mod keys;
+mod last_good;
 mod operations;
 mod outage;
 mod postgresql;
@@ -31,4 +33,6 @@ mod round_trips;
 mod serving;
 mod shutdown;
 mod streaming;
+mod systemd;
+mod units;
 mod writing;
