@@ -176,6 +176,16 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "only `daemon` speaks with systemd",
     ),
     (
+        &["age"],
+        &["manifest::encryption"],
+        "one module knows how values are encrypted",
+    ),
+    (
+        &["rustix"],
+        &["manifest::secrets", "cli"],
+        "system calls are the business of `manifest::secrets` and `cli`",
+    ),
+    (
         &["notify"],
         &["watch"],
         "only `watch` knows how files are watched",

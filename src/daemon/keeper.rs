@@ -232,7 +232,6 @@ mod tests {
         Kept {
             tree: Tree::new("gateway.d", files, Provenance::default()),
             sources: "/srv/gateway.d".to_owned(),
-            dirty: None,
             accepted_at: "2026-01-02T03:04:05Z".parse().unwrap(),
         }
     }

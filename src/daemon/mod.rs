@@ -1,8 +1,8 @@
 //! The composition root: starts everything, in order. Contains no decisions.
 
+pub mod fetch;
 pub mod health;
 pub mod keeper;
-mod provenance;
 pub mod reload;
 pub mod shutdown;
 pub mod sockets;
@@ -19,13 +19,16 @@ use tokio::sync::watch as channel;
 use crate::clock::{self, Clock};
 use crate::http::{Listener, Server};
 use crate::manifest::diagnostic::Diagnostics;
+use crate::manifest::secrets::Machine;
 use crate::pipeline::Gateway;
 use crate::pipeline::operations::Readiness;
 use crate::snapshot::publish::Reader;
 use crate::telemetry::metrics::Metrics;
+use crate::tree::git::watched_folders;
 use crate::tree::{Source, Sources};
 use crate::watch::signal::Hangups;
-use crate::watch::{Trigger, directory, interval};
+use crate::watch::{Trigger, directory, folders, interval};
+use fetch::{Around, Fetcher, Rhythm, fetchers};
 use keeper::Keeper;
 use reload::{OnBadStart, Reloader};
 use shutdown::Stops;
@@ -44,10 +47,14 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where operators connect.
     pub ops_listen: SocketAddr,
+    /// The secrets of this machine.
+    pub secrets: Machine,
     /// Where relative data paths start.
     pub data_directory: PathBuf,
     /// Time between two looks at the tree.
     pub poll: Duration,
+    /// How often the sources that are commits are fetched; not at all without it.
+    pub fetch: Option<Rhythm>,
     /// Threads that serve; as many as there are processors by default.
     pub workers: Option<usize>,
     /// Where the last good tree is kept; none keeps none.
@@ -146,7 +153,24 @@ async fn serve(settings: Settings, inherited: Inherited) -> Result<(), Failure> 
 
     let looks = reloader.looks();
     let trigger = Trigger::default();
-    let mut background = background(&settings, trigger.clone(), reloader, &reader, &clock);
+    let around = Around {
+        clock: Arc::clone(&clock),
+        metrics: Arc::clone(&metrics),
+        readiness: Arc::clone(&readiness),
+        trigger: trigger.clone(),
+    };
+    let fetchers = fetchers(&settings.sources, settings.fetch, &around);
+    let mut background = background(&settings, reloader, &reader, &trigger, &clock);
+    let asked: Vec<Trigger> = fetchers
+        .iter()
+        .map(Fetcher::asked)
+        .chain([trigger])
+        .collect();
+    background.extend(
+        fetchers
+            .into_iter()
+            .map(|fetcher| tokio::spawn(fetcher.run())),
+    );
     let (stop_api, api_stops) = channel::channel(false);
     let (stop_operations, operations_stop) = channel::channel(false);
     let api_server = Server::api(Arc::clone(&gateway), Arc::clone(&readiness));
@@ -167,7 +191,7 @@ async fn serve(settings: Settings, inherited: Inherited) -> Result<(), Failure> 
     }
     systemd::ready(&notifier, &reader).await;
     let status = tokio::spawn(systemd::show_status(notifier.clone(), reader.clone()));
-    let hangups = systemd::reload_on_hangup(notifier.clone(), hangups, trigger, looks, reader);
+    let hangups = systemd::reload_on_hangup(notifier.clone(), hangups, asked, looks, reader);
     let hangups = tokio::spawn(hangups);
 
     let signal = stops.requested().await;
@@ -235,24 +259,32 @@ fn bind(address: SocketAddr, flag: &str) -> Result<Listener, Failure> {
 /// Starts what runs beside the listeners: looking at the tree, and asking for health.
 fn background(
     settings: &Settings,
-    trigger: Trigger,
     reloader: Reloader,
     reader: &Reader,
+    trigger: &Trigger,
     clock: &Arc<dyn Clock>,
 ) -> Vec<tokio::task::JoinHandle<()>> {
-    let watches = settings.sources.list().iter().filter_map(Source::folder);
+    let watches = settings.sources.list().iter();
     let mut tasks: Vec<_> = watches
-        .map(|folder| {
-            tokio::spawn(directory::run(
-                trigger.clone(),
-                folder.to_owned(),
-                Arc::clone(clock),
-            ))
+        .filter_map(|source| {
+            let (trigger, clock) = (trigger.clone(), Arc::clone(clock));
+            match source {
+                Source::Directory(folder) => {
+                    Some(tokio::spawn(directory::run(trigger, folder.clone(), clock)))
+                }
+                Source::Git(location) => {
+                    let location = location.clone();
+                    let list = move || watched_folders(&location);
+                    Some(tokio::spawn(folders::run(trigger, list, clock)))
+                }
+                // Nobody serves it; a look every so often would find a new one.
+                Source::State(_) => None,
+            }
         })
         .collect();
     tasks.extend([
         tokio::spawn(interval::run(trigger.clone(), settings.poll)),
-        tokio::spawn(reloader.run(trigger)),
+        tokio::spawn(reloader.run(trigger.clone())),
         tokio::spawn(health::run(reader.clone())),
     ]);
     tasks

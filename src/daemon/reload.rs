@@ -10,11 +10,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::sync::watch;
 
 use super::keeper::Keeper;
-use super::provenance::is_dirty;
 use super::{Failure, Settings};
 use crate::clock::Clock;
 use crate::manifest::secrets::Machine;
-use crate::manifest::{Diagnostic, Diagnostics, Schemas, SecretsRead, load};
+use crate::manifest::{Diagnostic, Diagnostics, Recorder, Schemas, SecretsRead, load};
 use crate::names::ServiceName;
 use crate::snapshot::assemble::{applications, settings, wanted};
 use crate::snapshot::build;
@@ -26,12 +25,13 @@ use crate::snapshot::publish::{Attempt, Publisher, Reader};
 use crate::snapshot::{Revision, Service, Snapshot};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
 use crate::tree::store::Kept;
-use crate::tree::{Sources, Tree, TreeError};
+use crate::tree::{Fingerprint, Sources, Tree, TreeError};
 use crate::watch::Trigger;
 
 /// Looks at the tree and publishes what it says.
 pub struct Reloader {
     sources: Sources,
+    machine: Machine,
     data_directory: PathBuf,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -39,10 +39,16 @@ pub struct Reloader {
     looks: watch::Sender<Looks>,
     publisher: Publisher,
     reader: Reader,
-    /// The digest of the tree that is served.
-    accepted: String,
-    /// The digest of the last tree that was refused, so that it is reported once.
-    refused: Option<String>,
+    /// The tree that is served.
+    accepted: Seen,
+    /// The last tree that was refused, so that it is reported once.
+    refused: Option<Seen>,
+}
+
+/// A tree that was looked at, and what was read of its secrets.
+#[derive(Clone)]
+struct Seen {
+    tree: Fingerprint,
     secrets: SecretsRead,
 }
 
@@ -65,10 +71,10 @@ pub enum OnBadStart {
     LastGood,
 }
 
-/// A candidate, and whether its tree differs from the commit.
+/// A candidate, and what it was read from.
 struct Read {
     candidate: Candidate,
-    dirty: Option<bool>,
+    seen: Seen,
     /// When it was accepted, if it is the last good tree.
     last_good: Option<DateTime<Utc>>,
 }
@@ -77,7 +83,7 @@ struct Read {
 struct Built {
     snapshot: Arc<Snapshot>,
     tally: Tally,
-    secrets: SecretsRead,
+    seen: Seen,
     kept: Kept,
 }
 
@@ -91,35 +97,17 @@ impl Reloader {
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Reader), Failure> {
         let sources = settings.sources.clone();
+        let machine = settings.secrets.clone();
         let data_directory = settings.data_directory.clone();
-        let kept = keeper.read().await;
-        let mut read = read(sources.clone()).await;
-        if let (Ok(first), Ok(Some(kept))) = (&read, &kept)
-            && is_refused_empty(&first.candidate)
-            && !is_empty(kept.tree.clone()).await
-        {
-            read = Err(Refused {
-                digest: Some(first.candidate.tree.digest().to_string()),
-                problems: empty_over_full(),
-            });
-        }
         let host = Host {
             data_directory: &data_directory,
             clock: &clock,
             metrics: &metrics,
             sources: keeper.sources(),
         };
-        let running = BTreeMap::new();
-        let built = match read {
-            Ok(read) => {
-                let digest = read.candidate.tree.digest().to_string();
-                build_snapshot(read, 1, &running, host)
-                    .await
-                    .map_err(|problems| Refused {
-                        problems,
-                        digest: Some(digest),
-                    })
-            }
+        let kept = keeper.read().await;
+        let built = match read(sources.clone(), machine.clone()).await {
+            Ok(read) => first(read, &kept, host).await,
             Err(refused) => Err(refused),
         };
         let (built, refused) = match built {
@@ -132,7 +120,7 @@ impl Reloader {
             Err(refused) if settings.on_bad_start == OnBadStart::Fail => {
                 return Err(Failure::Tree(refused.problems));
             }
-            Err(refused) => match last_good(kept, host).await {
+            Err(refused) => match last_good(kept, machine.clone(), host).await {
                 Ok(Some(built)) => (built, Some(refused)),
                 Ok(None) => return Err(Failure::Tree(refused.problems)),
                 Err(last_good) => {
@@ -143,19 +131,13 @@ impl Reloader {
                 }
             },
         };
-        let Built {
-            snapshot,
-            tally,
-            secrets,
-            kept,
-        } = built;
-        let accepted = snapshot.revision.digest.clone();
         let (publisher, reader) = Publisher::new(
-            Arc::clone(&snapshot),
+            Arc::clone(&built.snapshot),
             attempt(&clock, "applied", Vec::new()),
         );
         let mut reloader = Self {
             sources,
+            machine,
             data_directory,
             clock,
             metrics,
@@ -163,16 +145,15 @@ impl Reloader {
             looks: watch::Sender::default(),
             publisher,
             reader: reader.clone(),
-            accepted,
+            accepted: built.seen,
             refused: None,
-            secrets,
         };
-        reloader.report_applied(&snapshot, tally);
+        reloader.report_applied(&built.snapshot, built.tally);
         match refused {
-            None => reloader.keeper.keep(kept),
-            Some(Refused { problems, digest }) => {
+            None => reloader.keeper.keep(built.kept),
+            Some(Refused { problems, seen }) => {
                 reloader.metrics.last_good_kept.store(1, Ordering::Relaxed);
-                reloader.refuse(&problems, digest);
+                reloader.refuse(&problems, seen);
             }
         }
         Ok((reloader, reader))
@@ -198,21 +179,21 @@ impl Reloader {
         if self.is_unchanged().await {
             return;
         }
-        let read = match read(self.sources.clone()).await {
+        let read = match read(self.sources.clone(), self.machine.clone()).await {
             Ok(read) => read,
-            Err(Refused { problems, digest }) => return self.refuse(&problems, digest),
+            Err(Refused { problems, seen }) => return self.refuse(&problems, seen),
         };
-        let candidate = &read.candidate;
-        let digest = candidate.tree.digest().to_string();
         let current = self.reader.current();
-        // A tree that is mended while the last good one is served goes live anew, even if they are equal: it may come from
-        // another commit, and what is served is no stopgap any more.
-        let is_served = digest == self.accepted && current.last_good.is_none();
-        if is_served && candidate.configs.secrets == self.secrets {
+        let is_served = read.seen.tree.is_same_revision(&self.accepted.tree)
+            && read.seen.secrets == self.accepted.secrets;
+        // A tree that is mended while the last good one is served goes live anew, even if they are equal: what is served
+        // is no stopgap any more.
+        if is_served && current.last_good.is_none() {
+            self.accepted = read.seen;
             return self.unchanged();
         }
-        if is_refused_empty(candidate) && !self.serves_nothing() {
-            return self.refuse(&empty_over_full(), Some(digest));
+        if is_refused_empty(&read.candidate) && !self.serves_nothing() {
+            return self.refuse(&empty_over_full(), Some(read.seen));
         }
         let generation = current.revision.generation.saturating_add(1);
         let host = Host {
@@ -222,7 +203,8 @@ impl Reloader {
             sources: self.keeper.sources(),
         };
         match build_snapshot(read, generation, &current.services, host).await {
-            Err(problems) => self.refuse(&problems, Some(digest)),
+            // What cannot be opened may be for want of something on the host, so every look tries again.
+            Err(problems) => self.refuse(&problems, None),
             Ok(built) => self.apply(&current, built),
         }
     }
@@ -232,7 +214,7 @@ impl Reloader {
         let Built {
             snapshot,
             tally,
-            secrets,
+            seen,
             kept,
         } = built;
         self.publisher.publish(
@@ -241,34 +223,42 @@ impl Reloader {
         );
         let drain = snapshot.settings.stream_drain;
         end_leases(current, &snapshot, self.clock.instant() + drain);
-        self.accepted.clone_from(&snapshot.revision.digest);
+        self.accepted = seen;
         self.refused = None;
-        self.secrets = secrets;
         self.report_applied(&snapshot, tally);
         self.keeper.keep(kept);
     }
 
-    /// A cheap first look: one read, one digest. A tree that is neither the served nor the refused one is read again, with
-    /// care.
+    /// A cheap first look: one read of folders, one name of commits. A tree that is neither the served nor the refused
+    /// one, or whose secrets may have other values now, is read again, with care.
     async fn is_unchanged(&mut self) -> bool {
         let sources = self.sources.clone();
-        let secrets = self.secrets.clone();
+        let machine = self.machine.clone();
+        let accepted = self.accepted.clone();
+        let refused = self.refused.clone();
+        let is_stopgap = self.reader.current().last_good.is_some();
         let looked = tokio::task::spawn_blocking(move || {
-            let digest = sources.read().ok().map(|tree| tree.digest().to_string());
-            (digest, secrets.have_changed(&Machine))
+            let known: Vec<&Fingerprint> = std::iter::once(&accepted)
+                .chain(&refused)
+                .map(|seen| &seen.tree)
+                .collect();
+            let tree = sources.fingerprint(&known).ok()??;
+            let is_again = |seen: &Seen| !seen.secrets.have_changed(&machine);
+            let is_refused = refused
+                .as_ref()
+                .is_some_and(|refused| refused.tree.digest() == tree.digest() && is_again(refused));
+            let is_accepted =
+                !is_stopgap && tree.is_same_revision(&accepted.tree) && is_again(&accepted);
+            Some((is_accepted, is_refused))
         })
         .await;
-        let Ok((Some(digest), secrets_changed)) = looked else {
+        let Ok(Some((is_accepted, is_refused))) = looked else {
             return false;
         };
-        if secrets_changed {
-            return false;
-        }
-        if digest == self.accepted && self.reader.current().last_good.is_none() {
+        if is_accepted {
             self.unchanged();
-            return true;
         }
-        self.refused.as_ref() == Some(&digest)
+        is_accepted || is_refused
     }
 
     fn serves_nothing(&self) -> bool {
@@ -286,13 +276,13 @@ impl Reloader {
         }
     }
 
-    fn refuse(&mut self, problems: &Diagnostics, digest: Option<String>) {
+    fn refuse(&mut self, problems: &Diagnostics, seen: Option<Seen>) {
         self.metrics.reloaded(ReloadOutcome::Refused, 0);
         let document = problems.to_json();
         let list = document.as_array().cloned().unwrap_or_default();
         let is_news = self.reader.last_attempt().outcome != "refused"
             || self.reader.last_attempt().problems != list;
-        self.refused = digest;
+        self.refused = seen;
         if is_news {
             let current = self.reader.current();
             let revision = &current.revision;
@@ -381,31 +371,38 @@ fn attempt(
 /// Why a tree cannot be served.
 struct Refused {
     problems: Diagnostics,
-    /// Its digest, if it could be read at all.
-    digest: Option<String>,
+    /// What it was, if it could be read at all.
+    seen: Option<Seen>,
 }
 
 /// Reads, loads and types a tree, off the runtime's threads.
-async fn read(sources: Sources) -> Result<Read, Refused> {
+async fn read(sources: Sources, machine: Machine) -> Result<Read, Refused> {
     let label = sources.to_string();
     let work = move || {
         let tree = sources
             .read_settled(&mut std::thread::sleep)
             .map_err(|error| Refused {
                 problems: error.into(),
-                digest: None,
+                seen: None,
             })?;
-        let digest = tree.digest().to_string();
-        let dirty = dirty(&tree);
-        let candidate = Candidate::of(tree, &Machine).map_err(|problems| Refused {
-            problems,
-            digest: Some(digest),
-        })?;
-        Ok(Read {
-            candidate,
-            dirty,
-            last_good: None,
-        })
+        let fingerprint = tree.fingerprint().clone();
+        let recorder = Recorder::new(&machine);
+        let candidate = Candidate::of(tree, &recorder);
+        let seen = Seen {
+            tree: fingerprint,
+            secrets: recorder.finish(),
+        };
+        match candidate {
+            Ok(candidate) => Ok(Read {
+                candidate,
+                seen,
+                last_good: None,
+            }),
+            Err(problems) => Err(Refused {
+                problems,
+                seen: Some(seen),
+            }),
+        }
     };
     tokio::task::spawn_blocking(work)
         .await
@@ -413,24 +410,39 @@ async fn read(sources: Sources) -> Result<Read, Refused> {
             let problem = Diagnostic::error(None, format!("reading the tree broke off: {error}"));
             Err(Refused {
                 problems: Diagnostics::new(label, 0, vec![problem]),
-                digest: None,
+                seen: None,
             })
         })
 }
 
-/// Whether any layer differs from its commit; none where one of them has none or nobody knows.
-fn dirty(tree: &Tree) -> Option<bool> {
-    let mut layers = tree.layers().iter().map(|layer| {
-        let provenance = layer.provenance();
-        provenance.commit.as_ref()?;
-        is_dirty(provenance.path.as_deref()?)
-    });
-    layers.try_fold(false, |dirty, layer| Some(dirty | layer?))
+/// Builds the first revision from the tree of the sources. An empty tree does not take the place of a full one that is
+/// kept.
+async fn first(
+    read: Read,
+    kept: &Result<Option<Kept>, TreeError>,
+    host: Host<'_>,
+) -> Result<Built, Refused> {
+    if is_refused_empty(&read.candidate)
+        && let Ok(Some(kept)) = kept
+        && !is_empty(kept.tree.clone()).await
+    {
+        return Err(Refused {
+            problems: empty_over_full(),
+            seen: Some(read.seen),
+        });
+    }
+    build_snapshot(read, 1, &BTreeMap::new(), host)
+        .await
+        .map_err(|problems| Refused {
+            problems,
+            seen: None,
+        })
 }
 
-/// Builds the last good tree; none where none is kept. Fails with what is wrong with it.
+/// Builds the first revision from the last good tree; none where none is kept. Fails with what is wrong with it.
 async fn last_good(
     kept: Result<Option<Kept>, TreeError>,
+    machine: Machine,
     host: Host<'_>,
 ) -> Result<Option<Built>, Diagnostics> {
     let Some(kept) = kept? else {
@@ -438,9 +450,13 @@ async fn last_good(
     };
     let label = kept.tree.label().to_owned();
     let task = tokio::task::spawn_blocking(move || {
+        let tree = kept.tree.fingerprint().clone();
+        let recorder = Recorder::new(&machine);
+        let candidate = Candidate::of(kept.tree, &recorder)?;
+        let secrets = recorder.finish();
         Ok(Read {
-            candidate: Candidate::of(kept.tree, &Machine)?,
-            dirty: kept.dirty,
+            candidate,
+            seen: Seen { tree, secrets },
             last_good: Some(kept.accepted_at),
         })
     });
@@ -474,12 +490,11 @@ async fn build_snapshot(
 ) -> Result<Built, Diagnostics> {
     let Read {
         candidate,
-        dirty,
+        seen,
         last_good,
     } = read;
     let Candidate { tree, set, configs } = candidate;
     warn(&set.warnings);
-    let secrets = configs.secrets.clone();
     let wanted = wanted(&set, configs);
     let (services, tally) = build::services(
         running,
@@ -506,7 +521,7 @@ async fn build_snapshot(
         generation,
         tree.digest().to_string(),
         tree.commit().map(str::to_owned),
-        dirty,
+        tree.dirty(),
         now,
     );
     let snapshot = Snapshot {
@@ -520,11 +535,10 @@ async fn build_snapshot(
     Ok(Built {
         snapshot: Arc::new(snapshot),
         tally,
-        secrets,
+        seen,
         kept: Kept {
             tree,
             sources: host.sources.to_owned(),
-            dirty,
             accepted_at: now,
         },
     })

@@ -227,11 +227,12 @@ pub async fn ready(notifier: &Notifier, reader: &Reader) {
         .await;
 }
 
-/// At every SIGHUP: asks for a look, and tells systemd that the daemon reloads until that look has ended, however it ended.
+/// At every SIGHUP: fires everything that is `asked`, a look at the tree among it, and tells systemd that the daemon reloads
+/// until that look has ended, however it ended. A fetch is not waited for; what it brings is another reload.
 pub async fn reload_on_hangup(
     notifier: Notifier,
     mut hangups: Hangups,
-    trigger: Trigger,
+    asked: Vec<Trigger>,
     mut looks: watch::Receiver<Looks>,
     reader: Reader,
 ) {
@@ -242,7 +243,7 @@ pub async fn reload_on_hangup(
         }
         // A look that began before the signal may have missed what the signal is about.
         let wanted = looks.borrow().begun + 1;
-        trigger.fire();
+        asked.iter().for_each(Trigger::fire);
         let look = async {
             let _ = looks.wait_for(|looks| looks.ended >= wanted).await;
         };

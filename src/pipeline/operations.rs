@@ -4,6 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +16,18 @@ use crate::snapshot::HealthState;
 #[derive(Debug, Default)]
 pub struct Readiness {
     drains: AtomicBool,
+    /// By source.
+    fetches: Mutex<BTreeMap<String, Fetch>>,
     last_good: Mutex<Option<LastGood>>,
+}
+
+/// How the last fetch of a source ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// When it was.
+    pub at: DateTime<Utc>,
+    /// Why nothing could be fetched; none if all is well.
+    pub problem: Option<String>,
 }
 
 /// What is kept on disk for a start on a broken tree.
@@ -42,22 +54,49 @@ impl Readiness {
         !self.drains.load(Ordering::Acquire)
     }
 
+    /// Notes how a fetch of a source ended.
+    pub fn fetched(&self, source: &str, fetch: Fetch) {
+        self.fetches().insert(source.to_owned(), fetch);
+    }
+
     /// Notes what is kept on disk.
     pub fn keeps(&self, last_good: LastGood) {
-        *self.locked() = Some(last_good);
+        *self.last_good() = Some(last_good);
     }
 
     /// Notes why the newest tree could not be kept; what was kept before still is.
     pub fn cannot_keep(&self, problem: &str) {
-        if let Some(kept) = self.locked().as_mut() {
+        if let Some(kept) = self.last_good().as_mut() {
             kept.problem = Some(problem.to_owned());
         }
     }
 
-    fn locked(&self) -> MutexGuard<'_, Option<LastGood>> {
+    fn fetches(&self) -> MutexGuard<'_, BTreeMap<String, Fetch>> {
+        self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn last_good(&self) -> MutexGuard<'_, Option<LastGood>> {
         self.last_good
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All sources together: the time of the latest fetch, and what is wrong with any. Null before the first one.
+    fn fetch(&self) -> Value {
+        let fetches = self.fetches();
+        let Some(at) = fetches.values().map(|fetch| fetch.at).max() else {
+            return Value::Null;
+        };
+        let problems: Vec<String> = fetches
+            .iter()
+            .filter_map(|(source, fetch)| Some(format!("{source}: {}", fetch.problem.as_ref()?)))
+            .collect();
+        let is_good = problems.is_empty();
+        json!({
+            "at": moment(at),
+            "outcome": if is_good { "fetched" } else { "failed" },
+            "message": (!is_good).then(|| problems.join("; ")),
+        })
     }
 }
 
@@ -137,12 +176,13 @@ pub fn status(gateway: &Gateway, readiness: &Readiness) -> Value {
             "outcome": attempt.outcome,
             "problems": attempt.problems,
         },
-        "last_good": readiness.locked().as_ref().map(|kept| json!({
+        "last_good": readiness.last_good().as_ref().map(|kept| json!({
             "directory": kept.directory,
             "digest": kept.digest,
             "accepted_at": kept.accepted_at.map(moment),
             "problem": kept.problem,
         })),
+        "fetch": readiness.fetch(),
         "services": services,
     })
 }

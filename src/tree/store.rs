@@ -26,8 +26,8 @@ const FOLDER: &str = "last-good";
 const FILE: &str = "tree";
 /// The file that is being written; renamed once it is whole.
 const UNFINISHED: &str = "tree.new";
-/// Most bytes of the file: eight full layers.
-const MAX_STORED_BYTES: u64 = 8 * MAX_TREE_BYTES;
+/// Most bytes of the file: those of a full tree, and as many for its names.
+const MAX_STORED_BYTES: u64 = 2 * MAX_TREE_BYTES;
 /// Bits of a mode that let others than the owner write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
@@ -38,8 +38,6 @@ pub struct Kept {
     pub tree: Tree,
     /// The sources that it was read from. A tree of other sources is not served.
     pub sources: String,
-    /// Whether it differed from its commit; none where that was not known.
-    pub dirty: Option<bool>,
     /// When it went live.
     pub accepted_at: DateTime<Utc>,
 }
@@ -50,7 +48,6 @@ struct Header {
     written_by: String,
     sources: String,
     digest: String,
-    dirty: Option<bool>,
     accepted_at: DateTime<Utc>,
     layers: Vec<LayerHeader>,
 }
@@ -202,7 +199,6 @@ fn write(kept: &Kept, file: &File) -> io::Result<()> {
         written_by: env!("CARGO_PKG_VERSION").to_owned(),
         sources: kept.sources.clone(),
         digest: kept.tree.digest().to_string(),
-        dirty: kept.dirty,
         accepted_at: kept.accepted_at,
         layers: kept.tree.layers.iter().map(header_of).collect(),
     })?;
@@ -302,7 +298,6 @@ fn parse(bytes: &[u8]) -> Result<Kept, String> {
     Ok(Kept {
         tree,
         sources: header.sources,
-        dirty: header.dirty,
         accepted_at: header.accepted_at,
     })
 }
@@ -347,12 +342,7 @@ impl Kept {
             .iter()
             .map(|layer| format!("{} {:?}", layer.label(), layer.provenance()))
             .collect();
-        let text = format!(
-            "{} {:?} {:?} {layers:?}",
-            self.tree.digest(),
-            self.sources,
-            self.dirty
-        );
+        let text = format!("{} {:?} {layers:?}", self.tree.digest(), self.sources);
         Digest(Sha256::digest(text).into())
     }
 }
@@ -371,6 +361,7 @@ mod tests {
             let provenance = Provenance {
                 path: Some(PathBuf::from("/srv").join(label)),
                 commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
+                dirty: Some(false),
             };
             Layer::new(label, files, provenance)
         };
@@ -383,7 +374,6 @@ mod tests {
                 layer("prod", &[("empty.toml", b"")]),
             ]),
             sources: "base, prod".to_owned(),
-            dirty: Some(false),
             accepted_at: "2026-01-02T03:04:05Z".parse().unwrap(),
         }
     }

@@ -1,4 +1,4 @@
-//! SIGHUP, which asks for a look.
+//! SIGHUP asks for a look, and for whatever else there is to be done at once.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
