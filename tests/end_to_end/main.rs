@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod activation;
 mod attacks;
 mod bad_input;
 mod command_line;
@@ -24,6 +25,7 @@ mod explain;
 mod formats;
 mod git_source;
 mod keys;
+mod last_good;
 mod operations;
 mod outage;
 mod postgresql;
@@ -35,4 +37,6 @@ mod secrets;
 mod serving;
 mod shutdown;
 mod streaming;
+mod systemd;
+mod units;
 mod writing;

@@ -8,6 +8,7 @@ pub mod git;
 #[expect(dead_code, reason = "the contract suite uses the rest")]
 pub mod postgresql;
 pub mod sample;
+pub mod systemd;
 pub mod watched;
 
 pub use client::{Answer, TestClient};
