@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Open to every module.
-const FOUNDATION: &[&str] = &["error", "names", "network", "secret", "clock"];
+const FOUNDATION: &[&str] = &["error", "names", "network", "secret", "clock", "child"];
 
 /// A module, and what it may use besides itself and the foundation. A longer name stands for itself alone:
 /// `connector::operation` admits that module and nothing else of `connector`.
@@ -26,6 +26,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("network", &[]),
     ("secret", &[]),
     ("clock", &[]),
+    ("child", &[]),
     ("telemetry", &[]),
     ("exchange", &["telemetry"]),
     ("connector", &["telemetry", "exchange"]),
@@ -166,8 +167,13 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["std::process"],
-        &["cli", "daemon", "tree::process", "tree::signature"],
+        &["cli", "daemon", "child", "tree::process", "tree::signature"],
         "processes are the business of `daemon`, `cli` and `tree::process`",
+    ),
+    (
+        &["sd_notify", "listenfd"],
+        &["daemon"],
+        "only `daemon` speaks with systemd",
     ),
     (
         &["age"],

@@ -85,7 +85,7 @@ impl SignatureArguments {
         };
         sources.signed(signers.clone()).map_err(|source| {
             Failure::usage(format!(
-                "--require-signed is given, and {source} is a folder, which nobody signs"
+                "--require-signed is given, and {source} is no commit of a repository"
             ))
             .with_help(
                 "read the manifests from a commit: --config git:/srv/config.git#main:gateway.d",

@@ -6,12 +6,14 @@ pub mod git;
 mod process;
 pub mod signature;
 pub mod source;
+pub mod store;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub use source::{Source, Sources};
@@ -51,8 +53,9 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Where a tree was taken from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Where a tree was taken from. Kept beside the last good tree, so a new field has a default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Provenance {
     /// The folder, with every link resolved; none for a tree that was never on disk.
     pub path: Option<PathBuf>,

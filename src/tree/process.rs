@@ -98,9 +98,10 @@ fn collect(stream: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::child;
 
     fn shell(script: &str, patience: Duration) -> Result<Finished, Failure> {
-        let mut command = Command::new("sh");
+        let mut command = child::command("sh");
         command.args(["-c", script]).stdin(Stdio::null());
         command.env("OWN", "kept");
         run(command, patience)
@@ -125,7 +126,7 @@ mod tests {
         assert!(matches!(slow, Err(Failure::TooSlow)), "{slow:?}");
         let loud = shell("yes", Duration::from_mins(1)).unwrap();
         assert_eq!(loud.output.len() as u64, MAX_OUTPUT_BYTES);
-        let missing = run(Command::new("no-such-program"), Duration::from_secs(1));
+        let missing = run(child::command("no-such-program"), Duration::from_secs(1));
         assert!(matches!(missing, Err(Failure::Missing)), "{missing:?}");
     }
 }

@@ -1,8 +1,9 @@
 //! Signatures made with OpenPGP keys, verified by `gpgv`.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::{Refusal, Workplace};
+use crate::child;
 
 /// Digests of data that may be signed: SHA-2 and SHA-3, by their numbers (RFC 9580, 9.5). Others can be collided with.
 const DIGESTS: [&str; 6] = ["8", "9", "10", "11", "12", "14"];
@@ -24,7 +25,7 @@ pub(super) fn verify(workplace: &Workplace) -> Result<String, Refusal> {
         return Err(Refusal::unknown("an OpenPGP key", workplace));
     }
     let done = workplace.run({
-        let mut command = Command::new(&workplace.programs.gpgv);
+        let mut command = child::command(&workplace.programs.gpgv);
         command
             .arg("--homedir")
             .arg(workplace.folder())

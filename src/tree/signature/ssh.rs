@@ -8,6 +8,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
 use super::{Refusal, Workplace};
+use crate::child;
 
 /// Who a signature is for: git signs under this name (gitformat-signature).
 const NAMESPACE: &[u8] = b"git";
@@ -44,7 +45,7 @@ pub(super) fn verify(workplace: &Workplace, armoured: &str) -> Result<String, Re
         return Err(Refusal::unknown(&claim.key, workplace));
     }
     let found = workplace.run({
-        let mut command = Command::new(&workplace.programs.ssh_keygen);
+        let mut command = child::command(&workplace.programs.ssh_keygen);
         command
             .args(["-Y", "find-principals", "-f"])
             .arg(workplace.path(super::ALLOWED))
@@ -81,7 +82,7 @@ pub(super) fn verify(workplace: &Workplace, armoured: &str) -> Result<String, Re
 
 fn verification(workplace: &Workplace, principal: &str) -> Result<Command, Refusal> {
     let payload = File::open(workplace.path(super::PAYLOAD)).map_err(Refusal::host)?;
-    let mut command = Command::new(&workplace.programs.ssh_keygen);
+    let mut command = child::command(&workplace.programs.ssh_keygen);
     command
         .args(["-Y", "verify", "-n", "git", "-f"])
         .arg(workplace.path(super::ALLOWED))
