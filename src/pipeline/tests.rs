@@ -197,6 +197,7 @@ fn gateway(candidate: &Candidate) -> Gateway {
             config: Arc::clone(&configs.services[name.as_str()]),
             connector: Arc::new(Silent),
             health: Arc::new(Health::default()),
+            lease: Arc::default(),
             metrics: Vec::new(),
         };
         (name.clone(), Arc::new(service))
@@ -208,6 +209,7 @@ fn gateway(candidate: &Candidate) -> Gateway {
         applications: applications(set),
         settings: settings(&set.gateway),
         documents: Documents::default(),
+        last_good: None,
     };
     let attempt = Attempt {
         at: now,

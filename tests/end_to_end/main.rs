@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod activation;
 mod attacks;
 mod bad_input;
 mod command_line;
@@ -22,7 +23,9 @@ mod errors;
 mod expect;
 mod explain;
 mod formats;
+mod git_source;
 mod keys;
+mod last_good;
 mod operations;
 mod outage;
 mod postgresql;
@@ -33,5 +36,8 @@ mod round_trips;
 mod secrets;
 mod serving;
 mod shutdown;
+mod signed;
 mod streaming;
+mod systemd;
+mod units;
 mod writing;
