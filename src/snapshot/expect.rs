@@ -36,22 +36,18 @@ pub fn failures(set: &ManifestSet, configs: &Configs) -> Vec<Diagnostic> {
                 at,
             )
         });
-        match case {
-            Some(case) => {
-                let failure =
-                    nothing_there(configs, expectation).or_else(|| failure(&case, expectation));
-                failures.extend(failure);
-            }
-            None => {
-                let message = format!("there is no key `{}`", expectation.key);
-                failures.push(Diagnostic::error(expectation.place("key"), message));
-            }
+        if let Some(case) = case {
+            let failure = nothing_there(configs, expectation);
+            failures.extend(failure.or_else(|| failure_of(&case, expectation)));
+        } else {
+            let message = format!("there is no key `{}`", expectation.key);
+            failures.push(Diagnostic::error(expectation.place("key"), message));
         }
     }
     failures
 }
 
-fn failure(case: &Case<'_>, expectation: &Expectation) -> Option<Diagnostic> {
+fn failure_of(case: &Case<'_>, expectation: &Expectation) -> Option<Diagnostic> {
     let verdict = case.verdict();
     let answer = if verdict.reason.is_allowed() {
         Answer::Allowed
