@@ -17,7 +17,7 @@ use crate::snapshot::candidate::Candidate;
 use crate::snapshot::documents::Documents;
 use crate::snapshot::plan::Tally;
 use crate::snapshot::publish::{Attempt, Publisher, Reader};
-use crate::snapshot::{Revision, Service, Snapshot};
+use crate::snapshot::{LayerRevision, Revision, Service, Snapshot};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
 use crate::tree::{Sources, Tree};
 use crate::watch::Trigger;
@@ -37,10 +37,10 @@ pub struct Reloader {
     secrets: SecretsRead,
 }
 
-/// A candidate, and whether its tree differs from the commit.
+/// A candidate, and the layers of its tree.
 struct Read {
     candidate: Candidate,
-    dirty: Option<bool>,
+    layers: Vec<LayerRevision>,
 }
 
 impl Reloader {
@@ -104,13 +104,7 @@ impl Reloader {
         if digest == self.accepted && candidate.configs.secrets == self.secrets {
             return self.unchanged();
         }
-        if candidate.set.is_empty() && !candidate.set.gateway.allow_empty && !self.serves_nothing()
-        {
-            let problem = Diagnostic::error(
-                None,
-                "the tree is empty, and an empty tree never replaces a full one",
-            )
-            .with_help("restore the manifests, or say `allow_empty = true` in a [gateway] table");
+        if let Some(problem) = self.emptied(&read) {
             return self.refuse(&Diagnostics::new("", 0, vec![problem]), Some(digest));
         }
         warn(&candidate.set.warnings);
@@ -161,6 +155,42 @@ impl Reloader {
             return true;
         }
         self.refused.as_ref() == Some(&digest)
+    }
+
+    /// Why a tree is too empty to replace the one that is served: a folder that was lost is no wish to serve less.
+    fn emptied(&self, read: &Read) -> Option<Diagnostic> {
+        let set = &read.candidate.set;
+        if set.gateway.allow_empty {
+            return None;
+        }
+        if set.is_empty() && !self.serves_nothing() {
+            let problem = Diagnostic::error(
+                None,
+                "the tree is empty, and an empty tree never replaces a full one",
+            );
+            return Some(problem.with_help(
+                "restore the manifests, or say `allow_empty = true` in a [gateway] table",
+            ));
+        }
+        let current = self.reader.current();
+        let emptied = read
+            .layers
+            .iter()
+            .zip(&current.revision.layers)
+            .find(|(layer, served)| layer.files == 0 && served.files > 0);
+        emptied.map(|(layer, _)| {
+            Diagnostic::error(
+                None,
+                format!(
+                    "the layer {} is empty, and an empty layer never replaces a full one",
+                    layer.label
+                ),
+            )
+            .with_help(
+                "restore its manifests; where that is meant, leave one with a comment in it, or \
+                 say `allow_empty = true` in a [gateway] table",
+            )
+        })
     }
 
     fn serves_nothing(&self) -> bool {
@@ -257,12 +287,12 @@ async fn read(sources: Sources) -> Result<Read, Refused> {
                 digest: None,
             })?;
         let digest = tree.digest().to_string();
-        let dirty = dirty(&tree);
+        let layers = layers(&tree);
         let candidate = Candidate::of(tree, &Machine).map_err(|problems| Refused {
             problems,
             digest: Some(digest),
         })?;
-        Ok(Read { candidate, dirty })
+        Ok(Read { candidate, layers })
     };
     tokio::task::spawn_blocking(work)
         .await
@@ -275,13 +305,25 @@ async fn read(sources: Sources) -> Result<Read, Refused> {
         })
 }
 
-/// Whether any layer differs from its commit; none where one of them has none or nobody knows.
-fn dirty(tree: &Tree) -> Option<bool> {
-    let mut layers = tree.layers().iter().map(|layer| {
+/// The layers of a tree, and whether git says that they differ from their commits.
+fn layers(tree: &Tree) -> Vec<LayerRevision> {
+    let layers = tree.layers().iter().map(|layer| {
         let provenance = layer.provenance();
-        provenance.commit.as_ref()?;
-        is_dirty(provenance.path.as_deref()?)
+        let in_git = provenance.commit.as_ref().and(provenance.path.as_deref());
+        LayerRevision {
+            label: layer.label().to_owned(),
+            digest: layer.digest().to_string(),
+            commit: provenance.commit.clone(),
+            dirty: in_git.and_then(is_dirty),
+            files: layer.files().len(),
+        }
     });
+    layers.collect()
+}
+
+/// Whether any layer differs from its commit; none where one of them has none or nobody knows.
+fn dirty(layers: &[LayerRevision]) -> Option<bool> {
+    let mut layers = layers.iter().map(|layer| layer.dirty);
     layers.try_fold(false, |dirty, layer| Some(dirty | layer?))
 }
 
@@ -293,7 +335,7 @@ async fn build_snapshot(
     clock: &Arc<dyn Clock>,
     metrics: &Metrics,
 ) -> Result<(Arc<Snapshot>, Tally), Diagnostics> {
-    let Read { candidate, dirty } = read;
+    let Read { candidate, layers } = read;
     let Candidate { tree, set, configs } = candidate;
     let wanted = wanted(&set, configs);
     let (services, tally) = build::services(running, wanted, data_directory, clock, metrics)
@@ -314,9 +356,10 @@ async fn build_snapshot(
         generation,
         tree.digest().to_string(),
         tree.commit().map(str::to_owned),
-        dirty,
+        dirty(&layers),
         clock.now(),
-    );
+    )
+    .with_layers(layers);
     let snapshot = Snapshot {
         revision,
         services,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Gateway;
 use crate::exchange::{Body, Reply};
-use crate::snapshot::HealthState;
+use crate::snapshot::{HealthState, LayerRevision};
 
 /// Whether the daemon still takes requests; false while it drains.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ pub fn status(gateway: &Gateway) -> Value {
             })
         })
         .collect();
-    json!({
+    let mut document = json!({
         "revision": snapshot.revision.to_string(),
         "generation": snapshot.revision.generation,
         "digest": snapshot.revision.digest,
@@ -109,6 +109,24 @@ pub fn status(gateway: &Gateway) -> Value {
             "problems": attempt.problems,
         },
         "services": services,
+    });
+    let layers = &snapshot.revision.layers;
+    if layers.len() > 1
+        && let Value::Object(members) = &mut document
+    {
+        members.insert("layers".to_owned(), layers.iter().map(layer).collect());
+    }
+    document
+}
+
+/// One layer of the tree, as `/status` shows it.
+fn layer(layer: &LayerRevision) -> Value {
+    json!({
+        "source": layer.label,
+        "digest": layer.digest,
+        "commit": layer.commit,
+        "dirty": layer.dirty,
+        "files": layer.files,
     })
 }
 

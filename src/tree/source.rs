@@ -1,6 +1,7 @@
 //! Where a tree comes from, as `--config` writes it, and when what is there counts. Everything here blocks.
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -91,36 +92,66 @@ impl Sources {
     /// Fails as the sources do, beyond the limits of [`super`], which hold for all layers together, and when a file
     /// would belong to two layers.
     pub fn read(&self) -> Result<Tree, TreeError> {
-        let mut layers: Vec<Layer> = Vec::with_capacity(self.0.len());
-        let mut files = 0;
-        let mut bytes = 0_u64;
-        for source in &self.0 {
-            let layer = source.read()?;
-            for (lower, layer_below) in self.0.iter().zip(&layers) {
-                apart((lower, layer_below), (source, &layer))?;
-            }
-            files += layer.files().len();
-            bytes = bytes.saturating_add(layer.bytes());
-            if files > MAX_FILES || bytes > MAX_TREE_BYTES {
-                return Err(self.too_large(files));
-            }
-            layers.push(layer);
+        self.apart()?;
+        let mut layers = Vec::with_capacity(self.0.len());
+        for source in self.list() {
+            layers.push(source.read()?);
+            self.within_limits(&layers)?;
         }
         Ok(Tree::of(layers))
     }
 
-    fn too_large(&self, files: usize) -> TreeError {
-        TreeError {
+    fn within_limits(&self, layers: &[Layer]) -> Result<(), TreeError> {
+        let files: usize = layers.iter().map(|layer| layer.files().len()).sum();
+        let bytes: u64 = layers.iter().map(Layer::bytes).sum();
+        let message = if files > MAX_FILES {
+            format!("there are more than {MAX_FILES} manifests in all layers together")
+        } else if bytes > MAX_TREE_BYTES {
+            format!("the manifests of all layers together are larger than {MAX_TREE_BYTES} bytes")
+        } else {
+            return Ok(());
+        };
+        Err(TreeError {
             path: self.to_string(),
-            message: if files > MAX_FILES {
-                format!("there are more than {MAX_FILES} manifests in all layers together")
-            } else {
-                format!(
-                    "the manifests of all layers together are larger than {MAX_TREE_BYTES} bytes"
-                )
-            },
+            message,
             help: Some("are these the right folders?".to_owned()),
+        })
+    }
+
+    /// Whether no file belongs to two layers: no folder is, or lies within, the folder of another layer.
+    fn apart(&self) -> Result<(), TreeError> {
+        let mut seen: Vec<(&Source, PathBuf)> = Vec::new();
+        for source in &self.0 {
+            // What cannot be resolved cannot be read either, and says so then.
+            let Some(root) = source.folder().and_then(|path| fs::canonicalize(path).ok()) else {
+                continue;
+            };
+            for (other, other_root) in &seen {
+                if root == *other_root {
+                    return Err(TreeError {
+                        path: source.to_string(),
+                        message: format!("this is the same folder as the layer {other}"),
+                        help: Some("give each folder once".to_owned()),
+                    });
+                }
+                let (inner, outer) = if holds(other_root, &root) {
+                    (source, *other)
+                } else if holds(&root, other_root) {
+                    (*other, source)
+                } else {
+                    continue;
+                };
+                return Err(TreeError {
+                    path: inner.to_string(),
+                    message: format!(
+                        "this layer lies within the layer {outer}, and its files would be read twice"
+                    ),
+                    help: Some("put the folders of the layers beside each other".to_owned()),
+                });
+            }
+            seen.push((source, root));
         }
+        Ok(())
     }
 
     /// Reads all layers until two reads with a quiet window between them agree and nobody is at work there.
@@ -160,48 +191,12 @@ impl Sources {
     }
 }
 
-/// Whether two layers have no file in common.
-fn apart(lower: (&Source, &Layer), upper: (&Source, &Layer)) -> Result<(), TreeError> {
-    let (Source::Directory(_), Source::Directory(_)) = (lower.0, upper.0);
-    let places = lower.1.provenance().path.as_deref();
-    let Some((below, above)) = places.zip(upper.1.provenance().path.as_deref()) else {
-        return Ok(());
-    };
-    let refused = |inner: &Source, message: String, help: &str| {
-        Err(TreeError {
-            path: inner.to_string(),
-            message,
-            help: Some(help.to_owned()),
-        })
-    };
-    if below == above {
-        return refused(
-            upper.0,
-            format!("this is the same folder as the layer {}", lower.0),
-            "give each folder once",
-        );
-    }
-    // What a folder ignores is no part of it.
-    let is_seen = |inside: &Path| {
-        !inside
-            .iter()
-            .any(|name| name.as_encoded_bytes().starts_with(b"."))
-    };
-    let holds = |outer: &Path, inner: &Path| {
-        inner
-            .strip_prefix(outer)
-            .is_ok_and(|inside| is_seen(inside))
-    };
-    let (inner, outer) = match (holds(below, above), holds(above, below)) {
-        (true, _) => (upper.0, lower.0),
-        (_, true) => (lower.0, upper.0),
-        (false, false) => return Ok(()),
-    };
-    refused(
-        inner,
-        format!("this layer lies within the layer {outer}, and its files would be read twice"),
-        "put the folders of the layers beside each other",
-    )
+/// Whether a folder's files are among those of the folder `outer`; names that begin with a dot are ignored there.
+fn holds(outer: &Path, inner: &Path) -> bool {
+    let is_hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
+    inner
+        .strip_prefix(outer)
+        .is_ok_and(|inside| !inside.iter().any(is_hidden))
 }
 
 /// The sources, separated by commas.
@@ -219,7 +214,6 @@ impl fmt::Display for Sources {
 #[expect(clippy::disallowed_methods, reason = "tests may block")]
 mod tests {
     use super::*;
-    use std::fs;
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();

@@ -218,6 +218,13 @@ impl Start {
         Self { command }
     }
 
+    /// Adds a layer above those before.
+    #[must_use]
+    pub fn layer(mut self, folder: impl AsRef<Path>) -> Self {
+        self.command.arg("--config").arg(folder.as_ref());
+        self
+    }
+
     /// Sets an environment variable.
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
