@@ -252,6 +252,63 @@ fn one_tree_says_nothing_of_layers() {
     gateway.stop();
 }
 
+/// The commands of a text that ask the API, each with the answer below it.
+fn promises(text: &str) -> Vec<(String, String)> {
+    let blocks = text.split("```sh\n").skip(1);
+    let pairs = blocks.filter_map(|block| {
+        let (command, rest) = block.split_once("```\n```json\n")?;
+        let answer = rest.split("```").next()?;
+        Some((command.to_owned(), answer.trim().to_owned()))
+    });
+    pairs.collect()
+}
+
+#[test]
+fn the_example_gives_the_answers_of_its_readme() {
+    let readme = include_str!("../../examples/overlays/README.md");
+    let (alone, together) = readme.split_once("## With the layer").unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = |name: &str| root.join("examples/overlays").join(name);
+    let start = || Start::new(&folder("base"), &root.join("gateway.d"));
+    for (gateway, text) in [
+        (start().start(), alone),
+        (start().layer(folder("prod")).start(), together),
+    ] {
+        let promises = promises(text);
+        assert!(!promises.is_empty());
+        for (command, answer) in promises {
+            let command = command.replace("127.0.0.1:8080", &gateway.api.to_string());
+            let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(said.trim(), answer, "{command}");
+        }
+        gateway.stop();
+    }
+}
+
+#[test]
+fn the_example_shows_what_check_says_without_override() {
+    let readme = include_str!("../../examples/overlays/README.md");
+    let shown = readme.split("```text\n").nth(1).unwrap();
+    let shown = shown.split("```").next().unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/overlays");
+    for layer in ["base", "prod"] {
+        let target = root.path().join("examples/overlays").join(layer);
+        std::fs::create_dir_all(&target).unwrap();
+        for entry in std::fs::read_dir(source.join(layer)).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let text = text.replace("override = true\nlabel", "label");
+            std::fs::write(target.join(path.file_name().unwrap()), text).unwrap();
+        }
+    }
+    let layers = "examples/overlays/base,examples/overlays/prod";
+    let (code, said) = tidegate(root.path(), None, &["check", "--config", layers]);
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with(shown), "{said}");
+}
+
 /// Runs the binary in a folder: its exit code, and what it wrote.
 fn tidegate(folder: &Path, config: Option<&str>, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(binary());
