@@ -765,7 +765,7 @@ fn files_of_layers(
             ordered.sort();
             let mut files = vec![(String::new(), String::new()); 3];
             for (_, text) in ordered {
-                files[number() % 3].1.push_str(text);
+                files.get_mut(number() % 3).unwrap().1.push_str(text);
             }
             for (index, (name, _)) in files.iter_mut().enumerate() {
                 *name = format!("{}/{index}.toml", number() % 5);

@@ -103,11 +103,11 @@ async fn wait(
         let is_live = asked
             .as_ref()
             .is_ok_and(|found| found.is_ready && wanted.is_live(&found.document));
-        let waited = clock.instant().saturating_duration_since(start);
-        if is_live || waited >= arguments.timeout {
+        let spent = clock.instant().saturating_duration_since(start);
+        if is_live || spent >= arguments.timeout {
             return asked;
         }
-        tokio::time::sleep(PAUSE.min(arguments.timeout.saturating_sub(waited))).await;
+        tokio::time::sleep(PAUSE.min(arguments.timeout.saturating_sub(spent))).await;
     }
 }
 
