@@ -5,9 +5,9 @@ use std::io::Write;
 use clap::Args;
 use serde_json::json;
 
-use super::sources::{SourceArguments, layers};
+use super::sources::{SecretArguments, SourceArguments, layers};
 use super::{Failure, GOOD, OutputFormat, PROBLEMS};
-use crate::manifest::secrets::{Machine, Placeholders};
+use crate::manifest::secrets::Placeholders;
 use crate::manifest::{Diagnostics, SecretSource, Severity};
 use crate::snapshot::candidate::Candidate;
 use crate::tree::{Source, Sources};
@@ -31,6 +31,8 @@ pub(super) struct CheckArguments {
     /// Reads the secrets as well. Without it they count as there, so that a check needs none.
     #[arg(long)]
     secrets: bool,
+    #[command(flatten)]
+    secret: SecretArguments,
 }
 
 /// Exit code 0 when every tree would be accepted, 1 otherwise.
@@ -39,8 +41,9 @@ pub(super) fn run(
     format: OutputFormat,
     output: &mut dyn Write,
 ) -> Result<u8, Failure> {
+    let machine = arguments.secret.machine();
     let secrets: &dyn SecretSource = if arguments.secrets {
-        &Machine
+        &machine
     } else {
         &Placeholders
     };
@@ -113,6 +116,7 @@ mod tests {
             trees: vec![Source::Directory(folder.path().to_owned())],
             config: Vec::new(),
             secrets: false,
+            secret: SecretArguments::default(),
         };
         let mut output = Vec::new();
         let code = run(&arguments, format, &mut output).unwrap();

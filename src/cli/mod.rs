@@ -2,11 +2,13 @@
 
 mod check;
 mod completions;
+mod duration;
 mod init;
 mod key;
 mod man;
 mod openapi;
 mod schema;
+mod secret;
 pub mod serve;
 pub mod sources;
 mod status;
@@ -73,6 +75,8 @@ enum Command {
     Init(init::InitArguments),
     /// Makes keys and their digests.
     Key(key::KeyArguments),
+    /// Encrypts secrets for the tree, and makes the keys that open them.
+    Secret(secret::SecretCommands),
     /// Prints completions for a shell.
     Completions(completions::CompletionsArguments),
     /// Prints or writes manual pages.
@@ -158,6 +162,7 @@ pub fn run() -> ExitCode {
         Some(Command::Schema) => schema::run(&mut output),
         Some(Command::Init(init)) => init::run(&init, arguments.format, &mut output),
         Some(Command::Key(key)) => key::run(&key, arguments.format, &mut output),
+        Some(Command::Secret(secret)) => secret::run(&secret, arguments.format, &mut output),
         Some(Command::Completions(completions)) => completions::run(&completions, &mut output),
         Some(Command::Man(man)) => man::run(&man, arguments.format, &mut output),
     };
@@ -214,6 +219,7 @@ mod tests {
             &["tidegate", "--port", "80"][..],
             &["tidegate", "chek"],
             &["tidegate", "key"],
+            &["tidegate", "secret"],
             &["tidegate", "--poll-seconds", "0"],
             &["tidegate", "completions", "klingon"],
         ] {

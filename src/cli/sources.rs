@@ -1,10 +1,11 @@
-//! Where a tree comes from: the flags that several commands share.
+//! Where a tree comes from, and what opens its secrets: the flags that several commands share.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, FromArgMatches as _};
 
 use super::Failure;
+use crate::manifest::secrets::Machine;
 use crate::tree::{Source, Sources};
 
 /// Where the manifests and the data are.
@@ -61,5 +62,21 @@ pub(super) fn layers(sources: &[Source]) -> Result<Sources, Failure> {
         None => Ok(sources),
         Some(twice) => Err(Failure::usage(format!("the layer {twice} is given twice"))
             .with_help("give each layer once, the lowest first")),
+    }
+}
+
+/// What opens the secrets of a tree.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SecretArguments {
+    /// The file with the private keys of this host, which open secrets written as { age = "…" }. Default: the systemd
+    /// credential `age-identity`.
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_AGE_IDENTITY")]
+    age_identity: Option<PathBuf>,
+}
+
+impl SecretArguments {
+    /// The secrets of this machine.
+    pub(super) fn machine(&self) -> Machine {
+        Machine::new(self.age_identity.clone())
     }
 }

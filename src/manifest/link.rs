@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place, Position};
 use super::document::{Document, join};
+use super::expect::{ExpectTable, Expectation, ExpectedRule, RuleTable};
 use super::gateway::Gateway;
 use super::key::KeyTable;
 use super::lookup::LookupEntry;
@@ -21,6 +22,8 @@ use super::service::{Service, ServiceTable};
 use super::{Located, ManifestSet};
 use crate::auth::key::KeyDigest;
 use crate::auth::role::{AccessRow, CompiledRow, Role, RowProblem, compile, conflicts};
+use crate::auth::route::Question;
+use crate::connector::access::Pattern;
 use crate::connector::filter::{Filter, Operand};
 use crate::error::nearest;
 use crate::names::{KeyName, RoleName, ServiceName, is_name};
@@ -345,6 +348,17 @@ impl Linker<'_> {
                 self.lookup(file, name, value);
             }
         }
+        let expectations = document.value.get("expect").and_then(Value::as_array);
+        for (index, value) in expectations.into_iter().flatten().enumerate() {
+            let pointer = format!("/expect/{index}");
+            if is_sound(&pointer, &findings) {
+                let spot = Spot {
+                    document,
+                    pointer: &pointer,
+                };
+                self.expect(spot, value);
+            }
+        }
         if let Some(table) = document.value.get("gateway")
             && is_sound("/gateway", &findings)
         {
@@ -625,6 +639,8 @@ impl Linker<'_> {
             _ if !counts => {}
             Some(role) => {
                 let place = document.value_place(&at("role"));
+                let position = place.position.clone();
+                self.set.key_roles.entry(name.clone()).or_insert(position);
                 self.must_exist(place, "role", role.as_str(), "");
             }
             None => self.problems.push(
@@ -679,6 +695,115 @@ impl Linker<'_> {
             position,
         };
         self.set.keys.entry(name).or_insert(value);
+    }
+
+    /// An access test. The names in it must exist; whether it holds is asked once the whole tree is good.
+    fn expect(&mut self, spot: Spot<'_>, value: &Value) {
+        let Some(table) = self.typed::<ExpectTable>(spot, value) else {
+            return;
+        };
+        let document = spot.document;
+        let at = |key: &str| format!("{}/{key}", spot.pointer);
+        let place = document.value_place(&at("key"));
+        self.must_exist(place, "key", table.key.as_str(), "");
+        let question = self.question(spot, &table.request);
+        let rule = match table.rule {
+            Some(rule) => self.expected_rule(spot, rule).map(Some),
+            None => Some(None),
+        };
+        if let (Some(question), Some(rule)) = (question, rule) {
+            self.set.expectations.push(Expectation {
+                key: table.key,
+                question,
+                answer: table.answer,
+                rule,
+                at: table.at,
+                description: table.description,
+                position: document.value_place(spot.pointer).position,
+                document: Arc::clone(document),
+                pointer: spot.pointer.to_owned(),
+            });
+        }
+    }
+
+    /// The request of an access test: a method, one space, and a path to a service that is there.
+    fn question(&mut self, spot: Spot<'_>, text: &str) -> Option<Question> {
+        let document = spot.document;
+        let pointer = format!("{}/request", spot.pointer);
+        let length = |text: &str| text.chars().count();
+        let Some((method, path)) = text.split_once(' ') else {
+            let spot = Spot {
+                document,
+                pointer: &pointer,
+            };
+            let help = "write request = \"GET /api/v2/SERVICE/_table/TABLE\"";
+            self.error(spot, "`request` must be a method and a path", help);
+            return None;
+        };
+        let before_path = length(method) + 1;
+        let place = |characters, length| document.text_place(&pointer, characters, length);
+        match Question::new(method, path) {
+            Ok(question) => {
+                if let Some(service) = question.service() {
+                    // A name that is written with escapes is pointed at as a whole.
+                    let lowered = path.to_ascii_lowercase();
+                    let place = match lowered.find(&format!("/{service}")) {
+                        Some(offset) => {
+                            let before = length(lowered.get(..=offset).unwrap_or_default());
+                            place(before_path + before, length(service))
+                        }
+                        None => place(before_path, length(path)),
+                    };
+                    self.must_exist(place, "service", service, "");
+                }
+                Some(question)
+            }
+            Err(invalid) => {
+                let place = if invalid.is_method {
+                    place(0, length(method))
+                } else {
+                    place(before_path, length(path))
+                };
+                self.problems.push(Diagnostic {
+                    help: invalid.help,
+                    ..Diagnostic::error(place, invalid.message)
+                });
+                None
+            }
+        }
+    }
+
+    /// The row that an access test expects to decide.
+    fn expected_rule(&mut self, spot: Spot<'_>, table: RuleTable) -> Option<ExpectedRule> {
+        let document = spot.document;
+        let at = |key: &str| document.value_place(&format!("{}/rule{key}", spot.pointer));
+        if table == RuleTable::default() {
+            let diagnostic = Diagnostic::error(at(""), "`rule` must say something of the row");
+            let help = "write rule = { role = \"…\", service = \"…\", component = \"…\" }, or some of them";
+            self.problems.push(diagnostic.with_help(help));
+            return None;
+        }
+        if let Some(role) = &table.role {
+            self.must_exist(at("/role"), "role", role.as_str(), "");
+        }
+        if let Some(service) = table.service.as_deref().filter(|service| *service != "*") {
+            self.must_exist(at("/service"), "service", service, "");
+        }
+        let component = match table.component.as_deref().map(Pattern::parse) {
+            None => None,
+            Some(Ok(component)) => Some(component),
+            Some(Err(message)) => {
+                let help = "write the component as the row has it";
+                self.problems
+                    .push(Diagnostic::error(at("/component"), message).with_help(help));
+                return None;
+            }
+        };
+        Some(ExpectedRule {
+            role: table.role,
+            service: table.service,
+            component,
+        })
     }
 
     /// `counts` says whether no layer above replaces it.

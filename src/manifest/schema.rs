@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::diagnostic::{Diagnostic, MAX_DIAGNOSTICS};
 use super::document::{Document, join, segments};
+use super::expect::ExpectTable;
 use super::gateway::Gateway;
 use super::key::KeyTable;
 use super::lookup::LookupTable;
@@ -40,6 +41,8 @@ pub(super) struct ManifestFile {
     key: Option<BTreeMap<String, Layered<KeyTable>>>,
     /// Values for `{lookup.NAME}` in filters.
     lookup: Option<LookupTable>,
+    /// Access tests: a tree of which one fails is refused.
+    expect: Option<Vec<ExpectTable>>,
     /// Settings of the gateway itself.
     gateway: Option<Layered<Gateway>>,
 }

@@ -1,7 +1,7 @@
 //! A tree → everything it says, checked as far as it can be without opening anything. The daemon, `check`, `plan` and
 //! `explain` all begin here, so that what passes review is what the daemon accepts. Pure but for the secrets.
 
-use crate::manifest::{Configs, Diagnostics, ManifestSet, Schemas, SecretSource, load};
+use crate::manifest::{Configs, Diagnostic, Diagnostics, ManifestSet, Schemas, SecretSource, load};
 use crate::tree::Tree;
 
 /// What a tree says, ready to be built.
@@ -18,8 +18,12 @@ impl Candidate {
     /// Loads a tree and types it. Fails with everything that is wrong with it.
     pub fn of(tree: Tree, secrets: &dyn SecretSource) -> Result<Self, Diagnostics> {
         let schemas = Schemas::standard();
-        let set = load(&tree, schemas)?;
+        let mut set = load(&tree, schemas)?;
         let configs = set.configs(secrets, schemas)?;
+        if let Some(caution) = secrets.caution() {
+            let warning = Diagnostic::warning(None, caution.message).with_help(caution.help);
+            set.warnings = set.warnings.with(warning);
+        }
         Ok(Self { tree, set, configs })
     }
 }

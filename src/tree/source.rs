@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Layer, MAX_FILES, MAX_TREE_BYTES, Tree, TreeError, directory};
+use super::{Fingerprint, Layer, MAX_FILES, MAX_TREE_BYTES, Tree, TreeError, directory, git};
 
 /// How long a tree must stay the same before it counts.
 pub const QUIET_WINDOW: Duration = Duration::from_millis(100);
@@ -18,6 +18,8 @@ pub const MAX_READS: usize = 30;
 pub enum Source {
     /// A folder of manifests: `gateway.d`.
     Directory(PathBuf),
+    /// A folder in a commit of a repository: `git:/srv/config.git#main:gateway.d`.
+    Git(git::Location),
 }
 
 impl FromStr for Source {
@@ -26,6 +28,9 @@ impl FromStr for Source {
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("name the folder that holds the manifests".to_owned());
+        }
+        if text.starts_with(git::PREFIX) {
+            return text.parse().map(Self::Git);
         }
         Ok(Self::Directory(PathBuf::from(text)))
     }
@@ -36,6 +41,7 @@ impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(folder) => write!(formatter, "{}", folder.display()),
+            Self::Git(location) => location.fmt(formatter),
         }
     }
 }
@@ -45,6 +51,7 @@ impl Source {
     pub fn read(&self) -> Result<Layer, TreeError> {
         match self {
             Self::Directory(folder) => directory::read(folder),
+            Self::Git(location) => git::Commit::find(location)?.read(),
         }
     }
 
@@ -52,13 +59,51 @@ impl Source {
     pub fn is_busy(&self) -> bool {
         match self {
             Self::Directory(folder) => directory::is_busy(folder),
+            Self::Git(_) => false,
         }
+    }
+
+    /// Whether one read gives everything as it was at one moment, so that there is no need to read twice.
+    pub fn is_atomic(&self) -> bool {
+        matches!(self, Self::Git(_))
     }
 
     /// The folder that holds the files, and where relative data paths start if nothing else is said.
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Self::Directory(folder) => Some(folder),
+            Self::Git(_) => None,
+        }
+    }
+
+    /// Reads it once, unless it is a commit that was read with the last tree.
+    fn read_after(&self, last: Option<&Tree>) -> Result<Layer, TreeError> {
+        if let (Self::Git(location), Some(last)) = (self, last) {
+            let label = location.label();
+            let commit = Some(git::Commit::find_id(location)?);
+            let known = last
+                .layers()
+                .iter()
+                .find(|layer| layer.label() == label && layer.provenance().commit == commit);
+            if let Some(layer) = known {
+                return Ok(layer.clone());
+            }
+        }
+        self.read()
+    }
+
+    /// Where the files of a layer that was read from it are, so that two layers can be told apart.
+    fn place(&self, layer: &Layer) -> Option<PathBuf> {
+        match self {
+            Self::Directory(_) => layer.provenance().path.clone(),
+            Self::Git(location) => {
+                let repository = location.repository();
+                let repository =
+                    fs::canonicalize(repository).unwrap_or_else(|_| repository.to_owned());
+                let commit = layer.provenance().commit.as_deref()?;
+                let top = format!("{}#{commit}", repository.display());
+                Some(Path::new(&top).join(location.folder()))
+            }
         }
     }
 }
@@ -92,74 +137,73 @@ impl Sources {
     /// Fails as the sources do, beyond the limits of [`super`], which hold for all layers together, and when a file
     /// would belong to two layers.
     pub fn read(&self) -> Result<Tree, TreeError> {
-        self.apart()?;
-        let mut layers = Vec::with_capacity(self.0.len());
-        for source in self.list() {
-            layers.push(source.read()?);
-            self.within_limits(&layers)?;
+        self.read_after(None)
+    }
+
+    fn read_after(&self, last: Option<&Tree>) -> Result<Tree, TreeError> {
+        let mut layers: Vec<Layer> = Vec::with_capacity(self.0.len());
+        let mut files = 0;
+        let mut bytes = 0_u64;
+        for source in &self.0 {
+            let layer = source.read_after(last)?;
+            for (lower, layer_below) in self.0.iter().zip(&layers) {
+                apart((lower, layer_below), (source, &layer))?;
+            }
+            files += layer.files().len();
+            bytes = bytes.saturating_add(layer.bytes());
+            if files > MAX_FILES || bytes > MAX_TREE_BYTES {
+                return Err(self.too_large(files));
+            }
+            layers.push(layer);
         }
         Ok(Tree::of(layers))
     }
 
-    fn within_limits(&self, layers: &[Layer]) -> Result<(), TreeError> {
-        let files: usize = layers.iter().map(|layer| layer.files().len()).sum();
-        let bytes: u64 = layers.iter().map(Layer::bytes).sum();
-        let message = if files > MAX_FILES {
-            format!("there are more than {MAX_FILES} manifests in all layers together")
-        } else if bytes > MAX_TREE_BYTES {
-            format!("the manifests of all layers together are larger than {MAX_TREE_BYTES} bytes")
-        } else {
-            return Ok(());
-        };
-        Err(TreeError {
+    fn too_large(&self, files: usize) -> TreeError {
+        TreeError {
             path: self.to_string(),
-            message,
+            message: if files > MAX_FILES {
+                format!("there are more than {MAX_FILES} manifests in all layers together")
+            } else {
+                format!(
+                    "the manifests of all layers together are larger than {MAX_TREE_BYTES} bytes"
+                )
+            },
             help: Some("are these the right folders?".to_owned()),
-        })
+        }
     }
 
-    /// Whether no file belongs to two layers: no folder is, or lies within, the folder of another layer.
-    fn apart(&self) -> Result<(), TreeError> {
-        let mut seen: Vec<(&Source, PathBuf)> = Vec::new();
-        for source in &self.0 {
-            // What cannot be resolved cannot be read either, and says so then.
-            let Some(root) = source.folder().and_then(|path| fs::canonicalize(path).ok()) else {
+    /// What tells whether a tree is one of the `known` ones of these sources, for a look that is cheap: of a commit only
+    /// the name is looked up. None where a commit is new, and the tree has to be read to be known.
+    pub fn fingerprint(&self, known: &[&Fingerprint]) -> Result<Option<Fingerprint>, TreeError> {
+        let mut prints = Vec::with_capacity(self.list().len());
+        for source in self.list() {
+            let Source::Git(location) = source else {
+                prints.push(source.read()?.print());
                 continue;
             };
-            for (other, other_root) in &seen {
-                if root == *other_root {
-                    return Err(TreeError {
-                        path: source.to_string(),
-                        message: format!("this is the same folder as the layer {other}"),
-                        help: Some("give each folder once".to_owned()),
-                    });
-                }
-                let (inner, outer) = if holds(other_root, &root) {
-                    (source, *other)
-                } else if holds(&root, other_root) {
-                    (*other, source)
-                } else {
-                    continue;
-                };
-                return Err(TreeError {
-                    path: inner.to_string(),
-                    message: format!(
-                        "this layer lies within the layer {outer}, and its files would be read twice"
-                    ),
-                    help: Some("put the folders of the layers beside each other".to_owned()),
-                });
+            let label = location.label();
+            let commit = Some(git::Commit::find_id(location)?);
+            let print = known
+                .iter()
+                .flat_map(|fingerprint| fingerprint.layers())
+                .find(|print| print.label == label && print.commit == commit);
+            match print {
+                Some(print) => prints.push(print.clone()),
+                None => return Ok(None),
             }
-            seen.push((source, root));
         }
-        Ok(())
+        Ok(Some(Fingerprint::of(prints)))
     }
 
-    /// Reads all layers until two reads with a quiet window between them agree and nobody is at work there.
+    /// Reads all layers until two reads with a quiet window between them agree and nobody is at work there. Where all
+    /// are commits, one read that succeeds is enough. Whether a folder differs from its commit is looked up at the end.
     ///
     /// `pause` waits for the time it is given. Fails as the sources do, when they fail twice alike, and after
     /// [`MAX_READS`].
     pub fn read_settled(&self, pause: &mut dyn FnMut(Duration)) -> Result<Tree, TreeError> {
-        let mut last = None;
+        let is_atomic = self.list().iter().all(Source::is_atomic);
+        let mut last: Option<Result<Tree, TreeError>> = None;
         let mut busy = None;
         for attempt in 0..MAX_READS {
             if attempt > 0 {
@@ -170,9 +214,10 @@ impl Sources {
                 last = None;
                 continue;
             }
-            let now = self.read();
-            if last.as_ref() == Some(&now) {
-                return now;
+            let known = last.as_ref().and_then(|last| last.as_ref().ok());
+            let now = self.read_after(known);
+            if is_atomic && now.is_ok() || last.as_ref() == Some(&now) {
+                return now.map(Tree::compared);
             }
             last = Some(now);
         }
@@ -191,12 +236,47 @@ impl Sources {
     }
 }
 
-/// Whether a folder's files are among those of the folder `outer`; names that begin with a dot are ignored there.
-fn holds(outer: &Path, inner: &Path) -> bool {
-    let is_hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
-    inner
-        .strip_prefix(outer)
-        .is_ok_and(|inside| !inside.iter().any(is_hidden))
+/// Whether two layers have no file in common.
+fn apart(lower: (&Source, &Layer), upper: (&Source, &Layer)) -> Result<(), TreeError> {
+    let places = lower.0.place(lower.1).zip(upper.0.place(upper.1));
+    let Some((below, above)) = places else {
+        return Ok(());
+    };
+    let refused = |inner: &Source, message: String, help: &str| {
+        Err(TreeError {
+            path: inner.to_string(),
+            message,
+            help: Some(help.to_owned()),
+        })
+    };
+    if below == above {
+        return refused(
+            upper.0,
+            format!("this is the same folder as the layer {}", lower.0),
+            "give each folder once",
+        );
+    }
+    // What a folder ignores is no part of it.
+    let is_seen = |inside: &Path| {
+        !inside
+            .iter()
+            .any(|name| name.as_encoded_bytes().starts_with(b"."))
+    };
+    let holds = |outer: &Path, inner: &Path| {
+        inner
+            .strip_prefix(outer)
+            .is_ok_and(|inside| is_seen(inside))
+    };
+    let (inner, outer) = match (holds(&below, &above), holds(&above, &below)) {
+        (true, _) => (upper.0, lower.0),
+        (_, true) => (lower.0, upper.0),
+        (false, false) => return Ok(()),
+    };
+    refused(
+        inner,
+        format!("this layer lies within the layer {outer}, and its files would be read twice"),
+        "put the folders of the layers beside each other",
+    )
 }
 
 /// The sources, separated by commas.
@@ -214,6 +294,7 @@ impl fmt::Display for Sources {
 #[expect(clippy::disallowed_methods, reason = "tests may block")]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();

@@ -7,9 +7,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::support::gateway::binary;
+use crate::support::gateway::{Start, binary};
 use crate::support::sample;
-use crate::support::{TestGateway, eventually};
+use crate::support::{TestGateway, WatchedDirectory, eventually};
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
@@ -176,6 +176,30 @@ fn git(folder: &Path, arguments: &[&str]) -> String {
     text(&done.stdout).trim().to_owned()
 }
 
+#[test]
+fn the_commit_of_one_layer_can_be_waited_for() {
+    let base = sample::shop();
+    let above = WatchedDirectory::with(&[("lookup.toml", "[lookup]\nregion = \"north\"\n")]);
+    for tree in [base.tree(), above.tree()] {
+        git(&tree, &["init", "-q"]);
+        git(&tree, &["add", "."]);
+        git(&tree, &["commit", "-qm", "one"]);
+    }
+    let gateway = Start::new(&base.tree(), &base.data())
+        .layer(above.tree())
+        .start();
+    // No manifest changes, and the two repositories have no commit in common.
+    git(
+        &above.tree(),
+        &["commit", "-q", "--allow-empty", "-m", "two"],
+    );
+    let two = git(&above.tree(), &["rev-parse", "HEAD"]);
+    let output = waiting(&gateway, &two).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(gateway.status()["layers"][1]["commit"], two);
+    gateway.stop();
+}
+
 fn waiting(gateway: &TestGateway, commit: &str) -> Child {
     command(&["--ops", &url(gateway), "--wait", commit, "--timeout", "60s"])
         .stdout(Stdio::piped())
@@ -203,17 +227,10 @@ fn a_deployment_waits_until_its_commit_is_live() {
     let live = status(&["--ops", &url(&gateway), "--wait", &one[..7]]);
     assert_eq!(live.status.code(), Some(0), "{}", text(&live.stderr));
     // What never comes is waited for until the time is over.
-    let never = status(&[
-        "--ops",
-        &url(&gateway),
-        "--wait",
-        &two,
-        "--timeout",
-        "500ms",
-    ]);
+    let never = status(&["--ops", &url(&gateway), "--wait", &two, "--timeout", "1s"]);
     assert_eq!(never.status.code(), Some(1));
     let said = text(&never.stderr);
-    assert!(said.contains("is not live after 0.5 s"), "{said}");
+    assert!(said.contains("is not live after 1 s"), "{said}");
     assert!(text(&never.stdout).contains(&one), "what is live instead");
 
     let mut waits = waiting(&gateway, &two);
@@ -223,5 +240,13 @@ fn a_deployment_waits_until_its_commit_is_live() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains(&two));
     assert_eq!(gateway.status()["commit"], two);
+
+    // A commit that changes no manifest is live as well, with the same files.
+    let digest = gateway.status()["digest"].clone();
+    git(&tree, &["commit", "-q", "--allow-empty", "-m", "three"]);
+    let three = git(&tree, &["rev-parse", "HEAD"]);
+    let output = waiting(&gateway, &three).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(gateway.status()["digest"], digest);
     gateway.stop();
 }
