@@ -208,6 +208,7 @@ struct Daemon {
 async fn start(folder: &Path) -> Daemon {
     let settings = Settings {
         sources: Sources::new([Source::Directory(folder.to_owned())]),
+        fetch: None,
         secrets: tidegate::manifest::secrets::Machine::default(),
         listen: "127.0.0.1:0".parse().expect("an address"),
         ops_listen: "127.0.0.1:0".parse().expect("an address"),

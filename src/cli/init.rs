@@ -12,7 +12,7 @@ use crate::connector::service_types;
 use crate::manifest::schema::editor_schema;
 
 /// The files that are written as they are, and where.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("README.md", include_str!("init/README.md")),
     (".gitignore", include_str!("init/gitignore")),
     (".taplo.toml", include_str!("init/taplo.toml")),
@@ -25,6 +25,10 @@ const FILES: [(&str, &str); 6] = [
         include_str!("init/gateway.d/roles.toml"),
     ),
     (KEYS, include_str!("init/gateway.d/keys.toml")),
+    (
+        "gateway.d/expect.toml",
+        include_str!("init/gateway.d/expect.toml"),
+    ),
 ];
 const KEYS: &str = "gateway.d/keys.toml";
 /// What stands for the digest of the first key there.

@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod duration;
+mod explain;
 mod init;
 mod key;
 mod man;
@@ -65,6 +66,8 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Finds everything that is wrong with folders of manifests.
     Check(check::CheckArguments),
+    /// Says what a request with a key would come to, and why.
+    Explain(explain::ExplainArguments),
     /// Says what a running daemon serves, and waits for a revision to go live.
     Status(status::StatusArguments),
     /// Prints the OpenAPI document of a folder of manifests.
@@ -157,6 +160,7 @@ pub fn run() -> ExitCode {
         None => serve::run(&arguments.serve),
         Some(Command::Serve(serve)) => serve::run(&serve),
         Some(Command::Check(check)) => check::run(&check, arguments.format, &mut output),
+        Some(Command::Explain(explain)) => explain::run(&explain, arguments.format, &mut output),
         Some(Command::Status(status)) => status::run(&status, arguments.format, &mut output),
         Some(Command::Openapi(openapi)) => openapi::run(&openapi, arguments.format, &mut output),
         Some(Command::Schema) => schema::run(&mut output),

@@ -4,6 +4,8 @@ pub mod assemble;
 pub mod build;
 pub mod candidate;
 pub mod documents;
+pub mod expect;
+pub mod explain;
 pub mod plan;
 pub mod publish;
 

@@ -19,6 +19,8 @@ mod command_line;
 mod conditions;
 mod documentation_page;
 mod errors;
+mod expect;
+mod explain;
 mod formats;
 mod init;
 mod keys;

@@ -318,12 +318,7 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         let (sleeper, ended) = text.split_once('\n').unwrap();
         assert_eq!(ended, "ended\n", "it was asked before it was killed");
-        let is_there = || {
-            std::path::Path::new("/proc")
-                .join(sleeper)
-                .join("exe")
-                .exists()
-        };
+        let is_there = || Path::new("/proc").join(sleeper).join("exe").exists();
         for _ in 0..100 {
             if !is_there() {
                 return;
