@@ -166,9 +166,9 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "the environment is read in `manifest::secrets`, `daemon` and `cli`",
     ),
     (
-        &["std::process"],
-        &["cli", "daemon", "child"],
-        "processes are the business of `daemon` and `cli`",
+        &["std::process", "tokio::process"],
+        &["cli", "daemon", "child", "tree::process", "tree::signature"],
+        "processes are the business of `daemon`, `cli` and `tree::process`",
     ),
     (
         &["sd_notify", "listenfd"],
@@ -182,8 +182,13 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["rustix"],
-        &["manifest::secrets", "cli"],
-        "system calls are the business of `manifest::secrets` and `cli`",
+        &["manifest::secrets", "cli", "watch", "daemon::fetch"],
+        "system calls are the business of few: who runs this, terminals, changed folders, processes that are started",
+    ),
+    (
+        &["gix"],
+        &["tree::git"],
+        "only `tree::git` knows how repositories are stored",
     ),
     (
         &["notify"],

@@ -21,15 +21,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use http::Method;
 use proptest::prelude::*;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tidegate::connector::operation::Operation;
+use tidegate::connector::operation::{Effect, Operation};
 use tidegate::connector::{Connector, Family, Problem, Resources, ServiceConfig, ServiceType};
 use tidegate::error::{Error, Result};
-use tidegate::manifest::secrets::{Reference, Unreadable};
-use tidegate::manifest::{Diagnostics, ManifestSet, Schemas, SecretSource, load};
+use tidegate::manifest::secrets::{Placeholders, Reference, Unreadable};
+use tidegate::manifest::{Diagnostics, ManifestSet, Schemas, SecretSource, Severity, load};
 use tidegate::secret::Secret;
+use tidegate::snapshot::expect;
 use tidegate::tree::{Layer, MAX_FILE_BYTES, Provenance, Tree, directory};
 
 /// How a connection is encrypted.
@@ -107,13 +109,32 @@ impl ServiceConfig for ExampleConfig {
     }
 
     fn operations(&self) -> &[Operation] {
-        &[]
+        OPERATIONS
     }
 
     async fn open(&self, _: &Resources) -> Result<Arc<dyn Connector>> {
         Err(Error::internal("nothing is opened here"))
     }
 }
+
+const fn operation(name: &'static str, method: Method, path: &'static str) -> Operation {
+    Operation {
+        name,
+        summary: "",
+        method,
+        path,
+        effect: Effect::Reads,
+        query: None,
+        request: None,
+        response: None,
+    }
+}
+
+const OPERATIONS: &[Operation] = &[
+    operation("root", Method::GET, ""),
+    operation("list", Method::GET, "/_table/{table}"),
+    operation("delete", Method::DELETE, "/_table/{table}/{id}"),
+];
 
 const TYPES: &[ServiceType] = &[ServiceType::of::<ExampleConfig>()];
 
@@ -148,14 +169,23 @@ fn load_text(text: &str) -> std::result::Result<ManifestSet, Diagnostics> {
     load(&tree([("a.toml", text.as_bytes())]), schemas())
 }
 
-/// What `check` would print: the problems of loading, else those of the configs, else the warnings.
+/// What `check` would print: the problems of loading, else those of the configs, else the expectations that fail, else
+/// the warnings.
 fn judge(tree: &Tree) -> Diagnostics {
-    load(tree, schemas())
-        .and_then(|set| {
-            set.configs(&Vault("value"), schemas())
-                .map(|_| set.warnings)
-        })
-        .unwrap_or_else(|problems| problems)
+    judge_with(tree, &Vault("value"))
+}
+
+fn judge_with(tree: &Tree, secrets: &dyn SecretSource) -> Diagnostics {
+    let judged = load(tree, schemas()).and_then(|set| {
+        let configs = set.configs(secrets, schemas())?;
+        let failures = expect::failures(&set, &configs);
+        if failures.is_empty() {
+            Ok(set.warnings)
+        } else {
+            Err(set.problems(failures))
+        }
+    });
+    judged.unwrap_or_else(|problems| problems)
 }
 
 fn entries(folder: &str) -> Vec<PathBuf> {
@@ -257,6 +287,8 @@ fn good_trees_load_and_mean_what_is_expected() {
             Ok(set) => describe(&set),
             Err(problems) => problems.to_string(),
         };
+        let judged = judge_with(&tree, &Placeholders);
+        assert_eq!(judged.count(Severity::Error), 0, "{judged}");
         let path = folder.join("expected.txt");
         let expected = fs::read_to_string(&path).unwrap_or_default();
         if is_blessing() {
@@ -332,6 +364,20 @@ fn describe(set: &ManifestSet) -> String {
             text,
             "lookup {name} at {}: {}",
             lookup.position, lookup.value
+        )
+        .unwrap();
+    }
+    for expectation in &set.expectations {
+        writeln!(
+            text,
+            "expect at {}: {} with {} is {} rule={:?} at={:?} description={:?}",
+            expectation.position,
+            expectation.question,
+            expectation.key,
+            expectation.answer.name(),
+            expectation.rule,
+            expectation.at.map(|moment| moment.utc().to_rfc3339()),
+            expectation.description
         )
         .unwrap();
     }
@@ -597,6 +643,13 @@ const LINES: &[&str] = &[
     "[lookup]",
     "b = \"c\"",
     "b.c = \"d\"",
+    "[[expect]]",
+    "[expect]",
+    "key = \"demo\"",
+    "request = \"GET /orders/_table/a\"",
+    "request = \"GET\"",
+    "answer = \"denied\"",
+    "rule = { component = \"*\" }",
     "[gateway]",
     "max_body_bytes = 0x10",
     "trusted_proxies = [\"10.0.0.0/8\"]",
@@ -810,6 +863,7 @@ const BLOCKS: &[&str] = &[
     "[role.writer]\n[[role.writer.access]]\nservice = \"*\"\ncomponent = \"*\"\nverbs = [\"GET\", \"POST\"]\n",
     "[key.one]\nrole = \"reader\"\nsha256 = [\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"]\n",
     "[key.two]\nrole = \"writer\"\nsha256 = [\"aa7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"]\n",
+    "[[expect]]\nkey = \"one\"\nrequest = \"GET /orders\"\nanswer = \"allowed\"\n",
     "[gateway]\nmax_in_flight = 5\n",
 ];
 

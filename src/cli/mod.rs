@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod duration;
+mod explain;
 mod key;
 mod openapi;
 mod schema;
@@ -62,6 +63,8 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Finds everything that is wrong with folders of manifests.
     Check(check::CheckArguments),
+    /// Says what a request with a key would come to, and why.
+    Explain(explain::ExplainArguments),
     /// Prints the OpenAPI document of a folder of manifests.
     Openapi(openapi::OpenApiArguments),
     /// Prints the JSON Schema of a manifest, for editors.
@@ -148,6 +151,7 @@ pub fn run() -> ExitCode {
         None => serve::run(&arguments.serve),
         Some(Command::Serve(serve)) => serve::run(&serve),
         Some(Command::Check(check)) => check::run(&check, arguments.format, &mut output),
+        Some(Command::Explain(explain)) => explain::run(&explain, arguments.format, &mut output),
         Some(Command::Openapi(openapi)) => openapi::run(&openapi, arguments.format, &mut output),
         Some(Command::Schema) => schema::run(&mut output),
         Some(Command::Key(key)) => key::run(&key, arguments.format, &mut output),

@@ -23,6 +23,8 @@ pub struct Keeper {
     /// None: nothing is kept.
     store: Option<Store>,
     sources: String,
+    /// Whether only signed commits count.
+    are_signed: bool,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     state: Mutex<State>,
@@ -50,6 +52,7 @@ impl Keeper {
         Self {
             store: directory.map(Store::new),
             sources: absolute(sources),
+            are_signed: sources.are_signed(),
             metrics,
             readiness,
             state: Mutex::default(),
@@ -64,7 +67,8 @@ impl Keeper {
 
     /// What is kept of the time before; none where nothing is.
     ///
-    /// Fails when it cannot be read or is not whole, and when it was read from other sources than those of this daemon.
+    /// Fails when it cannot be read or is not whole, when it was read from other sources than those of this daemon, and
+    /// when only signed commits count and it was accepted while nobody asked who signed it.
     pub async fn read(&self) -> Result<Option<Kept>, TreeError> {
         let Some(store) = self.store.clone() else {
             tracing::info!(
@@ -89,6 +93,15 @@ impl Keeper {
                     kept.sources, self.sources
                 ),
                 help: Some("give every daemon a --state-dir of its own".to_owned()),
+            }),
+            Ok(Some(kept)) if self.are_signed && kept.tree.signer().is_none() => Err(TreeError {
+                path: directory.clone(),
+                message:
+                    "nobody asked who signed the last good tree, and --require-signed is given"
+                        .to_owned(),
+                help: Some(
+                    "serve a signed commit, or start once without --require-signed".to_owned(),
+                ),
             }),
             read => read,
         };

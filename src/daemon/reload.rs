@@ -321,6 +321,7 @@ impl Reloader {
             revision = %revision,
             digest = revision.digest,
             commit = revision.commit,
+            signer = revision.signer,
             kept = tally.kept,
             opened = tally.opened,
             replaced = tally.replaced,
@@ -523,7 +524,8 @@ async fn build_snapshot(
         tree.commit().map(str::to_owned),
         tree.dirty(),
         now,
-    );
+    )
+    .signed_by(tree.signer());
     let snapshot = Snapshot {
         revision,
         last_good,

@@ -167,6 +167,7 @@ pub fn status(gateway: &Gateway, readiness: &Readiness) -> Value {
         "digest": snapshot.revision.digest,
         "commit": snapshot.revision.commit,
         "dirty": snapshot.revision.dirty,
+        "signer": snapshot.revision.signer,
         "loaded_at": moment(snapshot.revision.loaded_at),
         "source": if snapshot.last_good.is_some() { "last-good" } else { "tree" },
         "accepted_at": moment(snapshot.last_good.unwrap_or(snapshot.revision.loaded_at)),

@@ -1,6 +1,7 @@
 //! A tree → everything it says, checked as far as it can be without opening anything. The daemon, `check`, `plan` and
 //! `explain` all begin here, so that what passes review is what the daemon accepts. Pure but for the secrets.
 
+use super::expect;
 use crate::manifest::{Configs, Diagnostic, Diagnostics, ManifestSet, Schemas, SecretSource, load};
 use crate::tree::Tree;
 
@@ -15,8 +16,19 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Loads a tree and types it. Fails with everything that is wrong with it.
+    /// Loads a tree, types it and puts its access tests to it. Fails with everything that is wrong with it.
     pub fn of(tree: Tree, secrets: &dyn SecretSource) -> Result<Self, Diagnostics> {
+        let candidate = Self::untested(tree, secrets)?;
+        let failures = expect::failures(&candidate.set, &candidate.configs);
+        if failures.is_empty() {
+            Ok(candidate)
+        } else {
+            Err(candidate.set.problems(failures))
+        }
+    }
+
+    /// The same whether or not its access tests hold: good to explain why one does not, and for nothing that is served.
+    pub fn untested(tree: Tree, secrets: &dyn SecretSource) -> Result<Self, Diagnostics> {
         let schemas = Schemas::standard();
         let mut set = load(&tree, schemas)?;
         let configs = set.configs(secrets, schemas)?;

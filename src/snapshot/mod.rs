@@ -4,6 +4,8 @@ pub mod assemble;
 pub mod build;
 pub mod candidate;
 pub mod documents;
+pub mod expect;
+pub mod explain;
 pub mod lease;
 pub mod plan;
 pub mod publish;
@@ -36,6 +38,8 @@ pub struct Revision {
     pub commit: Option<String>,
     /// Whether the tree differs from that commit; none where that is not known.
     pub dirty: Option<bool>,
+    /// Who signed that commit; none where nobody asked.
+    pub signer: Option<String>,
     /// When it went live.
     pub loaded_at: DateTime<Utc>,
     header: http::HeaderValue,
@@ -64,9 +68,16 @@ impl Revision {
             digest,
             commit,
             dirty,
+            signer: None,
             loaded_at,
             header,
         }
+    }
+
+    /// The same, and who signed its commit.
+    #[must_use]
+    pub fn signed_by(self, signer: Option<String>) -> Self {
+        Self { signer, ..self }
     }
 
     /// The value of `X-Tidegate-Revision`: `g17-4f2a9c0b1d3e`.

@@ -3,6 +3,8 @@
 
 pub mod directory;
 pub mod git;
+mod process;
+pub mod signature;
 pub mod source;
 pub mod store;
 
@@ -62,6 +64,8 @@ pub struct Provenance {
     /// Whether the files differ from those of the commit; none where that is not known. Only
     /// [`Sources::read_settled`] looks.
     pub dirty: Option<bool>,
+    /// Who signed the commit: the principal of an SSH key, or the fingerprint of an OpenPGP key. None where nobody asked.
+    pub signer: Option<String>,
 }
 
 /// Why a tree cannot be read.
@@ -141,6 +145,13 @@ impl Layer {
     /// Where it was taken from.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
+    }
+
+    /// The same, and who signed its commit.
+    #[must_use]
+    fn signed_by(mut self, signer: Option<String>) -> Self {
+        self.provenance.signer = signer;
+        self
     }
 
     /// What tells whether it is still the same.
@@ -285,6 +296,18 @@ impl Tree {
     /// The commit that all layers are taken from; none when they have none or differ.
     pub fn commit(&self) -> Option<&str> {
         self.fingerprint.commit()
+    }
+
+    /// Who signed the commits of the layers, each once, separated by commas; none unless all are signed.
+    pub fn signer(&self) -> Option<String> {
+        let mut signers: Vec<&str> = Vec::new();
+        for layer in &self.layers {
+            let signer = layer.provenance.signer.as_deref()?;
+            if !signers.contains(&signer) {
+                signers.push(signer);
+            }
+        }
+        (!signers.is_empty()).then(|| signers.join(", "))
     }
 
     /// Whether any layer differs from its commit; none where that is not known of all and none is known to.

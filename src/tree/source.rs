@@ -4,8 +4,10 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::signature::Verifier;
 use super::store::Store;
 use super::{Fingerprint, Layer, MAX_FILES, MAX_TREE_BYTES, Tree, TreeError, directory, git};
 
@@ -60,11 +62,20 @@ impl fmt::Display for Source {
 }
 
 impl Source {
-    /// Reads it once, as it is: one layer, or those of the tree that is kept.
-    pub fn read(&self) -> Result<Vec<Layer>, TreeError> {
+    /// Reads it once, as it is: one layer, or those of the tree that is kept. With a verifier, a commit must be signed by
+    /// somebody who may.
+    fn read(&self, verifier: Option<&Verifier>) -> Result<Vec<Layer>, TreeError> {
         match self {
             Self::Directory(folder) => directory::read(folder).map(|layer| vec![layer]),
-            Self::Git(location) => git::Commit::find(location)?.read().map(|layer| vec![layer]),
+            Self::Git(location) => {
+                let commit = git::Commit::find(location)?;
+                let signer = verifier
+                    .map(|verifier| {
+                        verifier.signer(&self.to_string(), &commit.id(), commit.object())
+                    })
+                    .transpose()?;
+                commit.read().map(|layer| vec![layer.signed_by(signer)])
+            }
             Self::State(directory) => Store::new(directory).layers(),
         }
     }
@@ -91,7 +102,11 @@ impl Source {
     }
 
     /// Reads it once, unless it is a commit that was read with the last tree.
-    fn read_after(&self, last: Option<&Tree>) -> Result<Vec<Layer>, TreeError> {
+    fn read_after(
+        &self,
+        last: Option<&Tree>,
+        verifier: Option<&Verifier>,
+    ) -> Result<Vec<Layer>, TreeError> {
         if let (Self::Git(location), Some(last)) = (self, last) {
             let label = location.label();
             let commit = Some(git::Commit::find_id(location)?);
@@ -103,7 +118,7 @@ impl Source {
                 return Ok(vec![layer.clone()]);
             }
         }
-        self.read()
+        self.read(verifier)
     }
 
     /// Where the files of a layer that was read from it are, so that two layers can be told apart; none of a tree that
@@ -126,24 +141,51 @@ impl Source {
 
 /// Where a tree comes from: one source for each layer, the lowest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sources(Vec<Source>);
+pub struct Sources {
+    list: Vec<Source>,
+    verifier: Option<Arc<Verifier>>,
+}
 
 impl Sources {
     /// The sources of the layers, the lowest first.
     pub fn new(sources: impl IntoIterator<Item = Source>) -> Self {
-        Self(sources.into_iter().collect())
+        Self {
+            list: sources.into_iter().collect(),
+            verifier: None,
+        }
+    }
+
+    /// The same, of which only commits count that are signed by somebody whom `signers` allows. Gives back the first
+    /// source that is no commit, if there is one.
+    pub fn signed(self, signers: PathBuf) -> Result<Self, Source> {
+        let unsigned = self
+            .list
+            .iter()
+            .find(|source| !matches!(source, Source::Git(_)));
+        match unsigned {
+            Some(source) => Err(source.clone()),
+            None => Ok(Self {
+                verifier: Some(Arc::new(Verifier::new(signers))),
+                ..self
+            }),
+        }
+    }
+
+    /// Whether only signed commits count.
+    pub fn are_signed(&self) -> bool {
+        self.verifier.is_some()
     }
 
     /// One by one, the lowest first.
     pub fn list(&self) -> &[Source] {
-        &self.0
+        &self.list
     }
 
     /// The first source that is written twice in the same words.
     pub fn repeated(&self) -> Option<&Source> {
-        let mut sources = self.0.iter().enumerate();
+        let mut sources = self.list.iter().enumerate();
         sources.find_map(|(index, source)| {
-            let is_known = self.0.iter().take(index).any(|other| other == source);
+            let is_known = self.list.iter().take(index).any(|other| other == source);
             is_known.then_some(source)
         })
     }
@@ -157,11 +199,11 @@ impl Sources {
     }
 
     fn read_after(&self, last: Option<&Tree>) -> Result<Tree, TreeError> {
-        let mut layers: Vec<(&Source, Layer)> = Vec::with_capacity(self.0.len());
+        let mut layers: Vec<(&Source, Layer)> = Vec::with_capacity(self.list.len());
         let mut files = 0;
         let mut bytes = 0_u64;
-        for source in &self.0 {
-            for layer in source.read_after(last)? {
+        for source in &self.list {
+            for layer in source.read_after(last, self.verifier.as_deref())? {
                 for (lower, layer_below) in &layers {
                     apart((lower, layer_below), (source, &layer))?;
                 }
@@ -193,16 +235,23 @@ impl Sources {
     }
 
     /// What tells whether a tree is one of the `known` ones of these sources, for a look that is cheap: of a commit only
-    /// the name is looked up. None where a commit is new, and the tree has to be read to be known.
+    /// the name is looked up. None where a commit is new, or its signer may not be allowed any more, and the tree has to be
+    /// read to be known.
     pub fn fingerprint(&self, known: &[&Fingerprint]) -> Result<Option<Fingerprint>, TreeError> {
         let mut prints = Vec::with_capacity(self.list().len());
         for source in self.list() {
             let Source::Git(location) = source else {
-                prints.extend(source.read()?.iter().map(Layer::print));
+                prints.extend(source.read(None)?.iter().map(Layer::print));
                 continue;
             };
             let label = location.label();
-            let commit = Some(git::Commit::find_id(location)?);
+            let id = git::Commit::find_id(location)?;
+            if let Some(verifier) = &self.verifier
+                && !verifier.has_verified(&id)
+            {
+                return Ok(None);
+            }
+            let commit = Some(id);
             let print = known
                 .iter()
                 .flat_map(|fingerprint| fingerprint.layers())

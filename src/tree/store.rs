@@ -362,6 +362,7 @@ mod tests {
                 path: Some(PathBuf::from("/srv").join(label)),
                 commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
                 dirty: Some(false),
+                signer: Some("ann@example.org".to_owned()),
             };
             Layer::new(label, files, provenance)
         };
