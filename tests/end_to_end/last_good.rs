@@ -263,6 +263,11 @@ fn what_the_host_lacks_is_looked_for_again() {
     eventually("the next thing that is missing", 30, || {
         problems().contains("ca.pem").then_some(())
     });
+    let log = gateway.log();
+    assert!(
+        log.contains("the service `second` cannot be opened") && log.contains("second.toml:3:"),
+        "{log}"
+    );
     assert_eq!(gateway.status()["source"], "last-good");
     let made = Command::new("openssl")
         .args([
