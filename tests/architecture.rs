@@ -134,6 +134,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "openapi",
             "auth",
             "connector",
+            // `status` asks a running daemon.
+            "http::client",
+            // `init` makes a small database.
+            "connector::database::sqlite",
         ],
     ),
 ];
@@ -210,7 +214,13 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "one product, one module",
     ),
     (
-        &["clap", "clap_complete", "anstream", "anstyle"],
+        &[
+            "clap",
+            "clap_complete",
+            "clap_mangen",
+            "anstream",
+            "anstyle",
+        ],
         &["cli", "daemon", "manifest::diagnostic", "telemetry::log"],
         "the terminal is the business of `cli`",
     ),
