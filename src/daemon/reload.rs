@@ -540,18 +540,7 @@ async fn build_snapshot(
         host.metrics,
     )
     .await
-    .map_err(|error| {
-        let problem = Diagnostic::error(None, error.message().to_owned());
-        tracing::debug!(?error, "a service cannot be opened");
-        Diagnostics::new(
-            tree.label(),
-            tree.file_count(),
-            vec![match error.help() {
-                Some(help) => problem.with_help(help.to_owned()),
-                None => problem,
-            }],
-        )
-    })?;
+    .map_err(|failures| build::problems(&set, &failures))?;
     let now = host.clock.now();
     let revision = Revision::new(
         generation,
