@@ -134,6 +134,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "openapi",
             "auth",
             "connector",
+            // `status` asks a running daemon.
+            "http::client",
+            // `init` makes a small database.
+            "connector::database::sqlite",
         ],
     ),
 ];
@@ -166,7 +170,7 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "the environment is read in `manifest::secrets`, `daemon` and `cli`",
     ),
     (
-        &["std::process"],
+        &["std::process", "tokio::process"],
         &["cli", "daemon", "child", "tree::process", "tree::signature"],
         "processes are the business of `daemon`, `cli` and `tree::process`",
     ),
@@ -182,8 +186,13 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["rustix"],
-        &["manifest::secrets", "cli"],
-        "system calls are the business of `manifest::secrets` and `cli`",
+        &["manifest::secrets", "cli", "watch", "daemon::fetch"],
+        "system calls are the business of few: who runs this, terminals, changed folders, processes that are started",
+    ),
+    (
+        &["gix"],
+        &["tree::git"],
+        "only `tree::git` knows how repositories are stored",
     ),
     (
         &["notify"],
@@ -205,7 +214,13 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "one product, one module",
     ),
     (
-        &["clap", "clap_complete", "anstream", "anstyle"],
+        &[
+            "clap",
+            "clap_complete",
+            "clap_mangen",
+            "anstream",
+            "anstyle",
+        ],
         &["cli", "daemon", "manifest::diagnostic", "telemetry::log"],
         "the terminal is the business of `cli`",
     ),

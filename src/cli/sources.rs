@@ -11,7 +11,8 @@ use crate::tree::{Source, Sources};
 /// Where the manifests and the data are.
 #[derive(Clone, Debug, Args)]
 pub struct SourceArguments {
-    /// The folder of manifests. Given several times (or with commas), later ones lie above earlier ones.
+    /// The folder of manifests, or a folder in a commit of a repository: git:PATH#REF[:SUBDIR]. Given several times (or
+    /// with commas), later ones lie above earlier ones.
     #[arg(
         long,
         value_name = "SOURCE",
@@ -21,7 +22,8 @@ pub struct SourceArguments {
         env = "TIDEGATE_CONFIG"
     )]
     config: Vec<Source>,
-    /// Where relative paths of data start (databases, file stores). Default: the first folder of manifests.
+    /// Where relative paths of data start (databases, file stores). Default: the first folder of manifests; must be given
+    /// where all sources are commits.
     #[arg(long, value_name = "DIR", env = "TIDEGATE_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// Who may have signed what is read.

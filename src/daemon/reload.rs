@@ -22,10 +22,10 @@ use crate::snapshot::documents::Documents;
 use crate::snapshot::lease::end_leases;
 use crate::snapshot::plan::Tally;
 use crate::snapshot::publish::{Attempt, Publisher, Reader};
-use crate::snapshot::{Revision, Service, Snapshot};
+use crate::snapshot::{LayerRevision, Revision, Service, Snapshot};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
 use crate::tree::store::Kept;
-use crate::tree::{Fingerprint, Sources, Tree, TreeError};
+use crate::tree::{Fingerprint, Layer, Sources, Tree, TreeError};
 use crate::watch::Trigger;
 
 /// Looks at the tree and publishes what it says.
@@ -192,8 +192,8 @@ impl Reloader {
             self.accepted = read.seen;
             return self.unchanged();
         }
-        if is_refused_empty(&read.candidate) && !self.serves_nothing() {
-            return self.refuse(&empty_over_full(), Some(read.seen));
+        if let Some(problems) = self.emptied(&read.candidate) {
+            return self.refuse(&problems, Some(read.seen));
         }
         let generation = current.revision.generation.saturating_add(1);
         let host = Host {
@@ -259,6 +259,30 @@ impl Reloader {
             self.unchanged();
         }
         is_accepted || is_refused
+    }
+
+    /// Why a tree is too empty to replace the one that is served: a folder that was lost is no wish to serve less.
+    fn emptied(&self, candidate: &Candidate) -> Option<Diagnostics> {
+        if is_refused_empty(candidate) && !self.serves_nothing() {
+            return Some(empty_over_full());
+        }
+        if candidate.set.gateway.allow_empty {
+            return None;
+        }
+        let current = self.reader.current();
+        let mut layers = candidate.tree.layers().iter().zip(&current.revision.layers);
+        let (layer, _) =
+            layers.find(|(layer, served)| layer.files().len() == 0 && served.files > 0)?;
+        let label = layer.label();
+        let problem = Diagnostic::error(
+            None,
+            format!("the layer {label} is empty, and an empty layer never replaces a full one"),
+        );
+        let problem = problem.with_help(
+            "restore its manifests; where that is meant, leave one with a comment in it, or say \
+             `allow_empty = true` in a [gateway] table",
+        );
+        Some(Diagnostics::new("", 0, vec![problem]))
     }
 
     fn serves_nothing(&self) -> bool {
@@ -483,6 +507,17 @@ struct Host<'a> {
     sources: &'a str,
 }
 
+fn layer_revision(layer: &Layer) -> LayerRevision {
+    let provenance = layer.provenance();
+    LayerRevision {
+        label: layer.label().to_owned(),
+        digest: layer.digest().to_string(),
+        commit: provenance.commit.clone(),
+        dirty: provenance.dirty,
+        files: layer.files().len(),
+    }
+}
+
 async fn build_snapshot(
     read: Read,
     generation: u64,
@@ -525,7 +560,8 @@ async fn build_snapshot(
         tree.dirty(),
         now,
     )
-    .signed_by(tree.signer());
+    .signed_by(tree.signer())
+    .with_layers(tree.layers().iter().map(layer_revision).collect());
     let snapshot = Snapshot {
         revision,
         last_good,

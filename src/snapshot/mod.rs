@@ -42,7 +42,24 @@ pub struct Revision {
     pub signer: Option<String>,
     /// When it went live.
     pub loaded_at: DateTime<Utc>,
+    /// The layers of the tree, the lowest first.
+    pub layers: Vec<LayerRevision>,
     header: http::HeaderValue,
+}
+
+/// Which revision a layer of the tree is.
+#[derive(Clone, Debug)]
+pub struct LayerRevision {
+    /// Where it comes from.
+    pub label: String,
+    /// Its digest, in hexadecimal.
+    pub digest: String,
+    /// The commit that is checked out around it, if it is in git.
+    pub commit: Option<String>,
+    /// Whether it differs from that commit; none where that is not known.
+    pub dirty: Option<bool>,
+    /// How many files it has.
+    pub files: usize,
 }
 
 /// Digits of the commit or digest that the short form shows.
@@ -70,6 +87,7 @@ impl Revision {
             dirty,
             signer: None,
             loaded_at,
+            layers: Vec::new(),
             header,
         }
     }
@@ -78,6 +96,13 @@ impl Revision {
     #[must_use]
     pub fn signed_by(self, signer: Option<String>) -> Self {
         Self { signer, ..self }
+    }
+
+    /// The same with the layers of its tree.
+    #[must_use]
+    pub fn with_layers(mut self, layers: Vec<LayerRevision>) -> Self {
+        self.layers = layers;
+        self
     }
 
     /// The value of `X-Tidegate-Revision`: `g17-4f2a9c0b1d3e`.

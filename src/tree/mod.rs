@@ -202,10 +202,14 @@ impl Fingerprint {
         self.digest
     }
 
-    /// Whether both have the same files and are of the same commit. The same files in a new commit are a new revision, so
-    /// that whoever waits for the newest commit sees it arrive.
+    /// Whether both have the same files, and each layer is of the same commit. The same files in a new commit are a new
+    /// revision, so that whoever waits for the newest commit sees it arrive.
     pub fn is_same_revision(&self, other: &Self) -> bool {
-        self.digest == other.digest && self.commit() == other.commit()
+        let commits = |print: &Self| {
+            let layers = print.layers.iter().map(|layer| layer.commit.clone());
+            layers.collect::<Vec<_>>()
+        };
+        self.digest == other.digest && commits(self) == commits(other)
     }
 
     /// The commit that all layers are taken from; none when they have none or differ.

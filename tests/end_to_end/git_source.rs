@@ -164,9 +164,11 @@ fn a_broken_commit_is_refused_with_its_place_and_the_next_one_mends_it() {
     work.push(&bare);
     let attempt = gateway.wait_for_refusal();
     let file = format!("git:{}#main:gateway.d/broken.toml", bare.path().display());
-    let problem = &attempt["problems"][0];
-    assert_eq!(problem["file"], file, "{attempt}");
-    assert_eq!(problem["line"], 3);
+    let problems = attempt["problems"].as_array().unwrap();
+    let is_there = problems
+        .iter()
+        .any(|problem| problem["file"] == file && problem["line"] == 3);
+    assert!(is_there, "{attempt}");
     assert!(gateway.log().contains(&format!("{file}:3:1")));
     let status = gateway.status();
     assert_eq!(status["commit"], first.as_str());
@@ -308,7 +310,8 @@ fn fifty_quick_pushes_end_with_the_last_one_and_none_is_served_half() {
             while !stop.load(Ordering::SeqCst) {
                 let answer = client.get("/api/v2");
                 answer.expect_ok();
-                let services = answer.records();
+                let document = answer.json();
+                let services = document["services"].as_array().unwrap();
                 let labels: Vec<&Value> = services
                     .iter()
                     .filter(|service| service["name"] == "one" || service["name"] == "two")

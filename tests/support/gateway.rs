@@ -293,6 +293,13 @@ impl Start {
         (child, log)
     }
 
+    /// Adds a layer above those before.
+    #[must_use]
+    pub fn layer(mut self, folder: impl AsRef<Path>) -> Self {
+        self.command.arg("--config").arg(folder.as_ref());
+        self
+    }
+
     /// Sets an environment variable.
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
