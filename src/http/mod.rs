@@ -5,4 +5,4 @@ pub mod client;
 mod filter;
 pub mod listener;
 
-pub use listener::{Listener, Server};
+pub use listener::{Listener, Pulse, Server};

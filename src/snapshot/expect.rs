@@ -128,39 +128,42 @@ fn listed(texts: impl Iterator<Item = String>) -> String {
 }
 
 /// Whether a row is the one that is meant.
-fn is_meant(rule: &ExpectedRule, case: &Case<'_>, row: &CompiledRow) -> bool {
+fn is_meant(expected: &ExpectedRule, case: &Case<'_>, row: &CompiledRow) -> bool {
     let role = case.role().map(|(name, _)| name);
-    rule.role.as_ref().is_none_or(|wanted| Some(wanted) == role)
-        && rule
+    expected
+        .role
+        .as_ref()
+        .is_none_or(|wanted| Some(wanted) == role)
+        && expected
             .service
             .as_ref()
             .is_none_or(|wanted| wanted == row.service_text())
-        && rule
+        && expected
             .component
             .as_ref()
             .is_none_or(|wanted| *wanted == row.rule.pattern)
 }
 
 /// What rows there are, when another one decided than was expected.
-fn known_rows(case: &Case<'_>, rule: &ExpectedRule) -> String {
+fn known_rows(case: &Case<'_>, expected: &ExpectedRule) -> String {
     let Some((name, role)) = case.role() else {
         return "remove `rule`: the key has no role".to_owned();
     };
-    if let Some(wanted) = rule.role.as_ref().filter(|wanted| *wanted != name) {
+    if let Some(wanted) = expected.role.as_ref().filter(|wanted| *wanted != name) {
         return format!("the key has the role `{name}`, not `{wanted}`");
     }
     let meant: Vec<&CompiledRow> = role
         .value
         .rows
         .iter()
-        .filter(|row| is_meant(rule, case, row))
+        .filter(|row| is_meant(expected, case, row))
         .collect();
     match meant.as_slice() {
         [] => {
             let rows = &role.value.rows;
             let components = rows.iter().map(|row| row.rule.pattern.to_string());
             let components: Vec<String> = components.collect();
-            let wanted = rule.component.as_ref().map(ToString::to_string);
+            let wanted = expected.component.as_ref().map(ToString::to_string);
             let near = wanted
                 .as_deref()
                 .filter(|wanted| !components.iter().any(|known| known == wanted))
@@ -186,7 +189,7 @@ fn mend(case: &Case<'_>, verdict: &Verdict, expectation: &Expectation) -> String
     let position = row.map(|row| Arc::clone(&row.rule.position));
     let position = position.as_deref().unwrap_or_default();
     let role = case.role().map_or("", |(name, _)| RoleName::as_str(name));
-    let verb = &expectation.question.method;
+    let verb = case.verb();
     let way = match verdict.reason {
         Reason::Granted => {
             format!("take {verb} out of {position}, add a row with `deny = true`")

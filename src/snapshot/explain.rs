@@ -15,7 +15,7 @@ use crate::auth::identify::rejected;
 use crate::auth::reason::{Reason, Refusal};
 use crate::auth::role::{CompiledRow, Requester, Role};
 use crate::auth::route::{Question, Target};
-use crate::connector::access::{Grant, Rule, Verbs};
+use crate::connector::access::{Access, Grant, Rule, Verbs};
 use crate::connector::operation;
 use crate::error::{Error, nearest};
 use crate::manifest::{Configs, KeyTable, Located, ManifestSet, Position};
@@ -128,13 +128,14 @@ impl<'a> Case<'a> {
     }
 
     /// The row that a verdict names.
-    pub fn row(&self, rule: &Arc<str>) -> Option<&'a CompiledRow> {
+    pub fn row(&self, position: &Arc<str>) -> Option<&'a CompiledRow> {
         let (_, role) = self.role()?;
         let mut rows = role.value.rows.iter();
-        rows.find(|row| Arc::ptr_eq(&row.rule.position, rule))
+        rows.find(|row| Arc::ptr_eq(&row.rule.position, position))
     }
 
-    fn verb(&self) -> &'static str {
+    /// The verb that a role must grant.
+    pub(super) fn verb(&self) -> &'static str {
         verb(&self.question.method)
     }
 
@@ -446,7 +447,7 @@ impl<'a> Case<'a> {
         let service = self.question.service().unwrap_or_default();
         let access = self.application.access_by_name(service).ok();
         let value = |name: &str| {
-            let lookups = access.as_ref().map(|access| access.lookups())?;
+            let lookups = access.as_ref().map(Access::lookups)?;
             lookups.get(name).map(str::to_owned)
         };
         let row = self.row(&grant.position);
@@ -611,9 +612,8 @@ fn part(row: &CompiledRow, decider: Option<&CompiledRow>, verbs: Verbs) -> Part 
     match (decider.deny, grants(decider)) {
         (true, _) if rule.deny => Part::Agrees,
         (true, _) if grants(rule) => Part::Overruled,
-        (true, _) => Part::LacksVerb,
         (false, true) if grants(rule) => Part::Agrees,
-        (false, true) => Part::LacksVerb,
+        (true, _) | (false, true) => Part::LacksVerb,
         (false, false) => Part::Silent,
     }
 }
