@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Open to every module.
-const FOUNDATION: &[&str] = &["error", "names", "network", "secret", "clock"];
+const FOUNDATION: &[&str] = &["error", "names", "network", "secret", "clock", "child"];
 
 /// A module, and what it may use besides itself and the foundation. A longer name stands for itself alone:
 /// `connector::operation` admits that module and nothing else of `connector`.
@@ -26,6 +26,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("network", &[]),
     ("secret", &[]),
     ("clock", &[]),
+    ("child", &[]),
     ("telemetry", &[]),
     ("exchange", &["telemetry"]),
     ("connector", &["telemetry", "exchange"]),
@@ -133,6 +134,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "openapi",
             "auth",
             "connector",
+            // `status` asks a running daemon.
+            "http::client",
+            // `init` makes a small database.
+            "connector::database::sqlite",
         ],
     ),
 ];
@@ -166,8 +171,13 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["std::process", "tokio::process"],
-        &["cli", "daemon"],
-        "processes are the business of `daemon` and `cli`",
+        &["cli", "daemon", "child", "tree::process", "tree::signature"],
+        "processes are the business of `daemon`, `cli` and `tree::process`",
+    ),
+    (
+        &["sd_notify", "listenfd"],
+        &["daemon"],
+        "only `daemon` speaks with systemd",
     ),
     (
         &["age"],
@@ -204,7 +214,13 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "one product, one module",
     ),
     (
-        &["clap", "clap_complete", "anstream", "anstyle"],
+        &[
+            "clap",
+            "clap_complete",
+            "clap_mangen",
+            "anstream",
+            "anstyle",
+        ],
         &["cli", "daemon", "manifest::diagnostic", "telemetry::log"],
         "the terminal is the business of `cli`",
     ),

@@ -41,6 +41,7 @@ pub fn read(folder: &Path) -> Result<Layer, TreeError> {
         path: Some(root.clone()),
         commit,
         dirty: None,
+        signer: None,
     };
     Ok(Layer::new(label, files, provenance))
 }
