@@ -19,7 +19,7 @@ use crate::pipeline::Gateway;
 use crate::pipeline::operations::Readiness;
 use crate::snapshot::publish::Reader;
 use crate::telemetry::metrics::Metrics;
-use crate::tree::{Source, Sources};
+use crate::tree::{self, Source, Sources};
 use crate::watch::signal::Hangups;
 use crate::watch::{Trigger, directory, interval};
 use reload::Reloader;
@@ -154,6 +154,7 @@ fn background(
             tokio::spawn(directory::run(
                 trigger.clone(),
                 folder.to_owned(),
+                tree::directory::counts,
                 Arc::clone(clock),
             ))
         })

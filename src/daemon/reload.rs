@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::provenance::is_dirty;
 use super::{Failure, Settings};
@@ -52,7 +53,7 @@ impl Reloader {
     ) -> Result<(Self, Reader), Failure> {
         let sources = settings.sources.clone();
         let data_directory = settings.data_directory.clone();
-        let read = read(sources.clone())
+        let read = read(sources.clone(), std::thread::sleep)
             .await
             .map_err(|refused| Failure::Tree(refused.problems))?;
         warn(&read.candidate.set.warnings);
@@ -86,16 +87,17 @@ impl Reloader {
     pub async fn run(mut self, trigger: Trigger) {
         loop {
             trigger.fired().await;
-            self.look().await;
+            self.look(&trigger).await;
         }
     }
 
     /// One look. What runs changes only if everything is well.
-    async fn look(&mut self) {
+    async fn look(&mut self, trigger: &Trigger) {
         if self.is_unchanged().await {
             return;
         }
-        let read = match read(self.sources.clone()).await {
+        let trigger = trigger.clone();
+        let read = match read(self.sources.clone(), move |time| trigger.pause(time)).await {
             Ok(read) => read,
             Err(Refused { problems, digest }) => return self.refuse(&problems, digest),
         };
@@ -246,12 +248,15 @@ struct Refused {
     digest: Option<String>,
 }
 
-/// Reads, loads and types a tree, off the runtime's threads.
-async fn read(sources: Sources) -> Result<Read, Refused> {
+/// Reads, loads and types a tree, off the runtime's threads. `pause` waits at least for the time it is given.
+async fn read(
+    sources: Sources,
+    mut pause: impl FnMut(Duration) + Send + 'static,
+) -> Result<Read, Refused> {
     let label = sources.to_string();
     let work = move || {
         let tree = sources
-            .read_settled(&mut std::thread::sleep)
+            .read_settled(&mut pause)
             .map_err(|error| Refused {
                 problems: error.into(),
                 digest: None,

@@ -3,6 +3,7 @@
 
 pub mod directory;
 pub mod git;
+mod handle;
 pub mod source;
 
 use std::collections::BTreeMap;

@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_tree_that_never_settles_is_an_error_in_the_end() {
-        let folder = folder(&[("a.toml", "")]);
+        let folder = folder(&[("a.toml", "a")]);
         let file = folder.path().join("a.toml");
         let mut count = 0;
         let error = sources(&[folder.path()])
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_running_git_command_is_waited_for() {
-        let folder = folder(&[(".git/index.lock", ""), ("gateway.d/a.toml", "")]);
+        let folder = folder(&[(".git/index.lock", ""), ("gateway.d/a.toml", "a")]);
         let lock = folder.path().join(".git/index.lock");
         let sources = sources(&[&folder.path().join("gateway.d")]);
         let mut pauses = 0;
@@ -208,7 +208,7 @@ mod tests {
                 fs::remove_file(&lock).unwrap();
             }
         });
-        assert_eq!(bytes(&tree.unwrap(), 0), b"");
+        assert_eq!(bytes(&tree.unwrap(), 0), b"a");
         assert_eq!(pauses, 4);
         fs::write(&lock, "").unwrap();
         let error = sources.read_settled(&mut |_| {}).unwrap_err();
