@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch as channel;
+use tokio::task::JoinHandle;
 
 use crate::clock::{self, Clock};
 use crate::http::{Listener, Server};
@@ -20,8 +21,9 @@ use crate::pipeline::operations::Readiness;
 use crate::snapshot::publish::Reader;
 use crate::telemetry::metrics::Metrics;
 use crate::tree::{self, Source, Sources};
+use crate::watch::directory::Watcher;
 use crate::watch::signal::Hangups;
-use crate::watch::{Trigger, directory, interval};
+use crate::watch::{Trigger, interval};
 use reload::Reloader;
 use shutdown::Stops;
 
@@ -77,8 +79,16 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let hangups = Hangups::catch().map_err(uncaught)?;
     let clock = clock::system();
     let metrics = Arc::new(Metrics::default());
-    let (reloader, reader) =
-        Reloader::start(&settings, Arc::clone(&clock), Arc::clone(&metrics)).await?;
+    // Watched from before the first read on, so that no change is missed in between.
+    let trigger = Trigger::default();
+    let watchers = watch(&settings, &trigger, &clock).await;
+    let (reloader, reader) = Reloader::start(
+        &settings,
+        &trigger,
+        Arc::clone(&clock),
+        Arc::clone(&metrics),
+    )
+    .await?;
     let gateway = Arc::new(Gateway::new(
         reader.clone(),
         Arc::clone(&clock),
@@ -100,7 +110,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         "listening"
     );
 
-    let background = background(&settings, reloader, reader, hangups, &clock);
+    let background = background(&settings, reloader, reader, hangups, trigger);
     let (stop_api, api_stops) = channel::channel(false);
     let (stop_operations, operations_stop) = channel::channel(false);
     let api = tokio::spawn(Server::api(Arc::clone(&gateway)).run(api, api_stops, DRAIN));
@@ -124,7 +134,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     }
     stop_operations.send_replace(true);
     let _ = operations.await;
-    for task in background {
+    for task in watchers.into_iter().chain(background) {
         task.abort();
     }
     tracing::info!("stopped");
@@ -139,31 +149,37 @@ fn bind(address: SocketAddr, flag: &str) -> Result<Listener, Failure> {
     })
 }
 
+/// Watches the folders of the sources, and fires the trigger after changes.
+async fn watch(
+    settings: &Settings,
+    trigger: &Trigger,
+    clock: &Arc<dyn Clock>,
+) -> Vec<JoinHandle<()>> {
+    let mut watchers = Vec::new();
+    for folder in settings.sources.list().iter().filter_map(Source::folder) {
+        let watcher = Watcher::begin(
+            trigger.clone(),
+            folder.to_owned(),
+            tree::directory::counts,
+            Arc::clone(clock),
+        );
+        watchers.push(tokio::spawn(watcher.await.run()));
+    }
+    watchers
+}
+
 /// Starts what runs beside the listeners: looking at the tree, and asking for health.
 fn background(
     settings: &Settings,
     reloader: Reloader,
     reader: Reader,
     hangups: Hangups,
-    clock: &Arc<dyn Clock>,
-) -> Vec<tokio::task::JoinHandle<()>> {
-    let trigger = Trigger::default();
-    let watches = settings.sources.list().iter().filter_map(Source::folder);
-    let mut tasks: Vec<_> = watches
-        .map(|folder| {
-            tokio::spawn(directory::run(
-                trigger.clone(),
-                folder.to_owned(),
-                tree::directory::counts,
-                Arc::clone(clock),
-            ))
-        })
-        .collect();
-    tasks.extend([
+    trigger: Trigger,
+) -> Vec<JoinHandle<()>> {
+    vec![
         tokio::spawn(interval::run(trigger.clone(), settings.poll)),
         tokio::spawn(hangups.run(trigger.clone())),
         tokio::spawn(reloader.run(trigger)),
         tokio::spawn(health::run(reader)),
-    ]);
-    tasks
+    ]
 }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::provenance::is_dirty;
 use super::{Failure, Settings};
@@ -48,12 +47,13 @@ impl Reloader {
     /// Reads the tree for the first time. Errors when it has problems: there is nothing else to serve.
     pub async fn start(
         settings: &Settings,
+        trigger: &Trigger,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Reader), Failure> {
         let sources = settings.sources.clone();
         let data_directory = settings.data_directory.clone();
-        let read = read(sources.clone(), std::thread::sleep)
+        let read = read(sources.clone(), trigger)
             .await
             .map_err(|refused| Failure::Tree(refused.problems))?;
         warn(&read.candidate.set.warnings);
@@ -96,8 +96,7 @@ impl Reloader {
         if self.is_unchanged().await {
             return;
         }
-        let trigger = trigger.clone();
-        let read = match read(self.sources.clone(), move |time| trigger.pause(time)).await {
+        let read = match read(self.sources.clone(), trigger).await {
             Ok(read) => read,
             Err(Refused { problems, digest }) => return self.refuse(&problems, digest),
         };
@@ -248,15 +247,13 @@ struct Refused {
     digest: Option<String>,
 }
 
-/// Reads, loads and types a tree, off the runtime's threads. `pause` waits at least for the time it is given.
-async fn read(
-    sources: Sources,
-    mut pause: impl FnMut(Duration) + Send + 'static,
-) -> Result<Read, Refused> {
+/// Reads, loads and types a tree, off the runtime's threads. Waits while somebody is in the middle of writing.
+async fn read(sources: Sources, trigger: &Trigger) -> Result<Read, Refused> {
     let label = sources.to_string();
+    let trigger = trigger.clone();
     let work = move || {
         let tree = sources
-            .read_settled(&mut pause)
+            .read_settled(&mut |time| trigger.pause(time))
             .map_err(|error| Refused {
                 problems: error.into(),
                 digest: None,

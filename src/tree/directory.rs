@@ -389,7 +389,8 @@ impl<'a> Walk<'a> {
                 Some("is this the right folder?"),
             ));
         }
-        self.files.insert(key.to_owned(), scratch.as_slice().to_vec());
+        self.files
+            .insert(key.to_owned(), scratch.as_slice().to_vec());
         self.scratch = scratch;
         Ok(())
     }
@@ -540,7 +541,10 @@ mod tests {
 
     #[test]
     fn a_volume_is_whole_even_while_the_links_that_show_it_are_not() {
-        let folder = folder(&[("sub/..2026_01/a.toml", "a"), ("sub/..2026_01/f/b.toml", "b")]);
+        let folder = folder(&[
+            ("sub/..2026_01/a.toml", "a"),
+            ("sub/..2026_01/f/b.toml", "b"),
+        ]);
         let sub = folder.path().join("sub");
         symlink("..2026_01", sub.join("..data")).unwrap();
         // One link is left over from before, and those for `a.toml` and `f` are still to come.
@@ -561,9 +565,7 @@ mod tests {
         symlink(".store/live/a.toml", root.join("a.toml")).unwrap();
         symlink("../.store/live/../live", root.join("real/deep")).unwrap();
         symlink(root.join("real/b.toml"), root.join("absolute.toml")).unwrap();
-        let outside_and_in = Path::new("..")
-            .join(root.file_name().unwrap())
-            .join("real");
+        let outside_and_in = Path::new("..").join(root.file_name().unwrap()).join("real");
         symlink(outside_and_in, root.join("around")).unwrap();
         assert_eq!(
             names(&read(root).unwrap()),

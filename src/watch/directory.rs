@@ -2,7 +2,7 @@
 //! or links came or went, because the directory itself may be another one.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,67 +21,94 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// Longest time until the next try.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
-/// Fires the trigger after changes under `directory`, for ever, and holds it while somebody is writing into a file there.
+/// Watches a directory, as far as that is possible.
 ///
-/// `matters` tells by its name whether the contents of a file matter. When not everything can be watched (limits), it
-/// says so once and tries again now and then; what can be watched is, and the interval still fires.
-pub async fn run(
+/// When not everything can be watched (limits), it says so once and tries again now and then; what can be watched is,
+/// and the interval still fires.
+pub struct Watcher {
     trigger: Trigger,
     directory: PathBuf,
     matters: fn(&OsStr) -> bool,
     clock: Arc<dyn Clock>,
-) {
-    let directory = std::path::absolute(&directory).unwrap_or(directory);
-    let mut watches = None;
-    let mut retry = FIRST_RETRY;
-    let mut has_complained = false;
-    loop {
-        let problem = arm(&mut watches, &directory, matters, &trigger).await;
-        // What changed before the watches stood, nobody told.
-        trigger.fire();
-        match problem {
-            None => {
-                if has_complained {
-                    tracing::info!("files are watched again");
-                }
-                has_complained = false;
-                retry = FIRST_RETRY;
-            }
-            Some(problem) if !has_complained => {
-                tracing::warn!(%problem, "some files cannot be watched; changes are found by polling");
-                has_complained = true;
-            }
-            Some(_) => {}
-        }
-        let patience = problem.map(|_| retry);
-        match &mut watches {
-            Some(watching) => {
-                if let Err(error) = follow(watching, &trigger, clock.as_ref(), patience).await {
-                    tracing::debug!(%error, "the watches broke and are set anew");
-                    watches = None;
-                }
-            }
-            None => tokio::time::sleep(retry).await,
-        }
-        if problem.is_some() {
-            retry = LONGEST_RETRY.min(retry * 2);
-        }
-    }
+    watches: Option<Watches>,
+    problem: Option<Problem>,
+    retry: Duration,
+    has_complained: bool,
 }
 
-async fn arm(
-    watches: &mut Option<Watches>,
-    directory: &Path,
-    matters: fn(&OsStr) -> bool,
-    trigger: &Trigger,
-) -> Option<Problem> {
-    if watches.is_none() {
-        match Watches::new(matters, trigger.clone()) {
-            Ok(new) => *watches = Some(new),
-            Err(problem) => return Some(problem),
+impl Watcher {
+    /// Begins: once it is there, no change under `directory` is missed. `matters` tells by its name whether the contents
+    /// of a file matter.
+    pub async fn begin(
+        trigger: Trigger,
+        directory: PathBuf,
+        matters: fn(&OsStr) -> bool,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let mut watcher = Self {
+            trigger,
+            directory: std::path::absolute(&directory).unwrap_or(directory),
+            matters,
+            clock,
+            watches: None,
+            problem: None,
+            retry: FIRST_RETRY,
+            has_complained: false,
+        };
+        watcher.arm().await;
+        watcher
+    }
+
+    /// Fires the trigger after changes, for ever, and holds it while somebody is writing into a file.
+    pub async fn run(mut self) {
+        loop {
+            let patience = self.problem.map(|_| self.retry);
+            match &mut self.watches {
+                Some(watches) => {
+                    let clock = self.clock.as_ref();
+                    if let Err(error) = follow(watches, &self.trigger, clock, patience).await {
+                        tracing::debug!(%error, "the watches broke and are set anew");
+                        self.watches = None;
+                    }
+                }
+                None => tokio::time::sleep(self.retry).await,
+            }
+            if self.problem.is_some() {
+                self.retry = LONGEST_RETRY.min(self.retry * 2);
+            }
+            self.arm().await;
+            // What changed before the watches stood, nobody told.
+            self.trigger.fire();
         }
     }
-    watches.as_mut()?.survey(directory.to_owned()).await
+
+    async fn arm(&mut self) {
+        self.problem = match &mut self.watches {
+            Some(watches) => watches.survey(self.directory.clone()).await,
+            None => match Watches::new(self.matters, self.trigger.clone()) {
+                Ok(new) => {
+                    let watches = self.watches.insert(new);
+                    watches.survey(self.directory.clone()).await
+                }
+                Err(problem) => Some(problem),
+            },
+        };
+        match self.problem {
+            None => {
+                if self.has_complained {
+                    tracing::info!("files are watched again");
+                }
+                self.has_complained = false;
+                self.retry = FIRST_RETRY;
+            }
+            Some(problem) => {
+                if !self.has_complained {
+                    tracing::warn!(%problem, "some files cannot be watched; changes are found by polling");
+                }
+                self.has_complained = true;
+            }
+        }
+    }
 }
 
 /// Fires after each burst of events, until something else must be watched or `patience` is at its end.
@@ -106,12 +133,13 @@ async fn follow(
         if end.is_some_and(|end| end <= now) {
             return Ok(());
         }
-        let wake = [debounce.due(), end].into_iter().flatten().min();
+        let release = watches.hold(now);
+        let wake = [debounce.due(), end, release].into_iter().flatten().min();
         let found = match wake {
-            None => watches.events().await,
+            None => watches.events(clock).await,
             Some(wake) => {
                 let remaining = wake.saturating_duration_since(now);
-                match tokio::time::timeout(remaining, watches.events()).await {
+                match tokio::time::timeout(remaining, watches.events(clock)).await {
                     Ok(found) => found,
                     Err(_elapsed) => continue,
                 }

@@ -108,8 +108,12 @@ impl Survey<'_> {
             if std::mem::replace(&mut place.is_within, true) {
                 continue;
             }
-            let Ok(entries) = fs::read_dir(&folder) else {
-                continue;
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.note(Errno::from_io_error(&error));
+                    continue;
+                }
             };
             for entry in entries.flatten() {
                 let name = entry.file_name();
@@ -200,11 +204,17 @@ impl Survey<'_> {
         }
         match inotify::add_watch(self.inotify, folder, flags | WatchFlags::MASK_ADD) {
             Ok(number) => Some(number),
-            Err(errno @ (Errno::NOSPC | Errno::NOMEM | Errno::MFILE | Errno::NFILE)) => {
-                self.problem = Some(Problem::Kernel(errno));
+            Err(errno) => {
+                self.note(Some(errno));
                 None
             }
-            Err(_) => None,
+        }
+    }
+
+    /// Notes an error if it is a limit.
+    fn note(&mut self, errno: Option<Errno>) {
+        if let Some(errno @ (Errno::NOSPC | Errno::NOMEM | Errno::MFILE | Errno::NFILE)) = errno {
+            self.problem = Some(Problem::Kernel(errno));
         }
     }
 }

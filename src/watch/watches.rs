@@ -1,12 +1,13 @@
 //! The watches of one tree, and what their events mean.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader};
 use rustix::io::Errno;
@@ -14,12 +15,12 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::survey::{Place, Places, Problem, is_hidden, survey};
+use super::writers::Writers;
 use super::{Hold, Trigger};
+use crate::clock::Clock;
 
 /// Room for the events that the kernel hands over at a time.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// Most files whose writers are known at a time.
-const MAX_WRITERS: usize = 1024;
 
 /// Names that come or go.
 const COME_OR_GO: ReadFlags = ReadFlags::CREATE
@@ -48,8 +49,7 @@ pub(super) struct Watches {
     inotify: AsyncFd<Arc<OwnedFd>>,
     places: Places,
     matters: fn(&OsStr) -> bool,
-    /// Files that were written into and not closed since.
-    writers: BTreeSet<(i32, OsString)>,
+    writers: Writers,
     trigger: Trigger,
     hold: Option<Hold>,
 }
@@ -57,15 +57,15 @@ pub(super) struct Watches {
 impl Watches {
     /// None yet. `matters` tells by the name whether the contents of a file matter.
     pub(super) fn new(matters: fn(&OsStr) -> bool, trigger: Trigger) -> Result<Self, Problem> {
-        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
-            .map_err(Problem::Kernel)?;
+        let inotify =
+            inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(Problem::Kernel)?;
         Ok(Self {
             inotify: registered(inotify).map_err(|error| {
                 Problem::Kernel(Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
             })?,
             places: Places::new(),
             matters,
-            writers: BTreeSet::new(),
+            writers: Writers::default(),
             trigger,
             hold: None,
         })
@@ -87,15 +87,13 @@ impl Watches {
         let Ok((places, problem)) = tokio::task::spawn_blocking(work).await else {
             return Some(Problem::Kernel(Errno::INTR));
         };
-        self.writers
-            .retain(|(number, _)| places.contains_key(number));
+        self.writers.retain(|number| places.contains_key(&number));
         self.places = places;
-        self.hold_for_writers();
         problem
     }
 
     /// Waits for events and says what is to be done after them. May be dropped while it waits.
-    pub(super) async fn events(&mut self) -> io::Result<Effect> {
+    pub(super) async fn events(&mut self, clock: &dyn Clock) -> io::Result<Effect> {
         let mut ready = self.inotify.readable().await?;
         let inotify = Arc::clone(ready.get_inner());
         let mut buffer = Vec::with_capacity(BUFFER_BYTES);
@@ -119,16 +117,23 @@ impl Watches {
                 break;
             }
         }
+        let now = clock.instant();
         let mut effect = Effect::Nothing;
         for (number, flags, name) in found {
             let name = name.as_deref().map(OsStr::from_bytes);
-            effect = effect.max(self.event(number, flags, name));
+            effect = effect.max(self.event(number, flags, name, now));
         }
-        self.hold_for_writers();
+        self.hold(now);
         Ok(effect)
     }
 
-    fn event(&mut self, number: i32, flags: ReadFlags, name: Option<&OsStr>) -> Effect {
+    fn event(
+        &mut self,
+        number: i32,
+        flags: ReadFlags,
+        name: Option<&OsStr>,
+        now: Instant,
+    ) -> Effect {
         if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
             // Nobody knows what was lost.
             self.writers.clear();
@@ -139,30 +144,26 @@ impl Watches {
         };
         let found = lstat(place, flags, name);
         if let Some(name) = name.filter(|name| (self.matters)(name)) {
-            match writes(flags, found) {
-                Some(true) if self.writers.len() < MAX_WRITERS => {
-                    self.writers.insert((number, name.to_owned()));
-                }
-                Some(false) => {
-                    self.writers.remove(&(number, name.to_owned()));
-                }
-                Some(true) | None => {}
-            }
+            self.writers.event(number, name, flags, found, now);
         }
         let effect = effect(place, flags, name, found, self.matters);
         if flags.contains(ReadFlags::IGNORED) {
             self.places.remove(&number);
-            self.writers.retain(|(holder, _)| *holder != number);
+            self.writers.retain(|folder| folder != number);
         }
         effect
     }
 
-    fn hold_for_writers(&mut self) {
-        if self.writers.is_empty() {
+    /// Puts looks off while somebody is writing, or lets them go. Says when it wants to be asked again.
+    pub(super) fn hold(&mut self, now: Instant) -> Option<Instant> {
+        if !self.writers.are_busy(now) {
             self.hold = None;
-        } else if self.hold.is_none() {
+            return None;
+        }
+        if self.hold.is_none() {
             self.hold = Some(self.trigger.hold());
         }
+        self.writers.end()
     }
 }
 
@@ -176,9 +177,12 @@ fn registered(inotify: OwnedFd) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
 
 /// What a new name is, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+pub(super) enum Found {
+    /// A symbolic link.
     Link,
+    /// A regular file without a byte.
     Empty,
+    /// Something else, or gone again.
     Other,
 }
 
@@ -194,21 +198,6 @@ fn lstat(place: &Place, flags: ReadFlags, name: Option<&OsStr>) -> Found {
             }
         }
         _ => Found::Other,
-    }
-}
-
-/// Whether somebody begins or goes on writing into the file (true), or there is an end to it (false). Pure.
-fn writes(flags: ReadFlags, found: Found) -> Option<bool> {
-    let ends = ReadFlags::CLOSE_WRITE | ReadFlags::DELETE | ReadFlags::MOVED_FROM;
-    if flags.intersects(ends | ReadFlags::MOVED_TO) {
-        Some(false)
-    } else if flags.contains(ReadFlags::MODIFY)
-        // A file that is made and filled later.
-        || (flags.contains(ReadFlags::CREATE) && found == Found::Empty)
-    {
-        Some(true)
-    } else {
-        None
     }
 }
 
@@ -255,6 +244,7 @@ fn effect(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
 
     fn is_toml(name: &OsStr) -> bool {
         name.as_bytes().ends_with(b".toml") && !is_hidden(name)
@@ -281,7 +271,12 @@ mod tests {
             (ReadFlags::MOVED_TO, "b.toml", Found::Link, Survey),
             (ReadFlags::MOVED_TO, "roles", Found::Link, Survey),
             (ReadFlags::CREATE | folder, "roles", Found::Other, Survey),
-            (ReadFlags::MOVED_FROM | folder, "roles", Found::Other, Survey),
+            (
+                ReadFlags::MOVED_FROM | folder,
+                "roles",
+                Found::Other,
+                Survey,
+            ),
             (ReadFlags::ATTRIB | folder, "roles", Found::Other, Look),
             (ReadFlags::MOVED_TO, "..data", Found::Link, Survey),
             (ReadFlags::MOVED_FROM, "a.toml", Found::Other, Survey),
@@ -321,21 +316,5 @@ mod tests {
             super::effect(&above, ReadFlags::MOVE_SELF, None, Found::Other, is_toml),
             Effect::Survey
         );
-    }
-
-    #[test]
-    fn a_writer_is_known_from_its_first_byte_until_it_closes_the_file() {
-        for (flags, found, expected) in [
-            (ReadFlags::MODIFY, Found::Other, Some(true)),
-            (ReadFlags::CREATE, Found::Empty, Some(true)),
-            (ReadFlags::CREATE, Found::Link, None),
-            (ReadFlags::CREATE, Found::Other, None),
-            (ReadFlags::CLOSE_WRITE, Found::Other, Some(false)),
-            (ReadFlags::DELETE, Found::Other, Some(false)),
-            (ReadFlags::MOVED_TO, Found::Empty, Some(false)),
-            (ReadFlags::ATTRIB, Found::Other, None),
-        ] {
-            assert_eq!(writes(flags, found), expected, "{flags:?} {found:?}");
-        }
     }
 }

@@ -26,6 +26,7 @@ mod outage;
 mod postgresql;
 mod readme;
 mod reload;
+mod reload_seeing;
 mod roles;
 mod round_trips;
 mod serving;
