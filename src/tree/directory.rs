@@ -487,7 +487,9 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -608,9 +610,8 @@ mod tests {
     /// Reads again and again while `flip` changes between two generations, and expects that no reading has files of
     /// both.
     fn expect_one_generation(folder: &Path, flip: impl Fn(usize) + Send + Sync) {
-        const READS: usize = 300;
+        const WHOLE: usize = 100;
         let is_over = AtomicBool::new(false);
-        let mut whole = 0;
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for round in 0.. {
@@ -618,24 +619,21 @@ mod tests {
                         break;
                     }
                     flip(round);
+                    std::thread::sleep(Duration::from_millis(round as u64 % 3));
                 }
             });
-            for _ in 0..READS {
-                // It may be moved too often to be read, and says so.
-                let Ok(tree) = read(folder) else {
-                    continue;
-                };
-                let first = tree.files().next().unwrap().1;
-                assert!(
-                    tree.files().all(|(_, bytes)| bytes == first),
-                    "generations are mixed"
-                );
-                assert_eq!(tree.files().len(), 20, "files are missing");
-                whole += 1;
-            }
+            // It may be moved too often to be read, and says so.
+            let mut whole = (0..WHOLE * 100).filter_map(|_| read(folder).ok());
+            let is_one = whole.by_ref().take(WHOLE).all(|tree| {
+                let first = tree.files().next().map(|(_, bytes)| Arc::clone(bytes));
+                let is_one = tree.files().all(|(_, bytes)| Some(bytes) == first.as_ref());
+                is_one && tree.files().len() == 20
+            });
+            let is_enough = whole.next().is_some();
             is_over.store(true, Ordering::Relaxed);
+            assert!(is_one, "generations are mixed, or files are missing");
+            assert!(is_enough, "hardly anything was read");
         });
-        assert!(whole > READS / 10, "hardly anything was read: {whole}");
     }
 
     fn generation(root: &Path, text: &str) {
