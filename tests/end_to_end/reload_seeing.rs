@@ -5,6 +5,7 @@
 //! look of the clock.
 
 use std::fs::{self, File, FileTimes};
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -211,7 +212,7 @@ fn a02_edits_in_place_and_copies_over_a_file_are_noticed() {
     // More at the end of it.
     let mut file = File::options().append(true).open(&path).unwrap();
     let more = sqlite_service("appended", "shop.db");
-    std::io::Write::write_all(&mut file, more.as_bytes()).unwrap();
+    file.write_all(more.as_bytes()).unwrap();
     drop(file);
     expect_services(&gateway, &["appended", "copied2"]);
     assert_eq!(fs::metadata(&path).unwrap().ino(), inode, "it was replaced");
@@ -823,18 +824,32 @@ fn a16_a_storm_of_events_is_few_looks_and_does_not_put_them_off() {
 #[test]
 fn a17_a_change_during_a_running_reload_is_never_lost() {
     let directory = sample::shop();
-    // A tree that takes some time to load.
-    for number in 0..200 {
-        let name = format!("many/s{number}.toml");
-        let text = sqlite_service(&format!("s{number}"), "shop.db").replace("[service.", "# [");
-        directory.write(&name, format!("# {number}\n{}", text.replace('\n', "\n# ")));
-    }
-    let gateway = watched(&directory.tree(), &directory.data());
-    gateway.claim("keep changing");
-    for round in 0..12_u64 {
+    let base = directory.base();
+    git(&directory.tree(), &["init", "--quiet"]);
+    commit(&directory.tree(), "x");
+    // The gateway asks git about the tree once its files are read and before they count: a git that takes its time keeps
+    // each reload right there, and tells how many there were.
+    let (real, asked) = (run("which", &["git"]), base.join("asked"));
+    let slow = base.join("bin/git");
+    fs::create_dir(base.join("bin")).unwrap();
+    let script = format!(
+        "#!/bin/sh\necho >> '{}'\nsleep 0.4\nexec {real} \"$@\"\n",
+        asked.display()
+    );
+    fs::write(&slow, script).unwrap();
+    fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}/bin:{}", base.display(), std::env::var("PATH").unwrap());
+    let reloads = || fs::metadata(&asked).map_or(0, |metadata| metadata.len());
+    let gateway = Start::new(&directory.tree(), &directory.data())
+        .poll_seconds(NEVER)
+        .environment("PATH", &path)
+        .start();
+    for round in 0..4 {
+        let before = reloads();
         directory.write("a.toml", sqlite_service("first", "shop.db"));
-        // Earlier or later in what the first change set off.
-        std::thread::sleep(Duration::from_millis(round * 27));
+        eventually("a running reload", 30, || {
+            (reloads() > before).then_some(())
+        });
         let name = format!("second{round}");
         directory.write("a.toml", sqlite_service(&name, "shop.db"));
         expect_services(&gateway, &[name.as_str(), "shop"]);
