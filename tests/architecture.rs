@@ -154,6 +154,8 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
             "manifest::secrets",
             "cli",
             "daemon",
+            // It looks for folders and links; what is in a file it never reads.
+            "watch",
             // Its databases are files.
             "connector::database::sqlite",
         ],
@@ -170,9 +172,9 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "processes are the business of `daemon` and `cli`",
     ),
     (
-        &["notify"],
-        &["watch"],
-        "only `watch` knows how files are watched",
+        &["rustix"],
+        &["tree", "watch"],
+        "handles of files are the business of `tree`, and how they are watched that of `watch`",
     ),
     (
         &["rusqlite"],
