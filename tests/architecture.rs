@@ -172,9 +172,14 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "processes are the business of `daemon` and `cli`",
     ),
     (
+        &["age"],
+        &["manifest::encryption"],
+        "one module knows how values are encrypted",
+    ),
+    (
         &["rustix"],
-        &["tree", "watch"],
-        "handles of files are the business of `tree`, and how they are watched that of `watch`",
+        &["tree", "watch", "manifest::secrets", "daemon", "cli"],
+        "system calls are the business of `tree`, `watch`, `manifest::secrets`, `daemon` and `cli`",
     ),
     (
         &["rusqlite"],

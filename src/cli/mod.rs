@@ -2,9 +2,12 @@
 
 mod check;
 mod completions;
+mod duration;
+mod explain;
 mod key;
 mod openapi;
 mod schema;
+mod secret;
 pub mod serve;
 pub mod sources;
 
@@ -60,12 +63,16 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Finds everything that is wrong with folders of manifests.
     Check(check::CheckArguments),
+    /// Says what a request with a key would come to, and why.
+    Explain(explain::ExplainArguments),
     /// Prints the OpenAPI document of a folder of manifests.
     Openapi(openapi::OpenApiArguments),
     /// Prints the JSON Schema of a manifest, for editors.
     Schema,
     /// Makes keys and their digests.
     Key(key::KeyArguments),
+    /// Encrypts secrets for the tree, and makes the keys that open them.
+    Secret(secret::SecretCommands),
     /// Prints completions for a shell.
     Completions(completions::CompletionsArguments),
 }
@@ -144,9 +151,11 @@ pub fn run() -> ExitCode {
         None => serve::run(&arguments.serve),
         Some(Command::Serve(serve)) => serve::run(&serve),
         Some(Command::Check(check)) => check::run(&check, arguments.format, &mut output),
+        Some(Command::Explain(explain)) => explain::run(&explain, arguments.format, &mut output),
         Some(Command::Openapi(openapi)) => openapi::run(&openapi, arguments.format, &mut output),
         Some(Command::Schema) => schema::run(&mut output),
         Some(Command::Key(key)) => key::run(&key, arguments.format, &mut output),
+        Some(Command::Secret(secret)) => secret::run(&secret, arguments.format, &mut output),
         Some(Command::Completions(completions)) => completions::run(&completions, &mut output),
     };
     match outcome {
@@ -202,6 +211,7 @@ mod tests {
             &["tidegate", "--port", "80"][..],
             &["tidegate", "chek"],
             &["tidegate", "key"],
+            &["tidegate", "secret"],
             &["tidegate", "--poll-seconds", "0"],
             &["tidegate", "completions", "klingon"],
         ] {

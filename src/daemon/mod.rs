@@ -1,7 +1,7 @@
 //! The composition root: starts everything, in order. Contains no decisions.
 
+pub mod fetch;
 pub mod health;
-mod provenance;
 pub mod reload;
 pub mod shutdown;
 
@@ -16,14 +16,17 @@ use tokio::task::JoinHandle;
 use crate::clock::{self, Clock};
 use crate::http::{Listener, Server};
 use crate::manifest::diagnostic::Diagnostics;
+use crate::manifest::secrets::Machine;
 use crate::pipeline::Gateway;
 use crate::pipeline::operations::Readiness;
 use crate::snapshot::publish::Reader;
 use crate::telemetry::metrics::Metrics;
+use crate::tree::git::watched_folders;
 use crate::tree::{self, Source, Sources};
 use crate::watch::directory::Watcher;
 use crate::watch::signal::Hangups;
-use crate::watch::{Trigger, interval};
+use crate::watch::{Trigger, folders, interval};
+use fetch::{Around, Fetcher, Rhythm, fetchers};
 use reload::Reloader;
 use shutdown::Stops;
 
@@ -39,10 +42,14 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where operators connect.
     pub ops_listen: SocketAddr,
+    /// The secrets of this machine.
+    pub secrets: Machine,
     /// Where relative data paths start.
     pub data_directory: PathBuf,
     /// Time between two looks at the tree.
     pub poll: Duration,
+    /// How often the sources that are commits are fetched; not at all without it.
+    pub fetch: Option<Rhythm>,
     /// Threads that serve; as many as there are processors by default.
     pub workers: Option<usize>,
 }
@@ -110,7 +117,22 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         "listening"
     );
 
-    let background = background(&settings, reloader, reader, hangups, trigger);
+    let around = Around {
+        clock: Arc::clone(&clock),
+        metrics,
+        readiness: Arc::clone(&readiness),
+        trigger: trigger.clone(),
+    };
+    let fetchers = fetchers(&settings.sources, settings.fetch, &around);
+    let mut background = background(&settings, reloader, reader, &trigger);
+    background.extend(watchers);
+    let hung_up = fetchers.iter().map(Fetcher::asked).chain([trigger]);
+    background.push(tokio::spawn(hangups.run(hung_up.collect())));
+    background.extend(
+        fetchers
+            .into_iter()
+            .map(|fetcher| tokio::spawn(fetcher.run())),
+    );
     let (stop_api, api_stops) = channel::channel(false);
     let (stop_operations, operations_stop) = channel::channel(false);
     let api = tokio::spawn(Server::api(Arc::clone(&gateway)).run(api, api_stops, DRAIN));
@@ -134,7 +156,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     }
     stop_operations.send_replace(true);
     let _ = operations.await;
-    for task in watchers.into_iter().chain(background) {
+    for task in background {
         task.abort();
     }
     tracing::info!("stopped");
@@ -149,21 +171,27 @@ fn bind(address: SocketAddr, flag: &str) -> Result<Listener, Failure> {
     })
 }
 
-/// Watches the folders of the sources, and fires the trigger after changes.
+/// Watches the sources, and fires the trigger after changes.
 async fn watch(
     settings: &Settings,
     trigger: &Trigger,
     clock: &Arc<dyn Clock>,
 ) -> Vec<JoinHandle<()>> {
     let mut watchers = Vec::new();
-    for folder in settings.sources.list().iter().filter_map(Source::folder) {
-        let watcher = Watcher::begin(
-            trigger.clone(),
-            folder.to_owned(),
-            tree::directory::counts,
-            Arc::clone(clock),
-        );
-        watchers.push(tokio::spawn(watcher.await.run()));
+    for source in settings.sources.list() {
+        let (trigger, clock) = (trigger.clone(), Arc::clone(clock));
+        watchers.push(match source {
+            Source::Directory(folder) => {
+                let counts = tree::directory::counts;
+                let watcher = Watcher::begin(trigger, folder.clone(), counts, clock).await;
+                tokio::spawn(watcher.run())
+            }
+            Source::Git(location) => {
+                let location = location.clone();
+                let list = move || watched_folders(&location);
+                tokio::spawn(folders::run(trigger, list, clock))
+            }
+        });
     }
     watchers
 }
@@ -173,13 +201,11 @@ fn background(
     settings: &Settings,
     reloader: Reloader,
     reader: Reader,
-    hangups: Hangups,
-    trigger: Trigger,
+    trigger: &Trigger,
 ) -> Vec<JoinHandle<()>> {
     vec![
         tokio::spawn(interval::run(trigger.clone(), settings.poll)),
-        tokio::spawn(hangups.run(trigger.clone())),
-        tokio::spawn(reloader.run(trigger)),
+        tokio::spawn(reloader.run(trigger.clone())),
         tokio::spawn(health::run(reader)),
     ]
 }

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::provenance::is_dirty;
 use super::{Failure, Settings};
 use crate::clock::Clock;
 use crate::manifest::secrets::Machine;
-use crate::manifest::{Diagnostic, Diagnostics, SecretsRead};
+use crate::manifest::{Diagnostic, Diagnostics, Recorder, SecretsRead};
 use crate::names::ServiceName;
 use crate::snapshot::assemble::{applications, settings, wanted};
 use crate::snapshot::build;
@@ -19,28 +18,35 @@ use crate::snapshot::plan::Tally;
 use crate::snapshot::publish::{Attempt, Publisher, Reader};
 use crate::snapshot::{Revision, Service, Snapshot};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
-use crate::tree::{Sources, Tree};
+use crate::tree::{Fingerprint, Sources};
 use crate::watch::Trigger;
 
 /// Looks at the tree and publishes what it says.
 pub struct Reloader {
     sources: Sources,
+    machine: Machine,
     data_directory: PathBuf,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     publisher: Publisher,
     reader: Reader,
-    /// The digest of the tree that is served.
-    accepted: String,
-    /// The digest of the last tree that was refused, so that it is reported once.
-    refused: Option<String>,
+    /// The tree that is served.
+    accepted: Seen,
+    /// The last tree that was refused, so that it is reported once.
+    refused: Option<Seen>,
+}
+
+/// A tree that was looked at, and what was read of its secrets.
+#[derive(Clone)]
+struct Seen {
+    tree: Fingerprint,
     secrets: SecretsRead,
 }
 
-/// A candidate, and whether its tree differs from the commit.
+/// A candidate, and what it was read from.
 struct Read {
     candidate: Candidate,
-    dirty: Option<bool>,
+    seen: Seen,
 }
 
 impl Reloader {
@@ -52,24 +58,25 @@ impl Reloader {
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Reader), Failure> {
         let sources = settings.sources.clone();
+        let machine = settings.secrets.clone();
         let data_directory = settings.data_directory.clone();
-        let read = read(sources.clone(), trigger)
+        let read = read(sources.clone(), machine.clone(), trigger)
             .await
             .map_err(|refused| Failure::Tree(refused.problems))?;
         warn(&read.candidate.set.warnings);
-        let secrets = read.candidate.configs.secrets.clone();
+        let accepted = read.seen.clone();
         let running = BTreeMap::new();
         let (snapshot, tally) =
             build_snapshot(read, 1, &running, &data_directory, &clock, &metrics)
                 .await
                 .map_err(Failure::Tree)?;
-        let accepted = snapshot.revision.digest.clone();
         let (publisher, reader) = Publisher::new(
             Arc::clone(&snapshot),
             attempt(&clock, "applied", Vec::new()),
         );
         let reloader = Self {
             sources,
+            machine,
             data_directory,
             clock,
             metrics,
@@ -77,7 +84,6 @@ impl Reloader {
             reader: reader.clone(),
             accepted,
             refused: None,
-            secrets,
         };
         reloader.report_applied(&snapshot, tally);
         Ok((reloader, reader))
@@ -96,13 +102,15 @@ impl Reloader {
         if self.is_unchanged().await {
             return;
         }
-        let read = match read(self.sources.clone(), trigger).await {
+        let read = match read(self.sources.clone(), self.machine.clone(), trigger).await {
             Ok(read) => read,
-            Err(Refused { problems, digest }) => return self.refuse(&problems, digest),
+            Err(Refused { problems, seen }) => return self.refuse(&problems, seen),
         };
         let candidate = &read.candidate;
-        let digest = candidate.tree.digest().to_string();
-        if digest == self.accepted && candidate.configs.secrets == self.secrets {
+        let seen = read.seen.clone();
+        if seen.tree.is_same_revision(&self.accepted.tree) && seen.secrets == self.accepted.secrets
+        {
+            self.accepted = seen;
             return self.unchanged();
         }
         if candidate.set.is_empty() && !candidate.set.gateway.allow_empty && !self.serves_nothing()
@@ -112,11 +120,10 @@ impl Reloader {
                 "the tree is empty, and an empty tree never replaces a full one",
             )
             .with_help("restore the manifests, or say `allow_empty = true` in a [gateway] table");
-            return self.refuse(&Diagnostics::new("", 0, vec![problem]), Some(digest));
+            return self.refuse(&Diagnostics::new("", 0, vec![problem]), Some(seen));
         }
         warn(&candidate.set.warnings);
         let current = self.reader.current();
-        let secrets = candidate.configs.secrets.clone();
         let generation = current.revision.generation.saturating_add(1);
         let built = build_snapshot(
             read,
@@ -128,40 +135,46 @@ impl Reloader {
         )
         .await;
         match built {
-            Err(problems) => self.refuse(&problems, Some(digest)),
+            Err(problems) => self.refuse(&problems, Some(seen)),
             Ok((snapshot, tally)) => {
                 self.publisher.publish(Arc::clone(&snapshot));
                 self.publisher
                     .attempted(attempt(&self.clock, "applied", Vec::new()));
-                self.accepted = digest;
+                self.accepted = seen;
                 self.refused = None;
-                self.secrets = secrets;
                 self.report_applied(&snapshot, tally);
             }
         }
     }
 
-    /// A cheap first look: one read, one digest. A tree that is neither the served nor the refused one is read again, with
-    /// care.
+    /// A cheap first look: one read of folders, one name of commits. A tree that is neither the served nor the refused
+    /// one, or whose secrets may have other values now, is read again, with care.
     async fn is_unchanged(&mut self) -> bool {
         let sources = self.sources.clone();
-        let secrets = self.secrets.clone();
+        let machine = self.machine.clone();
+        let accepted = self.accepted.clone();
+        let refused = self.refused.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            let digest = sources.read().ok().map(|tree| tree.digest().to_string());
-            (digest, secrets.have_changed(&Machine))
+            let known: Vec<&Fingerprint> = std::iter::once(&accepted)
+                .chain(&refused)
+                .map(|seen| &seen.tree)
+                .collect();
+            let tree = sources.fingerprint(&known).ok()??;
+            let is_again = |seen: &Seen| !seen.secrets.have_changed(&machine);
+            let is_refused = refused
+                .as_ref()
+                .is_some_and(|refused| refused.tree.digest() == tree.digest() && is_again(refused));
+            let is_accepted = tree.is_same_revision(&accepted.tree) && is_again(&accepted);
+            Some((is_accepted, is_refused))
         })
         .await;
-        let Ok((Some(digest), secrets_changed)) = looked else {
+        let Ok(Some((is_accepted, is_refused))) = looked else {
             return false;
         };
-        if secrets_changed {
-            return false;
-        }
-        if digest == self.accepted {
+        if is_accepted {
             self.unchanged();
-            return true;
         }
-        self.refused.as_ref() == Some(&digest)
+        is_accepted || is_refused
     }
 
     fn serves_nothing(&self) -> bool {
@@ -179,13 +192,13 @@ impl Reloader {
         }
     }
 
-    fn refuse(&mut self, problems: &Diagnostics, digest: Option<String>) {
+    fn refuse(&mut self, problems: &Diagnostics, seen: Option<Seen>) {
         self.metrics.reloaded(ReloadOutcome::Refused, 0);
         let document = problems.to_json();
         let list = document.as_array().cloned().unwrap_or_default();
         let is_news = self.reader.last_attempt().outcome != "refused"
             || self.reader.last_attempt().problems != list;
-        self.refused = digest;
+        self.refused = seen;
         if is_news {
             let revision = &self.reader.current().revision;
             tracing::error!(
@@ -243,12 +256,12 @@ fn attempt(
 /// Why a tree cannot be served.
 struct Refused {
     problems: Diagnostics,
-    /// Its digest, if it could be read at all.
-    digest: Option<String>,
+    /// What it was, if it could be read at all.
+    seen: Option<Seen>,
 }
 
 /// Reads, loads and types a tree, off the runtime's threads. Waits while somebody is in the middle of writing.
-async fn read(sources: Sources, trigger: &Trigger) -> Result<Read, Refused> {
+async fn read(sources: Sources, machine: Machine, trigger: &Trigger) -> Result<Read, Refused> {
     let label = sources.to_string();
     let trigger = trigger.clone();
     let work = move || {
@@ -256,15 +269,22 @@ async fn read(sources: Sources, trigger: &Trigger) -> Result<Read, Refused> {
             .read_settled(&mut |time| trigger.pause(time))
             .map_err(|error| Refused {
                 problems: error.into(),
-                digest: None,
+                seen: None,
             })?;
-        let digest = tree.digest().to_string();
-        let dirty = dirty(&tree);
-        let candidate = Candidate::of(tree, &Machine).map_err(|problems| Refused {
-            problems,
-            digest: Some(digest),
-        })?;
-        Ok(Read { candidate, dirty })
+        let fingerprint = tree.fingerprint().clone();
+        let recorder = Recorder::new(&machine);
+        let candidate = Candidate::of(tree, &recorder);
+        let seen = Seen {
+            tree: fingerprint,
+            secrets: recorder.finish(),
+        };
+        match candidate {
+            Ok(candidate) => Ok(Read { candidate, seen }),
+            Err(problems) => Err(Refused {
+                problems,
+                seen: Some(seen),
+            }),
+        }
     };
     tokio::task::spawn_blocking(work)
         .await
@@ -272,19 +292,9 @@ async fn read(sources: Sources, trigger: &Trigger) -> Result<Read, Refused> {
             let problem = Diagnostic::error(None, format!("reading the tree broke off: {error}"));
             Err(Refused {
                 problems: Diagnostics::new(label, 0, vec![problem]),
-                digest: None,
+                seen: None,
             })
         })
-}
-
-/// Whether any layer differs from its commit; none where one of them has none or nobody knows.
-fn dirty(tree: &Tree) -> Option<bool> {
-    let mut layers = tree.layers().iter().map(|layer| {
-        let provenance = layer.provenance();
-        provenance.commit.as_ref()?;
-        is_dirty(provenance.path.as_deref()?)
-    });
-    layers.try_fold(false, |dirty, layer| Some(dirty | layer?))
 }
 
 async fn build_snapshot(
@@ -295,8 +305,7 @@ async fn build_snapshot(
     clock: &Arc<dyn Clock>,
     metrics: &Metrics,
 ) -> Result<(Arc<Snapshot>, Tally), Diagnostics> {
-    let Read { candidate, dirty } = read;
-    let Candidate { tree, set, configs } = candidate;
+    let Candidate { tree, set, configs } = read.candidate;
     let wanted = wanted(&set, configs);
     let (services, tally) = build::services(running, wanted, data_directory, clock, metrics)
         .await
@@ -316,7 +325,7 @@ async fn build_snapshot(
         generation,
         tree.digest().to_string(),
         tree.commit().map(str::to_owned),
-        dirty,
+        tree.dirty(),
         clock.now(),
     );
     let snapshot = Snapshot {

@@ -4,6 +4,8 @@ pub mod assemble;
 pub mod build;
 pub mod candidate;
 pub mod documents;
+pub mod expect;
+pub mod explain;
 pub mod plan;
 pub mod publish;
 
@@ -15,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 
 use crate::auth::application::Application;
+use crate::auth::authorize::ServiceFacts;
 use crate::auth::key::KeyRing;
 use crate::connector::{AnyConfig, Connector, ServiceType};
 use crate::error::Error;
@@ -120,7 +123,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A service by its name, in any ASCII case.
+    /// A service by its name.
     pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
         self.services.get(name)
     }
@@ -150,6 +153,15 @@ pub struct Service {
 }
 
 impl Service {
+    /// What a decision needs to know of it.
+    pub fn facts(&self) -> ServiceFacts<'_> {
+        ServiceFacts {
+            name: &self.name,
+            is_active: self.is_active,
+            operations: self.config.operations(),
+        }
+    }
+
     /// Notes what the outcome of a call or a probe says of the backend, and logs it where that is news.
     pub fn note_health(&self, outcome: Result<(), &Error>) {
         let service = self.name.as_str();

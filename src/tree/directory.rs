@@ -19,7 +19,7 @@ use super::{
 /// Most times that one reading begins anew because something was moved meanwhile.
 const MAX_ATTEMPTS: usize = 5;
 /// Most folders that one reading looks into, counting those that links lead to each time.
-const MAX_FOLDERS: usize = 50_000;
+const MAX_FOLDERS: usize = 200_000;
 /// Most links that are followed to find where one leads.
 const MAX_LINKS: usize = 40;
 /// Kubernetes shows a volume of files (a `ConfigMap`, a `Secret`) by links of the same names through this link, and
@@ -68,6 +68,7 @@ pub fn read(folder: &Path) -> Result<Layer, TreeError> {
         let provenance = Provenance {
             path: Some(path),
             commit,
+            dirty: None,
         };
         return Ok(Layer::new(label, files, provenance));
     }
