@@ -7,13 +7,13 @@
 use std::fs::{self, File, FileTimes};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::gateway::{Start, signal};
+use crate::support::gateway::{Start, binary, signal};
 use crate::support::sample::{self, READER, sqlite_service};
 use crate::support::watched::{ConfigMap, GitSync, commit, git, point, run};
 use crate::support::{TestGateway, WatchedDirectory, eventually};
@@ -368,7 +368,7 @@ fn a05_hidden_folders_are_not_loaded_a_second_time() {
     let gateway = watched(&directory.tree(), &directory.data());
     assert_eq!(services(&gateway.status()), generation(1));
     let tree = directory.tree();
-    let binary = crate::support::gateway::binary();
+    let binary = binary();
     let checked = run(binary.to_str().unwrap(), &["check", tree.to_str().unwrap()]);
     assert_eq!(checked, "no problems in 11 files");
     gateway.stop();
@@ -821,38 +821,59 @@ fn a16_a_storm_of_events_is_few_looks_and_does_not_put_them_off() {
     gateway.stop();
 }
 
+/// Services whose passwords take their time: each is opened by the last of the keys of a long identity. Gives the
+/// identity.
+fn slow_services(directory: &WatchedDirectory, names: &[String]) -> PathBuf {
+    let keygen = |name: &str| {
+        let path = directory.base().join(name);
+        let binary = binary();
+        let arguments = ["secret", "keygen", "--output", path.to_str().unwrap()];
+        let public = run(binary.to_str().unwrap(), &arguments);
+        let lines = fs::read_to_string(path).unwrap();
+        let key = lines.lines().find(|line| line.starts_with("AGE-"));
+        (key.unwrap().to_owned(), public)
+    };
+    let ((stranger, _), (own, public)) = (keygen("stranger"), keygen("own"));
+    let identity = directory.base().join("identity");
+    fs::write(
+        &identity,
+        format!("{}{own}\n", format!("{stranger}\n").repeat(255)),
+    )
+    .unwrap();
+    fs::set_permissions(&identity, fs::Permissions::from_mode(0o600)).unwrap();
+    for name in names {
+        let encrypt = format!(
+            "printf {name} | '{}' secret encrypt --recipient {public}",
+            binary().display()
+        );
+        let text = format!(
+            "[service.{name}]\ntype = \"pgsql\"\nactive = false\n\n[service.{name}.config]\nhost = \"127.0.0.1\"\n\
+             database = \"x\"\nusername = \"x\"\npassword = {}\n",
+            run("sh", &["-c", &encrypt])
+        );
+        directory.write(&format!("{name}.toml"), text);
+    }
+    identity
+}
+
 #[test]
 fn a17_a_change_during_a_running_reload_is_never_lost() {
     let directory = sample::shop();
-    let base = directory.base();
-    git(&directory.tree(), &["init", "--quiet"]);
-    commit(&directory.tree(), "x");
-    // The gateway asks git about the tree once its files are read and before they count: a git that takes its time keeps
-    // each reload right there, and tells how many there were.
-    let (real, asked) = (run("which", &["git"]), base.join("asked"));
-    let slow = base.join("bin/git");
-    fs::create_dir(base.join("bin")).unwrap();
-    let script = format!(
-        "#!/bin/sh\necho >> '{}'\nsleep 0.4\nexec {real} \"$@\"\n",
-        asked.display()
-    );
-    fs::write(&slow, script).unwrap();
-    fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}/bin:{}", base.display(), std::env::var("PATH").unwrap());
-    let reloads = || fs::metadata(&asked).map_or(0, |metadata| metadata.len());
+    let slow: Vec<String> = (10..22).map(|number| format!("slow{number}")).collect();
+    let identity = slow_services(&directory, &slow);
     let gateway = Start::new(&directory.tree(), &directory.data())
         .poll_seconds(NEVER)
-        .environment("PATH", &path)
+        .environment("TIDEGATE_AGE_IDENTITY", identity.to_str().unwrap())
         .start();
-    for round in 0..4 {
-        let before = reloads();
+    for gap in [300, 450, 600, 750] {
         directory.write("a.toml", sqlite_service("first", "shop.db"));
-        eventually("a running reload", 30, || {
-            (reloads() > before).then_some(())
-        });
-        let name = format!("second{round}");
+        // The files of that are read by now, and not served yet.
+        std::thread::sleep(Duration::from_millis(gap));
+        let name = format!("after{gap}");
         directory.write("a.toml", sqlite_service(&name, "shop.db"));
-        expect_services(&gateway, &[name.as_str(), "shop"]);
+        let mut names = vec![name, "shop".to_owned()];
+        names.extend(slow.iter().cloned());
+        expect_services(&gateway, &names);
     }
     gateway.stop();
 }
