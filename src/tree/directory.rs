@@ -246,7 +246,7 @@ impl<'a> Walk<'a> {
             Kind::File | Kind::Other => Ok(()),
             Kind::Folder => {
                 let relative = joined(prefix, entry.name());
-                match folder.folder(&entry.name) {
+                match folder.inner(&entry.name) {
                     Ok(inner) => self.folder(&inner, &joined(&relative, "/"), around),
                     Err(error) => Err(self.unreadable(&relative, &error)),
                 }
@@ -327,7 +327,7 @@ impl<'a> Walk<'a> {
                     further.append(&mut rest);
                     rest = further;
                 }
-                Kind::Folder => at = at.folder(&name)?,
+                Kind::Folder => at = at.inner(&name)?,
                 Kind::File if rest.is_empty() => return Ok(Target::File(at, name)),
                 Kind::Other if rest.is_empty() => return Ok(Target::Other),
                 Kind::File | Kind::Other => return Ok(Target::Nowhere),

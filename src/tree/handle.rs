@@ -64,7 +64,7 @@ impl Folder {
     }
 
     /// Opens a folder in this one. Fails where the name is a link.
-    pub(super) fn folder(self: &Rc<Self>, name: &CStr) -> io::Result<Rc<Self>> {
+    pub(super) fn inner(self: &Rc<Self>, name: &CStr) -> io::Result<Rc<Self>> {
         let handle = self.open(name, FOLDER | OFlags::NOFOLLOW)?;
         Self::held(handle, self.place_of(name), Some(Rc::clone(self)))
     }
