@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 use tidegate::clock;
 use tidegate::daemon::Settings;
-use tidegate::daemon::reload::Reloader;
+use tidegate::daemon::keeper::Keeper;
+use tidegate::daemon::reload::{OnBadStart, Reloader};
 use tidegate::snapshot::publish::Reader;
 use tidegate::telemetry::metrics::Metrics;
 use tidegate::tree::source::QUIET_WINDOW;
@@ -208,15 +209,26 @@ struct Daemon {
 async fn start(folder: &Path) -> Daemon {
     let settings = Settings {
         sources: Sources::new([Source::Directory(folder.to_owned())]),
-        fetch: None,
         secrets: tidegate::manifest::secrets::Machine::default(),
         listen: "127.0.0.1:0".parse().expect("an address"),
         ops_listen: "127.0.0.1:0".parse().expect("an address"),
         data_directory: folder.to_owned(),
         poll: Duration::from_secs(3600),
+        fetch: None,
         workers: None,
+        state_directory: None,
+        on_bad_start: OnBadStart::Fail,
+        drain_delay: Duration::ZERO,
+        drain: Duration::ZERO,
     };
-    let started = Reloader::start(&settings, clock::system(), Arc::new(Metrics::default())).await;
+    let metrics = Arc::new(Metrics::default());
+    let keeper = Keeper::new(
+        None,
+        &settings.sources,
+        Arc::clone(&metrics),
+        Arc::default(),
+    );
+    let started = Reloader::start(&settings, Arc::new(keeper), clock::system(), metrics).await;
     let (reloader, reader) = started.ok().expect("a good tree");
     let trigger = Trigger::default();
     Daemon {
@@ -229,10 +241,10 @@ async fn start(folder: &Path) -> Daemon {
 impl Daemon {
     /// Waits until another revision is served.
     async fn reload(&mut self) {
-        let before = self.reader.newest().revision.generation;
+        let before = self.reader.current().revision.generation;
         self.trigger.fire();
-        self.reader.replaced().await;
-        assert!(self.reader.newest().revision.generation > before);
+        self.reader.replaced(before).await;
+        assert!(self.reader.current().revision.generation > before);
     }
 }
 

@@ -25,6 +25,7 @@ use http::Method;
 use proptest::prelude::*;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 use tidegate::connector::operation::{Effect, Operation};
 use tidegate::connector::{Connector, Family, Problem, Resources, ServiceConfig, ServiceType};
 use tidegate::error::{Error, Result};
@@ -551,6 +552,31 @@ fn the_schema_for_editors_accepts_what_loads_and_refuses_what_does_not() {
     assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
 }
 
+#[test]
+fn every_table_with_a_name_may_override() {
+    let schema = tidegate::manifest::schema::editor_schema(TYPES);
+    let resolved = |part: &Value| -> Value {
+        let reference = part.get("$ref").or_else(|| part.pointer("/allOf/0/$ref"));
+        let pointer = reference.and_then(|text| text.as_str()?.strip_prefix('#'));
+        pointer
+            .map_or(part, |pointer| schema.pointer(pointer).unwrap())
+            .clone()
+    };
+    let mut names = Vec::new();
+    for (name, property) in schema["properties"].as_object().unwrap() {
+        let table = resolved(property);
+        // A list is added to, and a table that stands for itself is its own entry.
+        let entry = match table.get("additionalProperties") {
+            Some(entry @ Value::Object(_)) => resolved(entry),
+            _ if table["type"] == "array" => continue,
+            _ => table,
+        };
+        assert_eq!(entry["properties"]["override"]["type"], "boolean", "{name}");
+        names.push(name.as_str());
+    }
+    assert!(names.len() >= 5, "{names:?}");
+}
+
 /// Runs the real command.
 fn tidegate(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
@@ -593,7 +619,7 @@ fn the_command_answers_0_for_good_1_for_problems_and_2_for_misuse() {
     );
     let (code, output, _) = tidegate(&["check", "--format", "json", path], "");
     assert_eq!(code, Some(1));
-    let value: serde_json::Value = serde_json::from_str(&output).unwrap();
+    let value: Value = serde_json::from_str(&output).unwrap();
     assert_eq!(value["trees"][0]["errors"], 1);
     let (code, output, errors) = tidegate(&["chek"], "");
     assert_eq!((code, output.as_str()), (Some(2), ""));
@@ -793,7 +819,7 @@ fn files_of_layers(
             ordered.sort();
             let mut files = vec![(String::new(), String::new()); 3];
             for (_, text) in ordered {
-                files[number() % 3].1.push_str(text);
+                files.get_mut(number() % 3).unwrap().1.push_str(text);
             }
             for (index, (name, _)) in files.iter_mut().enumerate() {
                 *name = format!("{}/{index}.toml", number() % 5);

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 use serde_json::json;
 
-use super::sources::{SecretArguments, SourceArguments, layers};
+use super::sources::{SecretArguments, SignatureArguments, SourceArguments, layers};
 use super::{Failure, GOOD, OutputFormat, PROBLEMS};
 use crate::manifest::secrets::Placeholders;
 use crate::manifest::{Diagnostics, SecretSource, Severity};
@@ -14,7 +14,7 @@ use crate::tree::{Source, Sources};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
-    /// Folders of manifests; each is a tree of its own. Default: what `serve` would serve (TIDEGATE_CONFIG, else
+    /// Folders of manifests; each is a tree of its own. Default: what `serve` would serve (`TIDEGATE_CONFIG`, else
     /// gateway.d).
     #[arg(value_name = "SOURCE", value_parser = str::parse::<Source>)]
     trees: Vec<Source>,
@@ -33,6 +33,8 @@ pub(super) struct CheckArguments {
     secrets: bool,
     #[command(flatten)]
     secret: SecretArguments,
+    #[command(flatten)]
+    signature: SignatureArguments,
 }
 
 /// Exit code 0 when every tree would be accepted, 1 otherwise.
@@ -91,14 +93,16 @@ pub(super) fn run(
 
 impl CheckArguments {
     fn trees(&self) -> Result<Vec<Sources>, Failure> {
-        if !self.config.is_empty() {
-            return Ok(vec![layers(&self.config)?]);
-        }
-        if self.trees.is_empty() {
-            return Ok(vec![SourceArguments::unsaid()?.sources()?]);
-        }
-        let alone = |source: &Source| Sources::new([source.clone()]);
-        Ok(self.trees.iter().map(alone).collect())
+        let trees = if !self.config.is_empty() {
+            vec![layers(&self.config)?]
+        } else if self.trees.is_empty() {
+            vec![SourceArguments::unsaid()?.sources()?]
+        } else {
+            let alone = |source: &Source| Sources::new([source.clone()]);
+            self.trees.iter().map(alone).collect()
+        };
+        let demand = |tree| self.signature.demand(tree);
+        trees.into_iter().map(demand).collect()
     }
 }
 
@@ -141,6 +145,7 @@ mod tests {
             config: Vec::new(),
             secrets: false,
             secret: SecretArguments::default(),
+            signature: SignatureArguments::default(),
         };
         let mut output = Vec::new();
         let code = run(&arguments, format, &mut output).unwrap();

@@ -94,6 +94,13 @@ impl ManifestSet {
         Diagnostics::new(self.label.clone(), self.files, list)
     }
 
+    /// What is wrong with the config of a service, where it stands.
+    pub fn service_problem(&self, name: &str, message: String) -> Diagnostic {
+        let service = self.services.get(name).map(|service| &service.value);
+        let place = service.map(|service| service.document.key_place(&service.pointer));
+        Diagnostic::error(place, message)
+    }
+
     /// How many files the tree has.
     pub fn files(&self) -> usize {
         self.files
@@ -147,13 +154,16 @@ fn typed(
             Ok(secrets::Written::Plain(text)) => *value = Value::String(text),
             Ok(secrets::Written::Reference(reference)) => match source.read(&reference) {
                 Ok(text) => *value = Value::String(text),
-                Err(unreadable) => problems.push(
-                    Diagnostic::error(
-                        document.value_place(&at(&pointer)),
-                        format!("`{name}` has no value: {reference} {}", unreadable.message),
-                    )
-                    .with_help(unreadable.help),
-                ),
+                Err(unreadable) => {
+                    let place = match reference {
+                        // Longer than any line that people read.
+                        secrets::Reference::Age(_) => document.key_place(&at(&pointer)),
+                        _ => document.value_place(&at(&pointer)),
+                    };
+                    let message =
+                        format!("`{name}` has no value: {reference} {}", unreadable.message);
+                    problems.push(Diagnostic::error(place, message).with_help(unreadable.help));
+                }
             },
             // `load` has refused it already.
             Err(misplaced) => {

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::sync::LazyLock;
 
 use jsonschema::{ValidationError, Validator, error::ValidationErrorKind};
@@ -52,7 +51,7 @@ pub(super) struct ManifestFile {
 pub(super) const OVERRIDE: &str = "override";
 
 /// A table as a layer may write it: what its type says, and `override`, which the linker takes away before typing.
-struct Layered<T>(PhantomData<T>);
+struct Layered<T>(T);
 
 impl<T: JsonSchema> JsonSchema for Layered<T> {
     fn schema_name() -> Cow<'static, str> {

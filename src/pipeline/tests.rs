@@ -4,6 +4,7 @@
 #![cfg(feature = "sqlite")]
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
@@ -176,7 +177,7 @@ fn candidate(rows: &[Row]) -> Candidate {
         ("early", "role = \"r\"\nnot_before = 2999-01-01T00:00:00Z"),
     ] {
         let digest = KeyDigest::of(name);
-        text += &format!("[key.{name}]\nsha256 = [\"{digest}\"]\n{more}\n");
+        writeln!(text, "[key.{name}]\nsha256 = [\"{digest}\"]\n{more}").unwrap();
     }
     text.extend(rows.iter().map(Row::toml));
     let files = [("a.toml".to_owned(), text.into_bytes())];
@@ -196,6 +197,7 @@ fn gateway(candidate: &Candidate) -> Gateway {
             config: Arc::clone(&configs.services[name.as_str()]),
             connector: Arc::new(Silent),
             health: Arc::new(Health::default()),
+            lease: Arc::default(),
             metrics: Vec::new(),
         };
         (name.clone(), Arc::new(service))
@@ -207,6 +209,7 @@ fn gateway(candidate: &Candidate) -> Gateway {
         applications: applications(set),
         settings: settings(&set.gateway),
         documents: Documents::default(),
+        last_good: None,
     };
     let attempt = Attempt {
         at: now,

@@ -128,6 +128,7 @@ pub fn settings(gateway: &Gateway) -> Settings {
         max_uri_bytes: gateway.max_uri_bytes(),
         request_timeout: gateway.request_timeout(),
         max_in_flight: gateway.max_in_flight(),
+        stream_drain: gateway.stream_drain(),
         trusted_proxies: gateway.trusted_proxies.clone(),
     }
 }

@@ -4,24 +4,25 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Service;
 use super::plan::{Step, Tally, WantedService, plan};
-use super::{Health, Service};
 use crate::clock::Clock;
 use crate::connector::Resources;
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::manifest::{Diagnostics, ManifestSet};
 use crate::names::ServiceName;
 use crate::telemetry::metrics::Metrics;
 
 /// The services of the next revision: equal ones keep their connectors, the others are opened, all at once.
 ///
-/// Errors: the first service that cannot be opened; nothing that runs was touched.
+/// Errors: every service that cannot be opened; nothing that runs was touched.
 pub async fn services(
     running: &BTreeMap<ServiceName, Arc<Service>>,
     wanted: BTreeMap<ServiceName, WantedService>,
     data_directory: &Path,
     clock: &Arc<dyn Clock>,
     metrics: &Metrics,
-) -> Result<(BTreeMap<ServiceName, Arc<Service>>, Tally)> {
+) -> Result<(BTreeMap<ServiceName, Arc<Service>>, Tally), Vec<(ServiceName, Error)>> {
     let (mut steps, tally) = plan(running, &wanted);
     let built = wanted.into_iter().map(|(name, service)| {
         let step = steps.remove(name.as_str());
@@ -31,13 +32,16 @@ pub async fn services(
             clock: Arc::clone(clock),
         };
         async move {
-            let (connector, health) = match step {
-                Some(Step::Keep(current)) => {
-                    (Arc::clone(&current.connector), Arc::clone(&current.health))
-                }
+            let (connector, health, lease) = match step {
+                Some(Step::Keep(current)) => (
+                    Arc::clone(&current.connector),
+                    Arc::clone(&current.health),
+                    Arc::clone(&current.lease),
+                ),
                 Some(Step::Open | Step::Replace) | None => {
-                    let connector = service.config.open(&resources).await?;
-                    (connector, Arc::new(Health::default()))
+                    let opened = service.config.open(&resources).await;
+                    let connector = opened.map_err(|error| (name.clone(), error))?;
+                    (connector, Arc::default(), Arc::default())
                 }
             };
             let counters = service
@@ -60,14 +64,53 @@ pub async fn services(
                 config: service.config,
                 connector,
                 health,
+                lease,
                 metrics: counters,
             };
-            Ok::<_, Error>((name, Arc::new(service)))
+            Ok((name, Arc::new(service)))
         }
     });
-    let services = futures_util::future::try_join_all(built)
-        .await?
-        .into_iter()
-        .collect();
-    Ok((services, tally))
+    let mut services = BTreeMap::new();
+    let mut failures = Vec::new();
+    for outcome in futures_util::future::join_all(built).await {
+        match outcome {
+            Ok((name, service)) => {
+                services.insert(name, service);
+            }
+            Err(failure) => failures.push(failure),
+        }
+    }
+    if failures.is_empty() {
+        Ok((services, tally))
+    } else {
+        Err(failures)
+    }
+}
+
+/// Why services cannot be opened, at their places in the manifests. It is for whoever runs the gateway, and so says what no
+/// caller may know.
+pub fn problems(set: &ManifestSet, failures: &[(ServiceName, Error)]) -> Diagnostics {
+    let list = failures.iter().map(|(name, error)| {
+        tracing::debug!(
+            service.name = name.as_str(),
+            ?error,
+            "a service cannot be opened"
+        );
+        let facts: Vec<&str> = error
+            .facts()
+            .iter()
+            .map(|(_, fact)| fact.as_str())
+            .collect();
+        let reason = match facts.as_slice() {
+            [] => error.message().to_owned(),
+            facts => facts.join("; "),
+        };
+        let message = format!("the service `{name}` cannot be opened: {reason}");
+        let problem = set.service_problem(name.as_str(), message);
+        match error.help() {
+            Some(help) => problem.with_help(help.to_owned()),
+            None => problem,
+        }
+    });
+    set.problems(list.collect())
 }

@@ -15,7 +15,7 @@ use crate::auth::identify::rejected;
 use crate::auth::reason::{Reason, Refusal};
 use crate::auth::role::{CompiledRow, Requester, Role};
 use crate::auth::route::{Question, Target};
-use crate::connector::access::{Grant, Rule, Verbs};
+use crate::connector::access::{Access, Grant, Rule, Verbs};
 use crate::connector::operation;
 use crate::error::{Error, nearest};
 use crate::manifest::{Configs, KeyTable, Located, ManifestSet, Position};
@@ -29,7 +29,7 @@ pub struct Case<'a> {
     table: &'a Located<KeyTable>,
     question: &'a Question,
     at: Option<DateTime<Utc>>,
-    application: Application,
+    application: Arc<Application>,
 }
 
 /// What a case comes to.
@@ -78,12 +78,19 @@ impl<'a> Case<'a> {
         question: &'a Question,
         at: Option<DateTime<Utc>>,
     ) -> Option<Self> {
-        let (key, table) = set.keys.get_key_value(key)?;
-        let mut application = application(set, key.as_str())?;
-        if at.is_none() {
-            application.key.not_before = None;
-            application.key.expires = None;
-        }
+        let application = Arc::new(application(set, key)?);
+        Self::of(set, configs, application, question, at)
+    }
+
+    /// The same for an application of the tree, which many requests can share.
+    pub fn of(
+        set: &'a ManifestSet,
+        configs: &'a Configs,
+        application: Arc<Application>,
+        question: &'a Question,
+        at: Option<DateTime<Utc>>,
+    ) -> Option<Self> {
+        let (key, table) = set.keys.get_key_value(&application.key.name)?;
         Some(Self {
             set,
             configs,
@@ -105,9 +112,12 @@ impl<'a> Case<'a> {
         if let Target::Root | Target::Docs(_) = self.question.target {
             return page(method).map(|()| Admission::Page);
         }
-        if let Err(reason) = self.application.key.check(|| self.at.unwrap_or_default()) {
-            return Err(rejected(reason));
-        }
+        let key = &self.application.key;
+        let checked = match self.at {
+            Some(at) => key.check(|| at),
+            None => key.check_at_any_time(),
+        };
+        checked.map_err(rejected)?;
         let target = self.question.target.clone();
         authorize(&self.application, target, method, |name| self.facts(name))
     }
@@ -128,13 +138,14 @@ impl<'a> Case<'a> {
     }
 
     /// The row that a verdict names.
-    pub fn row(&self, rule: &Arc<str>) -> Option<&'a CompiledRow> {
+    pub fn row(&self, position: &Arc<str>) -> Option<&'a CompiledRow> {
         let (_, role) = self.role()?;
         let mut rows = role.value.rows.iter();
-        rows.find(|row| Arc::ptr_eq(&row.rule.position, rule))
+        rows.find(|row| Arc::ptr_eq(&row.rule.position, position))
     }
 
-    fn verb(&self) -> &'static str {
+    /// The verb that a role must grant.
+    pub(super) fn verb(&self) -> &'static str {
         verb(&self.question.method)
     }
 
@@ -446,7 +457,7 @@ impl<'a> Case<'a> {
         let service = self.question.service().unwrap_or_default();
         let access = self.application.access_by_name(service).ok();
         let value = |name: &str| {
-            let lookups = access.as_ref().map(|access| access.lookups())?;
+            let lookups = access.as_ref().map(Access::lookups)?;
             lookups.get(name).map(str::to_owned)
         };
         let row = self.row(&grant.position);
@@ -611,9 +622,8 @@ fn part(row: &CompiledRow, decider: Option<&CompiledRow>, verbs: Verbs) -> Part 
     match (decider.deny, grants(decider)) {
         (true, _) if rule.deny => Part::Agrees,
         (true, _) if grants(rule) => Part::Overruled,
-        (true, _) => Part::LacksVerb,
         (false, true) if grants(rule) => Part::Agrees,
-        (false, true) => Part::LacksVerb,
+        (true, _) | (false, true) => Part::LacksVerb,
         (false, false) => Part::Silent,
     }
 }

@@ -69,6 +69,7 @@ pub fn read(folder: &Path) -> Result<Layer, TreeError> {
             path: Some(path),
             commit,
             dirty: None,
+            signer: None,
         };
         return Ok(Layer::new(label, files, provenance));
     }

@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// Time until the next try when not everything can be watched; doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// Longest time until the next try.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
 /// Watches a directory, as far as that is possible.
 ///

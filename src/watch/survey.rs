@@ -82,7 +82,7 @@ pub(super) fn survey(inotify: &OwnedFd, directory: &Path) -> (Places, Option<Pro
     if let Some(root) = survey.follow(PathBuf::from("/"), directory)
         && root.is_dir()
     {
-        survey.tree(root);
+        survey.tree(&root);
     }
     (survey.places, survey.problem)
 }
@@ -98,8 +98,8 @@ struct Survey<'a> {
 impl Survey<'_> {
     /// Watches every folder of the tree, the upper ones first. Names that begin with a dot are left out (`.git`), unless
     /// a link leads there.
-    fn tree(&mut self, root: PathBuf) {
-        let mut waiting = VecDeque::from([root.clone()]);
+    fn tree(&mut self, root: &Path) {
+        let mut waiting = VecDeque::from([root.to_owned()]);
         while let Some(folder) = waiting.pop_front() {
             let Some(place) = self.watch(&folder, CONTENTS) else {
                 continue;
@@ -128,7 +128,7 @@ impl Survey<'_> {
                 } else if kind.is_symlink() {
                     let target = self.follow(folder.clone(), Path::new(&name));
                     waiting.extend(
-                        target.filter(|target| target.starts_with(&root) && target.is_dir()),
+                        target.filter(|target| target.starts_with(root) && target.is_dir()),
                     );
                 }
             }

@@ -120,7 +120,7 @@ mod tests {
         };
         write(&mut writers, start);
         assert_eq!(writers.end(), Some(start + LONGEST_HOLD));
-        assert!(writers.are_busy(start + LONGEST_HOLD - TICK));
+        assert!(writers.are_busy(start + TICK));
         assert!(!writers.are_busy(start + LONGEST_HOLD));
         write(&mut writers, start + LONGEST_HOLD);
         assert!(!writers.are_busy(start + LONGEST_HOLD));

@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod activation;
 mod attacks;
 mod bad_input;
 mod command_line;
@@ -22,9 +23,13 @@ mod errors;
 mod expect;
 mod explain;
 mod formats;
+mod git_source;
+mod init;
 mod keys;
+mod last_good;
 mod operations;
 mod outage;
+mod overlays;
 mod postgresql;
 mod readme;
 mod reload;
@@ -34,5 +39,9 @@ mod round_trips;
 mod secrets;
 mod serving;
 mod shutdown;
+mod signed;
+mod status;
 mod streaming;
+mod systemd;
+mod units;
 mod writing;

@@ -65,7 +65,10 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore> {
             .map_err(|error| unreadable().with_source(error))?;
     }
     if roots.is_empty() {
-        return Err(unreadable().with_fact("certificates", "0"));
+        return Err(Error::internal(format!(
+            "there is no certificate in `ca` ({})",
+            path.display()
+        )));
     }
     Ok(roots)
 }
