@@ -159,6 +159,8 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
             "manifest::secrets",
             "cli",
             "daemon",
+            // It looks for folders and links; what is in a file it never reads.
+            "watch",
             // Its databases are files.
             "connector::database::sqlite",
         ],
@@ -186,18 +188,14 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["rustix"],
-        &["manifest::secrets", "cli", "watch", "daemon::fetch"],
-        "system calls are the business of few: who runs this, terminals, changed folders, processes that are started",
+        &["tree", "watch", "manifest::secrets", "daemon::fetch", "cli"],
+        "system calls are the business of few: handles of folders, changed folders, who runs this, terminals, processes that \
+         are started",
     ),
     (
         &["gix"],
         &["tree::git"],
         "only `tree::git` knows how repositories are stored",
-    ),
-    (
-        &["notify"],
-        &["watch"],
-        "only `watch` knows how files are watched",
     ),
     (
         &["rusqlite"],

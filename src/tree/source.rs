@@ -415,9 +415,9 @@ mod tests {
     #[test]
     fn a_file_belongs_to_one_layer() {
         let root = folder(&[
-            ("base/a.toml", ""),
-            ("base/prod/b.toml", ""),
-            ("base/.host/c.toml", ""),
+            ("base/a.toml", "#"),
+            ("base/prod/b.toml", "#"),
+            ("base/.host/c.toml", "#"),
         ]);
         std::os::unix::fs::symlink("base/prod", root.path().join("link")).unwrap();
         let at = |name: &str| root.path().join(name);
@@ -447,7 +447,7 @@ mod tests {
     #[test]
     fn the_limits_hold_for_all_layers_together() {
         let (base, above) = (
-            folder(&[("a.toml", "1234"), ("b.toml", "")]),
+            folder(&[("a.toml", "123"), ("b.toml", "4")]),
             folder(&[("a.toml", "567")]),
         );
         let sources = sources(&[base.path(), above.path()]);
@@ -462,7 +462,7 @@ mod tests {
 
     #[test]
     fn a_tree_that_never_settles_is_an_error_in_the_end() {
-        let folder = folder(&[("a.toml", "")]);
+        let folder = folder(&[("a.toml", "a")]);
         let file = folder.path().join("a.toml");
         let mut count = 0;
         let error = sources(&[folder.path()])
@@ -476,7 +476,7 @@ mod tests {
 
     #[test]
     fn a_running_git_command_is_waited_for() {
-        let folder = folder(&[(".git/index.lock", ""), ("gateway.d/a.toml", "")]);
+        let folder = folder(&[(".git/index.lock", ""), ("gateway.d/a.toml", "a")]);
         let lock = folder.path().join(".git/index.lock");
         let sources = sources(&[&folder.path().join("gateway.d")]);
         let mut pauses = 0;
@@ -486,7 +486,7 @@ mod tests {
                 fs::remove_file(&lock).unwrap();
             }
         });
-        assert_eq!(bytes(&tree.unwrap(), 0), b"");
+        assert_eq!(bytes(&tree.unwrap(), 0), b"a");
         assert_eq!(pauses, 4);
         fs::write(&lock, "").unwrap();
         let error = sources.read_settled(&mut |_| {}).unwrap_err();

@@ -33,6 +33,7 @@ mod overlays;
 mod postgresql;
 mod readme;
 mod reload;
+mod reload_seeing;
 mod roles;
 mod round_trips;
 mod secrets;
