@@ -14,7 +14,7 @@ use super::role::RoleTable;
 use super::schema::{Finding, NAME_HELP, NAMED_TABLES, Schemas, is_reserved, list};
 use super::secrets::{Misplaced, written};
 use super::service::{Service, ServiceTable};
-use super::{Located, ManifestSet};
+use super::{Documents, Located, ManifestSet};
 use crate::auth::key::KeyDigest;
 use crate::auth::role::{AccessRow, CompiledRow, Role, RowProblem, compile, conflicts};
 use crate::connector::filter::{Filter, Operand};
@@ -75,6 +75,7 @@ pub(super) fn load(tree: &Tree, schemas: &Schemas) -> Result<ManifestSet, Diagno
         set: ManifestSet {
             label: tree.label().to_owned(),
             files: documents.len(),
+            documents: Documents(documents.clone()),
             ..ManifestSet::default()
         },
     };

@@ -3,6 +3,7 @@
 //! [`load`] reports every problem in the tree at once. Secrets stay references until [`ManifestSet::configs`].
 
 pub mod diagnostic;
+pub mod difference;
 mod document;
 pub mod gateway;
 pub mod key;
@@ -22,6 +23,7 @@ use crate::auth::role::Role;
 use crate::connector::AnyConfig;
 use crate::names::{KeyName, RoleName, ServiceName};
 use crate::tree::Tree;
+use document::Document;
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Position, Severity};
 pub use gateway::Gateway;
 pub use key::KeyTable;
@@ -55,6 +57,17 @@ pub struct ManifestSet {
     pub warnings: Diagnostics,
     label: String,
     files: usize,
+    documents: Documents,
+}
+
+/// The files of a set, to say where in them something is written. They are not printed: secrets may be in them.
+#[derive(Clone, Default)]
+struct Documents(Vec<Arc<Document>>);
+
+impl std::fmt::Debug for Documents {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} files", self.0.len())
+    }
 }
 
 /// The configs of all services, typed, with the values of their secrets.
@@ -82,6 +95,21 @@ impl ManifestSet {
     /// How many files the tree has.
     pub fn files(&self) -> usize {
         self.files
+    }
+
+    /// Where the key at a JSON pointer (RFC 6901) of a file stands, or the member of a list; none if it is not written.
+    pub fn written_at(&self, file: &str, pointer: &str) -> Option<Position> {
+        let mut documents = self.documents.0.iter();
+        documents
+            .find(|document| document.file().as_ref() == file)?
+            .written_at(pointer)
+    }
+
+    /// Where a key of `[gateway]` stands, in whatever file; none if it is not written.
+    pub fn gateway_at(&self, key: &str) -> Option<Position> {
+        let pointer = document::join("/gateway", key);
+        let mut documents = self.documents.0.iter().rev();
+        documents.find_map(|document| document.written_at(&pointer))
     }
 
     /// Resolves the secrets of every service with `source` and types its config.

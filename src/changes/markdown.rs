@@ -1,0 +1,152 @@
+//! Changes for a comment on a pull request: GitHub's and GitLab's Markdown.
+//!
+//! Nothing that a manifest says can become markup, a link or a mention: all of it stands in code, where only the end of
+//! the code has a meaning, and whatever could end it or a cell of a table is written as a character reference.
+
+use std::fmt::Write as _;
+
+use super::sentence::{Piece, Sentence, places, visible};
+use super::text::{place, summary};
+use super::{Change, Changes, Class, Section, TreeName};
+
+/// Most bytes of the whole text: GitHub takes 65,536 characters in a comment.
+pub(super) const MAX_BYTES: usize = 60_000;
+/// Most characters of one text of a manifest; the rest is cut.
+const MAX_TEXT: usize = 400;
+
+/// A heading with the summary, a table of each section, and the described interface below a line that opens it.
+pub fn markdown(changes: &Changes, from: &TreeName, to: &TreeName, refused: &[Class]) -> String {
+    let mut text = String::from("### Tidegate plan\n\n");
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{} → {}\n", code(&from.source), code(&to.source));
+    let _ = writeln!(text, "**{}**\n", summary(changes));
+    if !refused.is_empty() {
+        let names: Vec<String> = refused.iter().map(|class| code(class.name())).collect();
+        let _ = writeln!(text, "**Refused:** {}\n", names.join(", "));
+    }
+    let mut omitted = 0;
+    for section in Section::ALL {
+        let list: Vec<&Change> = changes
+            .list
+            .iter()
+            .filter(|change| change.section() == section)
+            .collect();
+        if list.is_empty() {
+            continue;
+        }
+        let is_folded = section == Section::Api;
+        let title = section.title();
+        if is_folded {
+            let count = super::keys::counted(list.len(), "change");
+            let breaking = list
+                .iter()
+                .filter(|change| change.classes.contains(&Class::Breaking))
+                .count();
+            let _ = writeln!(
+                text,
+                "<details>\n<summary>{title}: {count}, {breaking} breaking</summary>\n"
+            );
+        } else {
+            let _ = writeln!(text, "#### {title}\n");
+        }
+        text.push_str("| | change | class | where |\n|---|---|---|---|\n");
+        for change in list {
+            let row = row(change, from, to);
+            if text.len() + row.len() > MAX_BYTES {
+                omitted += 1;
+            } else {
+                text.push_str(&row);
+            }
+        }
+        text.push_str(if is_folded { "\n</details>\n\n" } else { "\n" });
+    }
+    if omitted > 0 {
+        let count = super::keys::counted(omitted, "change");
+        let _ = writeln!(
+            text,
+            "**{count} left out here for want of room;** `tidegate plan` shows them.\n"
+        );
+    }
+    for note in &changes.notes {
+        let _ = writeln!(text, "> {}\n", words(note));
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+fn row(change: &Change, from: &TreeName, to: &TreeName) -> String {
+    let classes: Vec<String> = change
+        .classes
+        .iter()
+        .map(|class| match class {
+            Class::AccessWidened | Class::Breaking => format!("**{class}**"),
+            class => class.to_string(),
+        })
+        .collect();
+    let (mut shown, more) = places(&change.sites, |site| code(&place(site, from, to)));
+    if more > 0 {
+        shown.push(format!("and {more} more"));
+    }
+    format!(
+        "| {} | {} | {} | {} |\n",
+        code(change.mark().symbol()),
+        marked_up(&change.sentence()),
+        classes.join("<br>"),
+        shown.join("<br>"),
+    )
+}
+
+fn marked_up(sentence: &Sentence) -> String {
+    let mut line = String::new();
+    for piece in &sentence.0 {
+        match piece {
+            Piece::Words(text) => line.push_str(&words(text)),
+            Piece::Name(text) | Piece::Text(text) => line.push_str(&code(text)),
+        }
+    }
+    line
+}
+
+/// Any text as code.
+fn code(text: &str) -> String {
+    let mut text = visible(text);
+    if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
+        text.truncate(end);
+        text.push('…');
+    }
+    // A bar ends the cell of a table even within code, and what a backslash before it does differs between parsers.
+    let is_plain = !text.contains(['|', '\\'])
+        && !text.starts_with([' ', '`'])
+        && !text.ends_with([' ', '`'])
+        && !text.is_empty();
+    if is_plain {
+        // Code ends where as many backticks stand together as at its beginning (CommonMark 6.1).
+        let longest = text.split(|character| character != '`').map(str::len).max();
+        let fence = "`".repeat(longest.unwrap_or(0) + 1);
+        format!("{fence}{text}{fence}")
+    } else {
+        let text = references(&text, |_| false);
+        format!("<code>{text}</code>")
+    }
+}
+
+/// Words as themselves.
+fn words(text: &str) -> String {
+    references(text, |character| " ,;:.()/-\"'→".contains(character))
+}
+
+/// A text in which all but letters, digits and what is harmless are character references, which never are markup
+/// (CommonMark 2.5).
+fn references(text: &str, is_harmless: impl Fn(char) -> bool) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_alphanumeric() || is_harmless(character) {
+            safe.push(character);
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(safe, "&#{};", u32::from(character));
+        }
+    }
+    safe
+}
