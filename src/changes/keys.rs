@@ -179,10 +179,7 @@ impl KeyChange {
             Self::Removed { role } => with_role(key, role).words(" is removed"),
             Self::Renamed { before } => key.words(" was called ").name(before),
             Self::Moved { before, count } => key
-                .words(format!(
-                    ": {} were those of key ",
-                    counted(*count, "digest")
-                ))
+                .words(format!(": {count} of its digests belonged to key "))
                 .name(before)
                 .words("; who holds them is this application now"),
             Self::Digests {

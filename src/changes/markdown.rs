@@ -75,6 +75,36 @@ pub fn markdown(changes: &Changes, from: &TreeName, to: &TreeName, refused: &[Cl
     text
 }
 
+/// Says of each tree that cannot be compared why not: its title, and its diagnostics as they are written for people.
+pub fn markdown_refusal(broken: &[(String, String)]) -> String {
+    let mut text = String::from("### Tidegate plan\n");
+    for (title, problems) in broken {
+        let mut problems: String = problems
+            .lines()
+            .map(|line| visible(line) + "\n")
+            .collect();
+        let room = MAX_BYTES.saturating_sub(text.len() + title.len());
+        if problems.len() > room {
+            problems.truncate(problems.floor_char_boundary(room));
+            problems.push_str("…\n");
+        }
+        let fence = fence(&problems, 3);
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "\n**{}**\n\n{fence}text\n{problems}{fence}\n",
+            words(title)
+        );
+    }
+    text
+}
+
+/// As many backticks as nothing in a text can end, and at least so many.
+fn fence(text: &str, least: usize) -> String {
+    let longest = text.split(|character| character != '`').map(str::len).max();
+    "`".repeat((longest.unwrap_or(0) + 1).max(least))
+}
+
 fn row(change: &Change, from: &TreeName, to: &TreeName) -> String {
     let classes: Vec<String> = change
         .classes
@@ -122,8 +152,7 @@ fn code(text: &str) -> String {
         && !text.is_empty();
     if is_plain {
         // Code ends where as many backticks stand together as at its beginning (CommonMark 6.1).
-        let longest = text.split(|character| character != '`').map(str::len).max();
-        let fence = "`".repeat(longest.unwrap_or(0) + 1);
+        let fence = fence(&text, 1);
         format!("{fence}{text}{fence}")
     } else {
         let text = references(&text, |_| false);

@@ -28,7 +28,7 @@ pub use api::{ApiChange, Rule};
 pub use condition::{Condition, Direction, FieldsChange, FilterChange};
 pub use json::json;
 pub use keys::KeyChange;
-pub use markdown::markdown;
+pub use markdown::{markdown, markdown_refusal};
 pub use roles::RoleChange;
 pub use services::ServiceChange;
 pub use text::text;

@@ -33,6 +33,9 @@ struct Node {
     children: Vec<usize>,
 }
 
+/// The nodes that cover a component letter by letter, and those that do when letter case does not count.
+type Way = (Vec<usize>, Vec<usize>);
+
 /// All components, as far as some patterns tell them apart.
 #[derive(Debug)]
 pub(super) struct Space {
@@ -138,13 +141,12 @@ impl Space {
 
     /// Adds the classes of components that differ from a pattern only in letter case: rows restrict them all the same.
     fn spell_otherwise(&mut self) {
-        let mut known: BTreeSet<(Vec<usize>, Vec<usize>)> = BTreeSet::new();
-        for class in &self.classes {
-            known.insert(self.way(&class.component));
-        }
+        let classes = self.classes.iter();
+        let known: BTreeSet<Way> = classes.map(|class| self.way(&class.component)).collect();
         let heads: BTreeSet<&str> = self.nodes.iter().map(|node| literal(&node.pattern)).collect();
         let mut found = Vec::new();
         for (index, class) in self.classes.iter().enumerate() {
+            let mut met = BTreeSet::new();
             for head in &heads {
                 let is_head = class
                     .component
@@ -165,7 +167,7 @@ impl Space {
                 for tail in [tail, &first, &all] {
                     let component = format!("{head}{tail}");
                     let way = self.way(&component);
-                    if way.0 != way.1 && known.insert(way) {
+                    if way.0 != way.1 && !known.contains(&way) && met.insert(way) {
                         found.push(Class {
                             component,
                             folded: Some(index),
@@ -178,7 +180,7 @@ impl Space {
     }
 
     /// The nodes whose patterns cover a component: letter by letter, and letter case aside.
-    fn way(&self, component: &str) -> (Vec<usize>, Vec<usize>) {
+    fn way(&self, component: &str) -> Way {
         let covering = |exact_case: bool| {
             (self.nodes.iter().enumerate())
                 .filter(|(_, node)| node.pattern.covers(component, exact_case))
