@@ -284,7 +284,11 @@ impl AccessChange {
                 sentence
             }
         };
-        sentence.words(format!(" ({})", self.cause.words()))
+        match self.cause {
+            // The filter's words name it.
+            Cause::Lookup => sentence,
+            cause => sentence.words(format!(" ({})", cause.words())),
+        }
     }
 
     /// `northwind/_table/orders/*`
@@ -332,7 +336,7 @@ fn place(service: &str, components: &Components) -> Sentence {
     let mut sentence = Sentence::default().name(match &components.pattern {
         Pattern::Exact(text) if text.is_empty() => match service {
             "" => "\"\"".to_owned(),
-            service => service.to_owned(),
+            service => service.trim_end_matches('/').to_owned(),
         },
         pattern => format!("{service}{}", pattern_text(pattern)),
     });
@@ -612,6 +616,19 @@ struct Line {
     is_breaking: bool,
 }
 
+/// What happens, why, and the row that is the cause.
+type Reason = (Effect, Cause, Option<Site>);
+
+/// What is found at components that are spelt otherwise than every row.
+struct Otherwise {
+    reason: Reason,
+    verb: u8,
+    component: String,
+    /// The class of the spelling that rows have.
+    folded: usize,
+    deciding: Option<Site>,
+}
+
 /// What is found at one class for one verb.
 struct Found {
     effect: Effect,
@@ -639,6 +656,7 @@ pub(super) fn compare(
     let services: BTreeSet<&ServiceName> =
         from.set.services.keys().chain(to.set.services.keys()).collect();
     let mut described = api::Found::default();
+    let mut found = Vec::new();
     for (kind, pairs) in &kinds {
         let first = pairs.first();
         let comparison = Comparison {
@@ -650,20 +668,29 @@ pub(super) fn compare(
         };
         let mut lines: BTreeMap<Line, (Vec<ServiceName>, BTreeSet<Site>)> = BTreeMap::new();
         for service in &services {
-            let Some(found) = comparison.in_service(service) else {
+            let Some(in_service) = comparison.in_service(service) else {
                 continue;
             };
-            for (line, deciding) in found.lines() {
+            for (line, deciding) in in_service.lines() {
                 let (services, rows) = lines.entry(line).or_default();
                 services.push((*service).clone());
                 rows.extend(deciding);
             }
-            comparison.described(&found, tables, &mut described);
+            comparison.described(&in_service, tables, &mut described);
         }
         for (line, (services, rows)) in lines {
-            list.push(comparison.change(line, services, rows));
+            found.push((
+                comparison.principals(),
+                comparison.change(line, services, rows),
+            ));
         }
     }
+    let name = |principals: &[Principal]| -> Option<KeyName> {
+        let first = principals.first()?;
+        first.after.clone().or_else(|| first.before.clone())
+    };
+    found.sort_by_cached_key(|(principals, _)| name(principals));
+    list.extend(found.into_iter().map(|(_, change)| change));
     described.finish(list);
 }
 
@@ -1082,10 +1109,9 @@ impl InService<'_> {
         let space = Space::of(patterns);
         let reachable = self.reachable(&space);
         // By what happens and why: for each verb, the classes.
-        type Reason = (Effect, Cause, Option<Site>);
         let mut written: BTreeMap<Reason, BTreeMap<u8, BTreeSet<usize>>> = BTreeMap::new();
         let mut deciding: BTreeMap<(Reason, u8), BTreeSet<Site>> = BTreeMap::new();
-        let mut otherwise: Vec<(Reason, u8, usize, Option<Site>)> = Vec::new();
+        let mut otherwise: Vec<Otherwise> = Vec::new();
         for (index, class) in space.classes.iter().enumerate() {
             for verb in each_verb() {
                 let Some(found) = self.at(&class.component, verb) else {
@@ -1093,7 +1119,13 @@ impl InService<'_> {
                 };
                 let reason = (found.effect, found.cause, found.row);
                 if let Some(folded) = class.folded {
-                    otherwise.push((reason, verb.mask(), folded, found.deciding));
+                    otherwise.push(Otherwise {
+                        reason,
+                        verb: verb.mask(),
+                        component: class.component.clone(),
+                        folded,
+                        deciding: found.deciding,
+                    });
                     continue;
                 }
                 let verbs = written.entry(reason.clone()).or_default();
@@ -1108,16 +1140,17 @@ impl InService<'_> {
                 let parts = space.parts(&classes);
                 let components = parts.into_iter().map(|part| {
                     let mut letter_case = LetterCase::AsWritten;
-                    otherwise.retain(|(other, verb, folded, _)| {
-                        let is_within = verb & verbs != 0
-                            && reason.0.resembles(&other.0)
-                            && space.classes.get(*folded).is_some_and(|class| {
-                                classes.contains(folded) && covers(&part, &class.component)
-                            });
-                        if is_within {
+                    otherwise.retain(|other| {
+                        let is_alike =
+                            other.verb & verbs != 0 && reason.0.resembles(&other.reason.0);
+                        let is_within = space.classes.get(other.folded).is_some_and(|class| {
+                            classes.contains(&other.folded) && covers(&part, &class.component)
+                        });
+                        if is_alike && is_within {
                             letter_case = LetterCase::Any;
                         }
-                        !is_within
+                        // Spelt otherwise than an exception, it is no exception.
+                        !(is_alike && (is_within || covers(&part, &other.component)))
                     });
                     Components {
                         pattern: part.pattern,
@@ -1144,14 +1177,14 @@ impl InService<'_> {
     fn other_lines(
         &self,
         space: &Space,
-        found: Vec<((Effect, Cause, Option<Site>), u8, usize, Option<Site>)>,
+        found: Vec<Otherwise>,
     ) -> Vec<(Line, BTreeSet<Site>)> {
         let mut by_reason: BTreeMap<_, (BTreeMap<u8, BTreeSet<usize>>, BTreeSet<Site>)> =
             BTreeMap::new();
-        for (reason, verb, folded, deciding) in found {
-            let (verbs, rows) = by_reason.entry(reason).or_default();
-            verbs.entry(verb).or_default().insert(folded);
-            rows.extend(deciding);
+        for other in found {
+            let (verbs, rows) = by_reason.entry(other.reason).or_default();
+            verbs.entry(other.verb).or_default().insert(other.folded);
+            rows.extend(other.deciding);
         }
         let mut lines = Vec::new();
         for (reason, (verbs, rows)) in by_reason {
@@ -1218,7 +1251,7 @@ impl InService<'_> {
 }
 
 fn line(
-    (effect, cause, row): &(Effect, Cause, Option<Site>),
+    (effect, cause, row): &Reason,
     verbs: u8,
     components: Vec<Components>,
     is_reached: bool,
