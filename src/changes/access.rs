@@ -547,6 +547,12 @@ impl<'a> Face<'a> {
         application.access(service.as_str()).ok()
     }
 
+    /// Whether a service is switched on; none if it is not there.
+    fn state(&self, service: &ServiceName) -> Option<bool> {
+        let found = self.candidate.set.services.get(service.as_str())?;
+        Some(found.value.active)
+    }
+
     /// The rows that concern a service, with their index.
     fn rows(&self, service: &str) -> impl Iterator<Item = (usize, &'a CompiledRow)> {
         let rows = self.role.map(|role| role.rows.as_slice()).unwrap_or_default();
@@ -588,7 +594,7 @@ fn each_verb() -> impl Iterator<Item = Verbs> {
 }
 
 /// Keys of one kind between two trees.
-struct Comparison<'a> {
+pub(super) struct Comparison<'a> {
     kind: &'a Kind,
     pairs: &'a [Pair<'a>],
     from: Face<'a>,
@@ -614,6 +620,26 @@ struct Line {
     verbs: u8,
     components: Vec<Components>,
     is_breaking: bool,
+}
+
+/// What decides how a service differs for keys of one kind: services for which all of it is equal are looked at once.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Likeness {
+    /// The rows that concern it, before and now.
+    rows: [Vec<usize>; 2],
+    /// Whether it is there and switched on.
+    states: [Option<bool>; 2],
+    /// Where its operations lie in memory.
+    operations: [usize; 2],
+    /// Its name, if its backend told of tables.
+    with_tables: Option<ServiceName>,
+}
+
+/// How a service differs for keys of one kind.
+struct Outcome {
+    /// Each with the rows that decide.
+    lines: Vec<(Line, BTreeSet<Site>)>,
+    differences: Vec<api::Difference>,
 }
 
 /// What happens, why, and the row that is the cause.
@@ -667,16 +693,23 @@ pub(super) fn compare(
             roles,
         };
         let mut lines: BTreeMap<Line, (Vec<ServiceName>, BTreeSet<Site>)> = BTreeMap::new();
+        let mut alike: BTreeMap<Likeness, Outcome> = BTreeMap::new();
         for service in &services {
             let Some(in_service) = comparison.in_service(service) else {
                 continue;
             };
-            for (line, deciding) in in_service.lines() {
-                let (services, rows) = lines.entry(line).or_default();
+            let outcome = alike
+                .entry(in_service.likeness(tables))
+                .or_insert_with(|| in_service.outcome(tables));
+            for (line, deciding) in &outcome.lines {
+                let (services, rows) = lines.entry(line.clone()).or_default();
                 services.push((*service).clone());
-                rows.extend(deciding);
+                rows.extend(deciding.iter().cloned());
             }
-            comparison.described(&in_service, tables, &mut described);
+            for difference in &outcome.differences {
+                let sites = in_service.sites_of_operation(difference);
+                described.add(difference, service, &comparison, sites);
+            }
         }
         for (line, (services, rows)) in lines {
             found.push((
@@ -797,11 +830,7 @@ impl<'a> Comparison<'a> {
             _ => Some(Cause::KeyRole),
         };
         whole.or_else(|| {
-            let active = |face: &Face<'_>| {
-                let found = face.candidate.set.services.get(service.as_str());
-                found.map(|found| found.value.active)
-            };
-            match (active(&self.from), active(&self.to)) {
+            match (self.from.state(service), self.to.state(service)) {
                 (None, _) => Some(Cause::ServiceAdded),
                 (_, None) => Some(Cause::ServiceRemoved),
                 (Some(false), Some(true)) => Some(Cause::ServiceActivated),
@@ -905,13 +934,14 @@ impl<'a> Comparison<'a> {
         let mut sites: Vec<Site> = line.row.into_iter().collect();
         sites.extend(self.sites(line.cause, &services, &line.effect));
         sites.extend(rows.iter().filter(|row| !sites.contains(row)).cloned().collect::<Vec<_>>());
+        let (role_before, role_after) = self.roles();
         Change {
             classes,
             sites,
             what: What::Access(AccessChange {
                 principals: self.principals(),
-                role_before: self.kind.before.role().cloned(),
-                role_after: self.kind.after.role().cloned(),
+                role_before,
+                role_after,
                 services,
                 components: line.components,
                 verbs: verbs_of(line.verbs),
@@ -922,7 +952,14 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn principals(&self) -> Vec<Principal> {
+    /// The roles of the keys, before and now.
+    pub(super) fn roles(&self) -> (Option<RoleName>, Option<RoleName>) {
+        let role = |standing: &Standing| standing.role().cloned();
+        (role(&self.kind.before), role(&self.kind.after))
+    }
+
+    /// Whom it concerns.
+    pub(super) fn principals(&self) -> Vec<Principal> {
         let name = |entry: Option<Entry<'_>>| entry.map(|(name, _)| name.clone());
         self.pairs
             .iter()
@@ -931,35 +968,6 @@ impl<'a> Comparison<'a> {
                 after: name(pair.after),
             })
             .collect()
-    }
-
-    /// Compares what is described of a service to an application that is there before and after.
-    fn described(&self, found: &InService<'_>, tables: &Tables, described: &mut api::Found) {
-        if self.kind.before.role().is_none() || self.kind.after.role().is_none() {
-            return;
-        }
-        let service = found.service;
-        type Told = BTreeMap<ServiceName, Description>;
-        let reader = |face: &Face<'a>, access: &Option<Access>, tables: &Told| {
-            Some(Reader {
-                operations: face.operations(service).to_vec(),
-                access: access.clone()?,
-                details: tables.get(service).cloned(),
-            })
-        };
-        let changes = api::compare(
-            service,
-            reader(&self.from, &found.before, &tables.from).as_ref(),
-            reader(&self.to, &found.after, &tables.to).as_ref(),
-        );
-        for change in changes {
-            let sites = found.sites_of_operations(&change);
-            let roles = (
-                self.kind.before.role().cloned(),
-                self.kind.after.role().cloned(),
-            );
-            described.add(change, self.principals(), roles, sites);
-        }
     }
 }
 
@@ -991,6 +999,53 @@ fn key_site(pair: Pair<'_>, from: &ManifestSet, to: &ManifestSet, key: &str) -> 
 }
 
 impl InService<'_> {
+    fn likeness(&self, tables: &Tables) -> Likeness {
+        let faces = [&self.comparison.from, &self.comparison.to];
+        let has_tables =
+            tables.from.contains_key(self.service) || tables.to.contains_key(self.service);
+        Likeness {
+            rows: faces.map(|face| {
+                let rows = face.rows(self.service.as_str());
+                rows.map(|(index, _)| index).collect()
+            }),
+            states: faces.map(|face| face.state(self.service)),
+            operations: faces.map(|face| face.operations(self.service).as_ptr().addr()),
+            with_tables: has_tables.then(|| self.service.clone()),
+        }
+    }
+
+    fn outcome(&self, tables: &Tables) -> Outcome {
+        let is_there = |standing: &Standing| standing.role().is_some();
+        let kind = self.comparison.kind;
+        Outcome {
+            lines: self.lines(),
+            // Who comes or goes has nothing to compare with.
+            differences: if is_there(&kind.before) && is_there(&kind.after) {
+                let (from, to) = (&self.comparison.from, &self.comparison.to);
+                api::compare(
+                    self.service,
+                    self.reader(from, self.before.as_ref(), &tables.from).as_ref(),
+                    self.reader(to, self.after.as_ref(), &tables.to).as_ref(),
+                )
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    fn reader<'a>(
+        &self,
+        face: &'a Face<'_>,
+        access: Option<&Access>,
+        tables: &'a BTreeMap<ServiceName, Description>,
+    ) -> Option<Reader<'a>> {
+        Some(Reader {
+            operations: face.operations(self.service),
+            access: access?.clone(),
+            details: tables.get(self.service),
+        })
+    }
+
     /// What becomes of a verb on a component.
     fn at(&self, component: &str, verb: Verbs) -> Option<Found> {
         let before = granted(self.before.as_ref(), component, verb);
@@ -1227,19 +1282,18 @@ impl InService<'_> {
 
     /// Where the cause of a difference in the description stands: what differs in access to one of its operations, or
     /// else the service.
-    fn sites_of_operations(&self, change: &api::Difference) -> Vec<Site> {
+    fn sites_of_operation(&self, difference: &api::Difference) -> Vec<Site> {
         let comparison = self.comparison;
-        let from_access = change.operations.iter().find_map(|operation| {
-            let verb = Verbs::of(&operation.method.parse().ok()?);
-            let component = operation.component();
-            let found = self.at(&component, verb)?;
+        let from_access = || {
+            let verb = Verbs::of(&difference.method.parse().ok()?);
+            let found = self.at(&difference.component(), verb)?;
             let mut sites: Vec<Site> = found.row.into_iter().collect();
             let services = [self.service.clone()];
             sites.extend(comparison.sites(found.cause, &services, &found.effect));
             sites.extend(found.deciding.filter(|site| !sites.contains(site)));
             Some(sites)
-        });
-        from_access
+        };
+        from_access()
             .filter(|sites| !sites.is_empty())
             .unwrap_or_else(|| {
                 let name = self.service.as_str();

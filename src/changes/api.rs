@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::access::{Principal, subject};
+use super::access::{Comparison, Principal, subject};
 use super::sentence::Sentence;
 use super::{Change, Class, Mark, Site, What};
 use crate::connector::Description;
@@ -122,27 +122,15 @@ rules! {
     SchemaChanged = "schema-changed", Changed, true, "described otherwise";
 }
 
-/// One operation of a document.
+/// One operation of a service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OperationName {
+    /// The service.
+    pub service: ServiceName,
     /// The path below the service, as the document has it: `/_table/album/{id}`.
     pub path: String,
     /// The method, in capitals.
     pub method: String,
-}
-
-impl OperationName {
-    /// What roles are matched against, with parameters in braces.
-    pub(super) fn component(&self) -> String {
-        let pieces = self.path.split('/').filter(|piece| !piece.is_empty());
-        let pieces: Vec<String> = pieces
-            .map(|piece| {
-                let text = percent_decode_str(piece).decode_utf8_lossy();
-                text.replace('/', "%2F")
-            })
-            .collect();
-        pieces.join("/")
-    }
 }
 
 /// What an application finds described otherwise.
@@ -154,8 +142,6 @@ pub struct ApiChange {
     pub role_before: Option<RoleName>,
     /// Their role now.
     pub role_after: Option<RoleName>,
-    /// The service.
-    pub service: ServiceName,
     /// In what the documents differ.
     pub rule: Rule,
     /// The parameter, the media type or the member that it is about; empty for an operation as a whole.
@@ -176,10 +162,9 @@ impl ApiChange {
             self.role_after.as_ref(),
         )
         .words(": ");
-        let service = &self.service;
         let operations = self.operations.iter().map(|operation| {
             let path = operation.path.trim_end_matches('/');
-            format!("{} {service}{path}", operation.method)
+            format!("{} {}{path}", operation.method, operation.service)
         });
         let words = self.rule.words();
         if self.subject.is_empty() {
@@ -207,48 +192,60 @@ impl ApiChange {
     }
 }
 
-/// One difference between two documents.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// One difference between two documents of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Difference {
-    pub(super) service: ServiceName,
-    pub(super) rule: Rule,
+    rule: Rule,
     subject: String,
     before: Option<String>,
     after: Option<String>,
-    pub(super) operations: Vec<OperationName>,
+    path: String,
+    /// In capitals.
+    pub(super) method: String,
+}
+
+impl Difference {
+    /// What roles are matched against for its operation, with parameters in braces.
+    pub(super) fn component(&self) -> String {
+        let pieces = self.path.split('/').filter(|piece| !piece.is_empty());
+        let pieces: Vec<String> = pieces
+            .map(|piece| {
+                let text = percent_decode_str(piece).decode_utf8_lossy();
+                text.replace('/', "%2F")
+            })
+            .collect();
+        pieces.join("/")
+    }
 }
 
 /// What a service is to a reader of its document.
-pub(super) struct Reader {
-    pub(super) operations: Vec<Operation>,
+pub(super) struct Reader<'a> {
+    pub(super) operations: &'a [Operation],
     pub(super) access: Access,
     /// What the backend told of itself, if it was asked.
-    pub(super) details: Option<Description>,
+    pub(super) details: Option<&'a Description>,
 }
 
 /// Compares the documents of one service. A service that is not there for the reader has none.
 pub(super) fn compare(
     service: &ServiceName,
-    before: Option<&Reader>,
-    after: Option<&Reader>,
+    before: Option<&Reader<'_>>,
+    after: Option<&Reader<'_>>,
 ) -> Vec<Difference> {
     // Tables that only one side has told of would all seem new, or gone.
     let both_told = [before, after]
         .into_iter()
         .flatten()
         .all(|reader| reader.details.is_some());
-    let document_of = |reader: Option<&Reader>| {
+    let document_of = |reader: Option<&Reader<'_>>| {
         let reader = reader?;
-        let details = match &reader.details {
-            Some(details) if both_told => details.clone(),
-            _ => Description::General,
-        };
+        let details = reader.details.filter(|_| both_told);
         let description = ServiceDescription {
             name: service.as_str(),
             label: "",
             description: "",
-            operations: &reader.operations,
-            details: &details,
+            operations: reader.operations,
+            details: details.unwrap_or(&Description::General),
             access: reader.access.clone(),
         };
         Some(document(&[description], true, ""))
@@ -262,34 +259,30 @@ pub(super) fn compare(
     };
     let mut found = Vec::new();
     let (old, new) = (operations(documents.before), operations(documents.after));
-    for (name, operation) in &old {
+    for (name, operation) in old.iter().map(|(name, operation)| (*name, operation)) {
         let mut differences = Differences::default();
-        match new.get(name) {
+        match new.get(&name) {
             None => differences.add(Rule::OperationRemoved, ""),
             Some(other) => documents.operation(operation, other, &mut differences),
         }
-        found.extend(differences.of(service, name));
+        found.extend(differences.of(name));
     }
-    for name in new.keys().filter(|name| !old.contains_key(*name)) {
+    for name in new.keys().copied().filter(|name| !old.contains_key(name)) {
         let mut differences = Differences::default();
         differences.add(Rule::OperationAdded, "");
-        found.extend(differences.of(service, name));
+        found.extend(differences.of(name));
     }
     found
 }
 
-/// The operations of a document.
-fn operations(document: &Value) -> BTreeMap<OperationName, &Map<String, Value>> {
+/// The operations of a document, by path and method.
+fn operations(document: &Value) -> BTreeMap<(&str, &str), &Map<String, Value>> {
     let paths = document.get("paths").and_then(Value::as_object);
     let mut found = BTreeMap::new();
     for (path, methods) in paths.into_iter().flatten() {
         for (method, operation) in methods.as_object().into_iter().flatten() {
             if let Some(operation) = operation.as_object() {
-                let name = OperationName {
-                    path: path.clone(),
-                    method: method.to_ascii_uppercase(),
-                };
-                found.insert(name, operation);
+                found.insert((path.as_str(), method.as_str()), operation);
             }
         }
     }
@@ -309,16 +302,16 @@ impl Differences {
         self.0.insert((rule, subject.to_owned(), before, after));
     }
 
-    fn of(self, service: &ServiceName, name: &OperationName) -> impl Iterator<Item = Difference> {
+    fn of(self, (path, method): (&str, &str)) -> impl Iterator<Item = Difference> {
         self.0
             .into_iter()
-            .map(|(rule, subject, before, after)| Difference {
-                service: service.clone(),
+            .map(move |(rule, subject, before, after)| Difference {
                 rule,
                 subject,
                 before,
                 after,
-                operations: vec![name.clone()],
+                path: path.to_owned(),
+                method: method.to_ascii_uppercase(),
             })
     }
 }
@@ -767,13 +760,12 @@ fn limits(
     }
 }
 
-/// Differences that several operations and places have in common.
+/// Differences that several operations have in common.
 #[derive(Default)]
 pub(super) struct Found(BTreeMap<Common, BTreeSet<OperationName>>);
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Common {
-    service: ServiceName,
     rule: Rule,
     subject: String,
     before: Option<String>,
@@ -784,26 +776,29 @@ struct Common {
 }
 
 impl Found {
-    /// Adds a difference that some applications meet, with its cause.
+    /// Adds a difference in a service that some keys meet, with the places of its cause.
     pub(super) fn add(
         &mut self,
-        difference: Difference,
-        principals: Vec<Principal>,
-        roles: (Option<RoleName>, Option<RoleName>),
+        difference: &Difference,
+        service: &ServiceName,
+        keys: &Comparison<'_>,
         sites: Vec<Site>,
     ) {
         let common = Common {
-            service: difference.service,
             rule: difference.rule,
-            subject: difference.subject,
-            before: difference.before,
-            after: difference.after,
-            principals,
-            roles,
+            subject: difference.subject.clone(),
+            before: difference.before.clone(),
+            after: difference.after.clone(),
+            principals: keys.principals(),
+            roles: keys.roles(),
             sites,
         };
         let operations = self.0.entry(common).or_default();
-        operations.extend(difference.operations);
+        operations.insert(OperationName {
+            service: service.clone(),
+            path: difference.path.clone(),
+            method: difference.method.clone(),
+        });
     }
 
     /// Each of them as a change.
@@ -821,7 +816,6 @@ impl Found {
                     principals: common.principals,
                     role_before: common.roles.0,
                     role_after: common.roles.1,
-                    service: common.service,
                     rule: common.rule,
                     subject: common.subject,
                     before: common.before,

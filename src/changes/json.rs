@@ -227,12 +227,15 @@ fn access(change: &AccessChange, from: &TreeName, to: &TreeName) -> Value {
 
 fn api(change: &ApiChange) -> Value {
     let operations = change.operations.iter().map(|operation| {
-        json!({ "method": operation.method, "path": operation.path })
+        json!({
+            "service": operation.service,
+            "method": operation.method,
+            "path": operation.path,
+        })
     });
     json!({
         "keys": principals(&change.principals),
         "role": { "before": change.role_before, "after": change.role_after },
-        "service": change.service,
         "breaking": change.rule.breaks(),
         "subject": change.subject,
         "before": change.before,

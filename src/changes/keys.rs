@@ -168,11 +168,9 @@ impl KeyChange {
             Some(role) => sentence.name(role),
             None => sentence.words("none"),
         };
-        let moment = |moment: &Option<DateTime<Utc>>, without: &str| {
-            moment.map_or_else(
-                || without.to_owned(),
-                |moment| moment.to_rfc3339_opts(SecondsFormat::AutoSi, true),
-            )
+        let moment = |sentence: Sentence, moment: &Option<DateTime<Utc>>, without: &str| match moment {
+            Some(moment) => sentence.name(moment.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+            None => sentence.words(without),
         };
         match self {
             Self::Added { role } => with_role(key, role).words(" is added"),
@@ -195,16 +193,16 @@ impl KeyChange {
             }
             Self::Activated => key.words(" is switched on"),
             Self::Deactivated => key.words(" is switched off"),
-            Self::NotBefore { before, after } => key
-                .words(": accepted from ")
-                .name(moment(before, "the beginning"))
-                .words(" → ")
-                .name(moment(after, "the beginning")),
-            Self::Expires { before, after } => key
-                .words(": accepted until ")
-                .name(moment(before, "for ever"))
-                .words(" → ")
-                .name(moment(after, "for ever")),
+            Self::NotBefore { before, after } => {
+                let always = "the beginning";
+                let sentence = moment(key.words(": accepted from "), before, always);
+                moment(sentence.words(" → "), after, always)
+            }
+            Self::Expires { before, after } => {
+                let always = "for ever";
+                let sentence = moment(key.words(": accepted until "), before, always);
+                moment(sentence.words(" → "), after, always)
+            }
             Self::AllowQuery(true) => key.words(" may stand in the query string now"),
             Self::AllowQuery(false) => key.words(" may no longer stand in the query string"),
             Self::Lookup { name, mark } => {
