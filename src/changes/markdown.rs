@@ -179,3 +179,166 @@ fn references(text: &str, is_harmless: impl Fn(char) -> bool) -> String {
     }
     safe
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ServiceChange, What};
+    use super::*;
+    use proptest::prelude::*;
+    use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+    fn name(source: &str) -> TreeName {
+        TreeName {
+            source: source.to_owned(),
+            label: String::new(),
+            digest: String::new(),
+            commit: None,
+        }
+    }
+
+    fn labels(texts: &[String]) -> Changes {
+        let list = texts.iter().map(|text| Change {
+            what: What::Service {
+                name: "shop".parse().unwrap(),
+                change: ServiceChange::Label {
+                    before: text.clone(),
+                    after: "after".to_owned(),
+                },
+            },
+            classes: [Class::ServiceChanged].into(),
+            sites: Vec::new(),
+        });
+        Changes {
+            list: list.collect(),
+            ..Changes::default()
+        }
+    }
+
+    /// The cells of the first table, each with its code; panics when there is anything but text, code and tables.
+    fn cells(text: &str) -> Vec<Vec<String>> {
+        let mut cells: Vec<Vec<String>> = Vec::new();
+        let mut html_code: Option<String> = None;
+        for event in Parser::new_ext(text, Options::all()) {
+            match event {
+                Event::Start(Tag::TableCell) => cells.push(Vec::new()),
+                Event::Code(code) => {
+                    if let Some(cell) = cells.last_mut() {
+                        cell.push(code.into_string());
+                    }
+                }
+                Event::InlineHtml(html) => match html.as_ref() {
+                    "<br>" => {}
+                    "<code>" => html_code = Some(String::new()),
+                    "</code>" => {
+                        let code = html_code.take().unwrap();
+                        if let Some(cell) = cells.last_mut() {
+                            cell.push(code);
+                        }
+                    }
+                    other => panic!("{other} in\n{text}"),
+                },
+                Event::Text(part) => {
+                    if let Some(code) = &mut html_code {
+                        code.push_str(&part);
+                    }
+                }
+                Event::Start(
+                    Tag::Paragraph
+                    | Tag::Heading { .. }
+                    | Tag::Strong
+                    | Tag::Table(_)
+                    | Tag::TableHead
+                    | Tag::TableRow,
+                )
+                | Event::End(
+                    TagEnd::Paragraph
+                    | TagEnd::Heading(_)
+                    | TagEnd::Strong
+                    | TagEnd::Table
+                    | TagEnd::TableHead
+                    | TagEnd::TableRow
+                    | TagEnd::TableCell,
+                ) => {}
+                other => panic!("{other:?} in\n{text}"),
+            }
+        }
+        cells
+    }
+
+    /// Four cells of a heading, then four of each row; the label stands in the second one, after the service.
+    fn stays_code(text: &str) {
+        let changes = labels(&[text.to_owned()]);
+        let shown = markdown(&changes, &name(text), &name(text), &[]);
+        let cells = cells(&shown);
+        assert_eq!(cells.len(), 8, "{shown}");
+        let mut expected = visible(text);
+        if let Some((end, _)) = expected.char_indices().nth(MAX_TEXT) {
+            expected.truncate(end);
+            expected.push('…');
+        }
+        assert_eq!(cells[5], ["shop".to_owned(), expected, "after".to_owned()]);
+    }
+
+    #[test]
+    fn nothing_that_a_manifest_says_becomes_markup() {
+        for text in [
+            "",
+            " ",
+            "`",
+            "`` a ` b ``",
+            "a|b",
+            "a\\|b",
+            "\\",
+            "`a`|`b`",
+            "</code><img src=x onerror=alert(1)>",
+            "</td></tr></table><script>alert(1)</script>",
+            "[a](https://example.org)",
+            "![a](https://example.org/a.png)",
+            "https://example.org www.example.org ann@example.org @ann #1",
+            "**bold** _it_ ~~no~~ $x$ :smile: &amp; &#124; <!-- -->",
+            "\n\n# heading\n\n- list\n\n```\ncode",
+            "\u{202e}desrever",
+            "<https://example.org>",
+        ] {
+            stays_code(text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_at_all_becomes_markup(text in "[`|\\\\<>&*_\\[\\]()!#~$a\n\r -]{0,30}|\\PC{0,40}") {
+            stays_code(&text);
+        }
+    }
+
+    #[test]
+    fn a_comment_is_never_longer_than_a_code_host_takes() {
+        let many = vec!["|".repeat(300); 400];
+        let text = markdown(&labels(&many), &name("a"), &name("b"), &[]);
+        assert!(text.len() < 65_536, "{}", text.len());
+        assert!(text.contains("changes left out here"), "{text}");
+        // Diagnostics cut their lines.
+        let long = format!("{}\n", "`".repeat(160)).repeat(1_000);
+        let broken = [("FROM a".to_owned(), long.clone()), ("TO b".to_owned(), long)];
+        let text = markdown_refusal(&broken);
+        assert!(text.len() < 65_536, "{}", text.len());
+    }
+
+    #[test]
+    fn diagnostics_stay_in_their_block() {
+        let text = markdown_refusal(&[(
+            "TO `a` <b> would be refused".to_owned(),
+            "error: x\n````\n# heading\n<script>".to_owned(),
+        )]);
+        let mut blocks = 0;
+        for event in Parser::new_ext(&text, Options::all()) {
+            match event {
+                Event::Start(Tag::CodeBlock(_)) => blocks += 1,
+                Event::Html(html) | Event::InlineHtml(html) => panic!("{html} in\n{text}"),
+                Event::Start(Tag::Heading { level, .. }) => assert_eq!(level as usize, 3, "{text}"),
+                _ => {}
+            }
+        }
+        assert_eq!(blocks, 1, "{text}");
+    }
+}

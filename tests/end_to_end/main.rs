@@ -23,6 +23,7 @@ mod formats;
 mod keys;
 mod operations;
 mod outage;
+mod plan;
 mod postgresql;
 mod readme;
 mod reload;
