@@ -1,26 +1,14 @@
-//! Who may do what that they could not do before, and the other way round: for every key, every service, every verb and
-//! every class of components that the rows of its role tell apart.
+//! What can be said of who may do what, and in which words.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use super::api::{self, Reader};
-use super::condition::{Condition, Direction, FieldsChange, FilterChange, fields_change, filter_change};
-use super::keys::{Entry, Pair, Pairs};
-use super::roles::{Differences, News, row_site};
+use super::condition::{
+    Condition, Direction, FieldsChange, FilterChange, fields_change, filter_change,
+};
 use super::sentence::Sentence;
-use super::services::table_of;
-use super::space::{Part, Space};
-use super::{Change, Class, Mark, Side, Site, Tables, What, nearest_site};
-use crate::auth::application::Application;
-use crate::auth::role::{CompiledRow, Requester, Role};
-use crate::connector::Description;
-use crate::connector::access::{Access, Decision, Grant, Lookups, Pattern, Verbs};
-use crate::connector::operation::{Component, Operation, find};
-use crate::manifest::ManifestSet;
+use super::{Mark, Site};
+use crate::connector::access::{Grant, Lookups, Pattern, Verbs};
 use crate::names::{KeyName, RoleName, ServiceName};
-use crate::snapshot::assemble::application;
-use crate::snapshot::candidate::Candidate;
 
 /// An application, by the names of its key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,7 +86,7 @@ impl Effect {
         }
     }
 
-    fn between(
+    pub(super) fn between(
         before: Option<(&Grant, &Lookups)>,
         after: Option<(&Grant, &Lookups)>,
     ) -> Option<Self> {
@@ -116,7 +104,7 @@ impl Effect {
     }
 
     /// The directions in which it goes.
-    fn directions(&self) -> impl Iterator<Item = Direction> {
+    pub(super) fn directions(&self) -> impl Iterator<Item = Direction> {
         let found = match self {
             Self::Gained(_) => [Some(Direction::Widened), None],
             Self::Lost(_) => [Some(Direction::Narrowed), None],
@@ -129,7 +117,7 @@ impl Effect {
     }
 
     /// Whether a call that was good may be refused or lack something, not counting records.
-    fn takes_away(&self) -> bool {
+    pub(super) fn takes_away(&self) -> bool {
         match self {
             Self::Gained(_) => false,
             Self::Lost(_) => true,
@@ -140,7 +128,7 @@ impl Effect {
     }
 
     /// Whether two effects are alike but for their details.
-    fn resembles(&self, other: &Self) -> bool {
+    pub(super) fn resembles(&self, other: &Self) -> bool {
         let directions = |effect: &Self| effect.directions().collect::<BTreeSet<_>>();
         self.mark() == other.mark() && directions(self).is_superset(&directions(other))
     }
@@ -254,7 +242,11 @@ pub struct AccessChange {
 
 impl AccessChange {
     pub(super) fn sentence(&self) -> Sentence {
-        let who = subject(&self.principals, self.role_before.as_ref(), self.role_after.as_ref());
+        let who = subject(
+            &self.principals,
+            self.role_before.as_ref(),
+            self.role_after.as_ref(),
+        );
         let is_one = self.principals.len() == 1;
         let verbs: Vec<&str> = self.verbs.names().collect();
         let on = |sentence: Sentence, action: &str| {
@@ -314,7 +306,11 @@ impl AccessChange {
             })
             .collect();
         // Components are what a reviewer looks for, so all of them are named; services may be many.
-        let shown = if self.components.len() > 1 { places.len() } else { MAX_SERVICES };
+        let shown = if self.components.len() > 1 {
+            places.len()
+        } else {
+            MAX_SERVICES
+        };
         for (index, (prefix, components)) in places.iter().take(shown).enumerate() {
             if index > 0 {
                 sentence = sentence.words(", ");
@@ -372,14 +368,18 @@ pub(super) fn subject(
     role_before: Option<&RoleName>,
     role_after: Option<&RoleName>,
 ) -> Sentence {
-    let words = if principals.len() == 1 { "key " } else { "keys " };
-    let names = principals.iter().map(|principal| {
-        match (&principal.before, &principal.after) {
+    let words = if principals.len() == 1 {
+        "key "
+    } else {
+        "keys "
+    };
+    let names = principals
+        .iter()
+        .map(|principal| match (&principal.before, &principal.after) {
             (Some(before), Some(after)) if before != after => format!("{before} → {after}"),
             (_, Some(name)) | (Some(name), None) => name.to_string(),
             (None, None) => String::new(),
-        }
-    });
+        });
     let sentence = Sentence::of(words).names(names);
     match (role_before, role_after) {
         (Some(before), Some(after)) if before != after => sentence
@@ -418,9 +418,7 @@ fn all<T: AsRef<str>>(names: &[T]) -> Sentence {
 
 fn records(change: &FilterChange) -> Sentence {
     let sentence = match (&change.before, &change.after) {
-        (None, Some(after)) => {
-            Sentence::of("fewer records: only those where ").text(after)
-        }
+        (None, Some(after)) => Sentence::of("fewer records: only those where ").text(after),
         (Some(before), None) => {
             Sentence::of("more records: no longer only those where ").text(before)
         }
@@ -444,18 +442,18 @@ fn records(change: &FilterChange) -> Sentence {
         sentence
             .words(", where ")
             .and(all(&change.lookups))
-            .words(if change.lookups.len() == 1 { " has another value" } else { " have other values" })
+            .words(if change.lookups.len() == 1 {
+                " has another value"
+            } else {
+                " have other values"
+            })
     }
 }
 
 fn columns(change: &FieldsChange) -> Sentence {
     match (&change.before, &change.after) {
-        (Some(before), None) => {
-            Sentence::of("with every column: no longer only ").and(all(before))
-        }
-        (None, Some(after)) => {
-            Sentence::of("with fewer columns: only ").and(all(after))
-        }
+        (Some(before), None) => Sentence::of("with every column: no longer only ").and(all(before)),
+        (None, Some(after)) => Sentence::of("with fewer columns: only ").and(all(after)),
         _ => {
             let (gained, lost) = (change.gained(), change.lost());
             let mut sentence = Sentence::of("with other columns:");
@@ -463,888 +461,14 @@ fn columns(change: &FieldsChange) -> Sentence {
                 sentence = sentence.words(" also ").and(all(&gained));
             }
             if !lost.is_empty() {
-                let words = if gained.is_empty() { " no longer " } else { ", no longer " };
+                let words = if gained.is_empty() {
+                    " no longer "
+                } else {
+                    ", no longer "
+                };
                 sentence = sentence.words(words).and(all(&lost));
             }
             sentence
         }
     }
-}
-
-/// What a key is good for in one tree.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Standing {
-    Absent,
-    /// Whatever its role is.
-    Inactive,
-    NoRole,
-    RoleInactive(RoleName),
-    Holds(RoleName),
-}
-
-impl Standing {
-    fn of(entry: Option<Entry<'_>>, set: &ManifestSet) -> Self {
-        let Some((_, key)) = entry else {
-            return Self::Absent;
-        };
-        match &key.value.role {
-            _ if !key.value.active => Self::Inactive,
-            None => Self::NoRole,
-            Some(role) => match set.roles.get(role.as_str()) {
-                Some(found) if found.value.active => Self::Holds(role.clone()),
-                _ => Self::RoleInactive(role.clone()),
-            },
-        }
-    }
-
-    fn role(&self) -> Option<&RoleName> {
-        match self {
-            Self::Holds(role) => Some(role),
-            _ => None,
-        }
-    }
-}
-
-/// What decides what a key may do: keys for which all of it is equal are looked at once.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Kind {
-    before: Standing,
-    after: Standing,
-    is_moved: bool,
-    /// The values of the names in the filters of the role.
-    bound_before: BTreeMap<String, Option<String>>,
-    bound_after: BTreeMap<String, Option<String>>,
-}
-
-/// One of the trees, as keys of one kind meet it.
-struct Face<'a> {
-    candidate: &'a Candidate,
-    side: Side,
-    role: Option<&'a Role>,
-    application: Option<Application>,
-}
-
-impl<'a> Face<'a> {
-    fn of(candidate: &'a Candidate, side: Side, standing: &Standing, key: Option<Entry<'_>>) -> Self {
-        let role = standing
-            .role()
-            .and_then(|role| candidate.set.roles.get(role.as_str()));
-        let application = key
-            .filter(|_| role.is_some())
-            .and_then(|(name, _)| application(&candidate.set, name.as_str()));
-        Self {
-            candidate,
-            side,
-            role: role.map(|role| &role.value),
-            application,
-        }
-    }
-
-    /// What may be touched in a service, if it is there and switched on.
-    fn access(&self, service: &ServiceName) -> Option<Access> {
-        let found = self.candidate.set.services.get(service.as_str())?;
-        let application = self.application.as_ref().filter(|_| found.value.active)?;
-        application.access(service.as_str()).ok()
-    }
-
-    /// Whether a service is switched on; none if it is not there.
-    fn state(&self, service: &ServiceName) -> Option<bool> {
-        let found = self.candidate.set.services.get(service.as_str())?;
-        Some(found.value.active)
-    }
-
-    /// The rows that concern a service, with their index.
-    fn rows(&self, service: &str) -> impl Iterator<Item = (usize, &'a CompiledRow)> {
-        let rows = self.role.map(|role| role.rows.as_slice()).unwrap_or_default();
-        rows.iter()
-            .enumerate()
-            .filter(move |(_, row)| row.concerns(service, Requester::Api))
-    }
-
-    /// The row that a decision quotes.
-    fn row(&self, position: &Arc<str>) -> Option<usize> {
-        let rows = &self.role?.rows;
-        rows.iter()
-            .position(|row| Arc::ptr_eq(&row.rule.position, position))
-    }
-
-    fn row_site(&self, index: usize) -> Option<Site> {
-        row_site(&self.candidate.set, self.side, &self.role?.name, index)
-    }
-
-    fn operations(&self, service: &ServiceName) -> &[Operation] {
-        let config = self.candidate.configs.services.get(service.as_str());
-        config.map(|config| config.operations()).unwrap_or_default()
-    }
-}
-
-/// What the rows of a role in one service decide for a verb.
-fn granted(access: Option<&Access>, component: &str, verb: Verbs) -> Option<Grant> {
-    match access?.decide(component, verb) {
-        Decision::Granted(grant) => Some(grant),
-        Decision::Denied(_) | Decision::NotGranted => None,
-    }
-}
-
-/// The verbs, one by one.
-fn each_verb() -> impl Iterator<Item = Verbs> {
-    Verbs::NAMES
-        .iter()
-        .filter_map(|name| Some(Verbs::of(&name.parse().ok()?)))
-}
-
-/// Keys of one kind between two trees.
-pub(super) struct Comparison<'a> {
-    kind: &'a Kind,
-    pairs: &'a [Pair<'a>],
-    from: Face<'a>,
-    to: Face<'a>,
-    roles: &'a Differences<'a>,
-}
-
-/// One service for keys of one kind.
-struct InService<'a> {
-    comparison: &'a Comparison<'a>,
-    service: &'a ServiceName,
-    before: Option<Access>,
-    after: Option<Access>,
-}
-
-/// A line of a service before it is joined with those of others.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Line {
-    effect: Effect,
-    cause: Cause,
-    /// The row that is the cause. Lines of several rows stay apart, so that each names its own.
-    row: Option<Site>,
-    verbs: u8,
-    components: Vec<Components>,
-    is_breaking: bool,
-}
-
-/// What decides how a service differs for keys of one kind: services for which all of it is equal are looked at once.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Likeness {
-    /// The rows that concern it, before and now.
-    rows: [Vec<usize>; 2],
-    /// Whether it is there and switched on.
-    states: [Option<bool>; 2],
-    /// Where its operations lie in memory.
-    operations: [usize; 2],
-    /// Its name, if its backend told of tables.
-    with_tables: Option<ServiceName>,
-}
-
-/// How a service differs for keys of one kind.
-struct Outcome {
-    /// Each with the rows that decide.
-    lines: Vec<(Line, BTreeSet<Site>)>,
-    differences: Vec<api::Difference>,
-}
-
-/// What happens, why, and the row that is the cause.
-type Reason = (Effect, Cause, Option<Site>);
-
-/// What is found at components that are spelt otherwise than every row.
-struct Otherwise {
-    reason: Reason,
-    verb: u8,
-    component: String,
-    /// The class of the spelling that rows have.
-    folded: usize,
-    deciding: Option<Site>,
-}
-
-/// What is found at one class for one verb.
-struct Found {
-    effect: Effect,
-    cause: Cause,
-    row: Option<Site>,
-    /// The row that decides.
-    deciding: Option<Site>,
-}
-
-pub(super) fn compare(
-    from: &Candidate,
-    to: &Candidate,
-    keys: &Pairs<'_>,
-    roles: &Differences<'_>,
-    tables: &Tables,
-    list: &mut Vec<Change>,
-) {
-    let mut kinds: BTreeMap<Kind, Vec<Pair<'_>>> = BTreeMap::new();
-    for pair in &keys.list {
-        let kind = kind_of(*pair, &from.set, &to.set);
-        if kind.before.role().is_some() || kind.after.role().is_some() {
-            kinds.entry(kind).or_default().push(*pair);
-        }
-    }
-    let services: BTreeSet<&ServiceName> =
-        from.set.services.keys().chain(to.set.services.keys()).collect();
-    let mut described = api::Found::default();
-    let mut found = Vec::new();
-    for (kind, pairs) in &kinds {
-        let first = pairs.first();
-        let comparison = Comparison {
-            kind,
-            pairs,
-            from: Face::of(from, Side::From, &kind.before, first.and_then(|pair| pair.before)),
-            to: Face::of(to, Side::To, &kind.after, first.and_then(|pair| pair.after)),
-            roles,
-        };
-        let mut lines: BTreeMap<Line, (Vec<ServiceName>, BTreeSet<Site>)> = BTreeMap::new();
-        let mut alike: BTreeMap<Likeness, Outcome> = BTreeMap::new();
-        for service in &services {
-            let Some(in_service) = comparison.in_service(service) else {
-                continue;
-            };
-            let outcome = alike
-                .entry(in_service.likeness(tables))
-                .or_insert_with(|| in_service.outcome(tables));
-            for (line, deciding) in &outcome.lines {
-                let (services, rows) = lines.entry(line.clone()).or_default();
-                services.push((*service).clone());
-                rows.extend(deciding.iter().cloned());
-            }
-            for difference in &outcome.differences {
-                let sites = in_service.sites_of_operation(difference);
-                described.add(difference, service, &comparison, sites);
-            }
-        }
-        for (line, (services, rows)) in lines {
-            found.push((
-                comparison.principals(),
-                comparison.change(line, services, rows),
-            ));
-        }
-    }
-    let name = |principals: &[Principal]| -> Option<KeyName> {
-        let first = principals.first()?;
-        first.after.clone().or_else(|| first.before.clone())
-    };
-    found.sort_by_cached_key(|(principals, _)| name(principals));
-    list.extend(found.into_iter().map(|(_, change)| change));
-    described.finish(list);
-}
-
-fn kind_of(pair: Pair<'_>, from: &ManifestSet, to: &ManifestSet) -> Kind {
-    let before = Standing::of(pair.before, from);
-    let after = Standing::of(pair.after, to);
-    let is_moved = match (pair.before, pair.after) {
-        // Under another name and still there: the digest moved.
-        (Some((old, _)), Some((new, _))) => old != new && to.keys.contains_key(old.as_str()),
-        _ => false,
-    } || matches!((pair.before, pair.after), (Some((old, _)), Some((new, _)))
-        if old != new && from.keys.contains_key(new.as_str()));
-    Kind {
-        bound_before: bound(&before, pair.before, from),
-        bound_after: bound(&after, pair.after, to),
-        before,
-        after,
-        is_moved,
-    }
-}
-
-/// The values that a key gives to the names in the filters of its role.
-fn bound(
-    standing: &Standing,
-    key: Option<Entry<'_>>,
-    set: &ManifestSet,
-) -> BTreeMap<String, Option<String>> {
-    let role = standing.role().and_then(|role| set.roles.get(role.as_str()));
-    let (Some(role), Some((name, key))) = (role, key) else {
-        return BTreeMap::new();
-    };
-    let filters = (role.value.rows.iter()).filter_map(|row| row.rule.filter.as_deref());
-    filters
-        .flat_map(|filter| filter.lookups())
-        .map(|lookup| {
-            let value = match lookup.split_once('.') {
-                Some(("lookup", own)) => key
-                    .value
-                    .lookup
-                    .get(own)
-                    .or_else(|| Some(&set.lookups.get(own)?.value))
-                    .cloned(),
-                Some(("key" | "app", "name")) => Some(name.to_string()),
-                _ => None,
-            };
-            (lookup.to_owned(), value)
-        })
-        .collect()
-}
-
-impl<'a> Comparison<'a> {
-    /// What is there to compare in a service; none if nothing can differ.
-    fn in_service(&'a self, service: &'a ServiceName) -> Option<InService<'a>> {
-        let (before, after) = (self.from.access(service), self.to.access(service));
-        let is_same = before.is_some() == after.is_some()
-            && self.kind.before == self.kind.after
-            && self.kind.bound_before == self.kind.bound_after
-            && !self.rows_differ(service);
-        let is_open = before.is_some() || after.is_some();
-        (is_open && !(is_same && self.service_is_same(service))).then_some(InService {
-            comparison: self,
-            service,
-            before,
-            after,
-        })
-    }
-
-    fn rows_differ(&self, service: &ServiceName) -> bool {
-        let role = self.kind.after.role();
-        let Some(difference) = role.and_then(|role| self.roles.get(role)) else {
-            return false;
-        };
-        let concerns = |face: &Face<'_>, news: &BTreeMap<usize, News>| {
-            face.rows(service.as_str())
-                .any(|(index, _)| news.contains_key(&index))
-        };
-        concerns(&self.to, &difference.new) || concerns(&self.from, &difference.gone)
-    }
-
-    /// Whether a service is described alike by both trees.
-    fn service_is_same(&self, service: &ServiceName) -> bool {
-        let config = |face: &Face<'a>| face.candidate.configs.services.get(service.as_str());
-        match (config(&self.from), config(&self.to)) {
-            (Some(before), Some(after)) => before.same_as(after.as_ref()),
-            (None, None) => true,
-            _ => false,
-        }
-    }
-
-    /// A cause that concerns everything that a key may do in a service.
-    fn wide_cause(&self, service: &ServiceName) -> Option<Cause> {
-        use Standing::{Absent, Holds, Inactive, RoleInactive};
-        let whole = match (&self.kind.before, &self.kind.after) {
-            _ if self.kind.is_moved => Some(Cause::KeyMoved),
-            (Absent, _) => Some(Cause::KeyAdded),
-            (_, Absent) => Some(Cause::KeyRemoved),
-            (Inactive, _) => Some(Cause::KeyActivated),
-            (_, Inactive) => Some(Cause::KeyDeactivated),
-            (Holds(before), Holds(after)) if before == after => None,
-            (RoleInactive(before), Holds(after)) if before == after => Some(Cause::RoleActivated),
-            (Holds(before), RoleInactive(after)) if before == after => {
-                Some(Cause::RoleDeactivated)
-            }
-            _ => Some(Cause::KeyRole),
-        };
-        whole.or_else(|| {
-            match (self.from.state(service), self.to.state(service)) {
-                (None, _) => Some(Cause::ServiceAdded),
-                (_, None) => Some(Cause::ServiceRemoved),
-                (Some(false), Some(true)) => Some(Cause::ServiceActivated),
-                (Some(true), Some(false)) => Some(Cause::ServiceDeactivated),
-                (Some(_), Some(_)) => None,
-            }
-        })
-    }
-
-    /// The places of a cause in all services that it concerns.
-    fn sites(&self, cause: Cause, services: &[ServiceName], effect: &Effect) -> Vec<Site> {
-        let (from, to) = (&self.from.candidate.set, &self.to.candidate.set);
-        let of_keys = |key: &'static str| {
-            let pairs = self.pairs.iter();
-            pairs.filter_map(move |pair| key_site(*pair, from, to, key))
-        };
-        let of_role = || {
-            let name = match (&self.kind.before, &self.kind.after) {
-                (Standing::Holds(name), _) | (_, Standing::Holds(name)) => name,
-                _ => return None,
-            };
-            let (old, new) = (from.roles.get(name.as_str())?, to.roles.get(name.as_str())?);
-            let pointer = format!("/role/{name}/active");
-            Some(nearest_site((from, &old.position), (to, &new.position), &pointer))
-        };
-        let of_service = |name: &ServiceName| {
-            let name = name.as_str();
-            let (old, new) = (from.services.get(name)?, to.services.get(name)?);
-            let pointer = format!("/service/{name}/active");
-            Some(nearest_site((from, &old.position), (to, &new.position), &pointer))
-        };
-        let services = services.iter();
-        let mut sites: Vec<Site> = match cause {
-            Cause::KeyAdded | Cause::KeyRemoved => of_keys("").collect(),
-            Cause::KeyActivated | Cause::KeyDeactivated => of_keys("/active").collect(),
-            Cause::KeyRole => of_keys("/role").collect(),
-            Cause::KeyMoved => of_keys("/sha256").collect(),
-            Cause::RoleActivated | Cause::RoleDeactivated => of_role().into_iter().collect(),
-            Cause::ServiceAdded => services
-                .filter_map(|name| table_of(to, Side::To, name.as_str()))
-                .collect(),
-            Cause::ServiceRemoved => services
-                .filter_map(|name| table_of(from, Side::From, name.as_str()))
-                .collect(),
-            Cause::ServiceActivated | Cause::ServiceDeactivated => {
-                services.filter_map(of_service).collect()
-            }
-            Cause::Lookup => self.lookup_sites(effect),
-            // The row stands in the line itself.
-            Cause::RowAdded | Cause::RowChanged | Cause::RowRemoved => Vec::new(),
-        };
-        let mut known = BTreeSet::new();
-        sites.retain(|site| known.insert(site.clone()));
-        sites
-    }
-
-    /// Where the names of a filter get their values.
-    fn lookup_sites(&self, effect: &Effect) -> Vec<Site> {
-        let Effect::Conditions {
-            filter: Some(change),
-            ..
-        } = effect
-        else {
-            return Vec::new();
-        };
-        let (from, to) = (&self.from.candidate.set, &self.to.candidate.set);
-        let one = |name: &str, pair: &Pair<'_>| {
-            let Some(own) = name.strip_prefix("lookup.") else {
-                return key_site(*pair, from, to, "");
-            };
-            let at = |set: &ManifestSet, side: Side, key: Option<Entry<'_>>| {
-                let (name, key) = key?;
-                let pointer = format!("/key/{name}/lookup/{own}");
-                let position = set
-                    .written_at(&key.position.file, &pointer)
-                    .or_else(|| Some(set.lookups.get(own)?.position.clone()))?;
-                Some(Site { side, position })
-            };
-            at(to, Side::To, pair.after).or_else(|| at(from, Side::From, pair.before))
-        };
-        change
-            .lookups
-            .iter()
-            .flat_map(|name| self.pairs.iter().filter_map(move |pair| one(name, pair)))
-            .collect()
-    }
-
-    fn change(&self, line: Line, services: Vec<ServiceName>, rows: BTreeSet<Site>) -> Change {
-        let mut classes: BTreeSet<Class> = line
-            .effect
-            .directions()
-            .flat_map(|direction| match direction {
-                Direction::Widened => vec![Class::AccessWidened],
-                Direction::Narrowed => vec![Class::AccessNarrowed],
-                Direction::Either => vec![Class::AccessWidened, Class::AccessNarrowed],
-            })
-            .collect();
-        if line.is_breaking {
-            classes.insert(Class::Breaking);
-        }
-        let mut sites: Vec<Site> = line.row.into_iter().collect();
-        sites.extend(self.sites(line.cause, &services, &line.effect));
-        sites.extend(rows.iter().filter(|row| !sites.contains(row)).cloned().collect::<Vec<_>>());
-        let (role_before, role_after) = self.roles();
-        Change {
-            classes,
-            sites,
-            what: What::Access(AccessChange {
-                principals: self.principals(),
-                role_before,
-                role_after,
-                services,
-                components: line.components,
-                verbs: verbs_of(line.verbs),
-                effect: line.effect,
-                cause: line.cause,
-                rows: rows.into_iter().collect(),
-            }),
-        }
-    }
-
-    /// The roles of the keys, before and now.
-    pub(super) fn roles(&self) -> (Option<RoleName>, Option<RoleName>) {
-        let role = |standing: &Standing| standing.role().cloned();
-        (role(&self.kind.before), role(&self.kind.after))
-    }
-
-    /// Whom it concerns.
-    pub(super) fn principals(&self) -> Vec<Principal> {
-        let name = |entry: Option<Entry<'_>>| entry.map(|(name, _)| name.clone());
-        self.pairs
-            .iter()
-            .map(|pair| Principal {
-                before: name(pair.before),
-                after: name(pair.after),
-            })
-            .collect()
-    }
-}
-
-/// The verbs of a mask.
-fn verbs_of(mask: u8) -> Verbs {
-    each_verb()
-        .filter(|verb| verb.mask() & mask != 0)
-        .fold(Verbs::NONE, Verbs::union)
-}
-
-/// Where a key of the table of a key stands.
-fn key_site(pair: Pair<'_>, from: &ManifestSet, to: &ManifestSet, key: &str) -> Option<Site> {
-    let of = |set: &ManifestSet, side: Side, entry: Option<Entry<'_>>| {
-        let (name, table) = entry?;
-        let written = (!key.is_empty())
-            .then(|| set.written_at(&table.position.file, &format!("/key/{name}{key}")))
-            .flatten();
-        Some((written.is_some(), Site {
-            side,
-            position: written.unwrap_or_else(|| table.position.clone()),
-        }))
-    };
-    let (after, before) = (of(to, Side::To, pair.after), of(from, Side::From, pair.before));
-    match (after, before) {
-        (Some((false, _)), Some((true, site))) => Some(site),
-        (Some((_, site)), _) | (None, Some((_, site))) => Some(site),
-        (None, None) => None,
-    }
-}
-
-impl InService<'_> {
-    fn likeness(&self, tables: &Tables) -> Likeness {
-        let faces = [&self.comparison.from, &self.comparison.to];
-        let has_tables =
-            tables.from.contains_key(self.service) || tables.to.contains_key(self.service);
-        Likeness {
-            rows: faces.map(|face| {
-                let rows = face.rows(self.service.as_str());
-                rows.map(|(index, _)| index).collect()
-            }),
-            states: faces.map(|face| face.state(self.service)),
-            operations: faces.map(|face| face.operations(self.service).as_ptr().addr()),
-            with_tables: has_tables.then(|| self.service.clone()),
-        }
-    }
-
-    fn outcome(&self, tables: &Tables) -> Outcome {
-        let is_there = |standing: &Standing| standing.role().is_some();
-        let kind = self.comparison.kind;
-        Outcome {
-            lines: self.lines(),
-            // Who comes or goes has nothing to compare with.
-            differences: if is_there(&kind.before) && is_there(&kind.after) {
-                let (from, to) = (&self.comparison.from, &self.comparison.to);
-                api::compare(
-                    self.service,
-                    self.reader(from, self.before.as_ref(), &tables.from).as_ref(),
-                    self.reader(to, self.after.as_ref(), &tables.to).as_ref(),
-                )
-            } else {
-                Vec::new()
-            },
-        }
-    }
-
-    fn reader<'a>(
-        &self,
-        face: &'a Face<'_>,
-        access: Option<&Access>,
-        tables: &'a BTreeMap<ServiceName, Description>,
-    ) -> Option<Reader<'a>> {
-        Some(Reader {
-            operations: face.operations(self.service),
-            access: access?.clone(),
-            details: tables.get(self.service),
-        })
-    }
-
-    /// What becomes of a verb on a component.
-    fn at(&self, component: &str, verb: Verbs) -> Option<Found> {
-        let before = granted(self.before.as_ref(), component, verb);
-        let after = granted(self.after.as_ref(), component, verb);
-        let with = |grant: &'_ Option<Grant>, access: &'_ Option<Access>| {
-            Some((grant.clone()?, Arc::clone(access.as_ref()?.lookups())))
-        };
-        let (old, new) = (with(&before, &self.before), with(&after, &self.after));
-        let effect = Effect::between(
-            old.as_ref().map(|(grant, lookups)| (grant, &**lookups)),
-            new.as_ref().map(|(grant, lookups)| (grant, &**lookups)),
-        )?;
-        let comparison = self.comparison;
-        let row_of = |face: &Face<'_>, grant: &Option<Grant>| face.row(&grant.as_ref()?.position);
-        let (old_row, new_row) = (
-            row_of(&comparison.from, &before),
-            row_of(&comparison.to, &after),
-        );
-        let deciding = match new_row {
-            Some(row) => comparison.to.row_site(row),
-            None => old_row.and_then(|row| comparison.from.row_site(row)),
-        };
-        let (cause, row) = match comparison.wide_cause(self.service) {
-            Some(cause) => (cause, None),
-            None => self.narrow_cause(component, verb, old_row, new_row, &effect),
-        };
-        Some(Found {
-            effect,
-            cause,
-            row,
-            deciding,
-        })
-    }
-
-    /// The row that is the cause, where role, key and service are the same as before; or a lookup.
-    fn narrow_cause(
-        &self,
-        component: &str,
-        verb: Verbs,
-        old_row: Option<usize>,
-        new_row: Option<usize>,
-        effect: &Effect,
-    ) -> (Cause, Option<Site>) {
-        let (from, to) = (&self.comparison.from, &self.comparison.to);
-        let role = self.comparison.kind.after.role();
-        let difference = role.and_then(|role| self.comparison.roles.get(role));
-        let Some(difference) = difference else {
-            return (Cause::Lookup, None);
-        };
-        let says_new = |index: usize| {
-            let news = difference.new.get(&index)?;
-            news.verbs.contain(verb).then(|| match news.counterpart {
-                Some(_) => (Cause::RowChanged, to.row_site(index)),
-                None => (Cause::RowAdded, to.row_site(index)),
-            })
-        };
-        let says_gone = |index: usize| {
-            let news = difference.gone.get(&index)?;
-            news.verbs.contain(verb).then(|| match news.counterpart {
-                Some(counterpart) => (Cause::RowChanged, to.row_site(counterpart)),
-                None => (Cause::RowRemoved, from.row_site(index)),
-            })
-        };
-        // Rows that cover the component, the most specific first.
-        let covering = |face: &Face<'_>| {
-            let mut rows: Vec<(usize, &CompiledRow)> = face
-                .rows(self.service.as_str())
-                .filter(|(_, row)| row.rule.pattern.covers(component, false))
-                .collect();
-            rows.sort_by_key(|(_, row)| {
-                std::cmp::Reverse((row.rule.names_service, row.rule.pattern.specificity()))
-            });
-            rows.into_iter().map(|(index, _)| index).collect::<Vec<_>>()
-        };
-        let any_new = || covering(to).into_iter().find_map(|index| {
-            let news = difference.new.get(&index)?;
-            let cause = match news.counterpart {
-                Some(_) => Cause::RowChanged,
-                None => Cause::RowAdded,
-            };
-            Some((cause, to.row_site(index)))
-        });
-        let any_gone = || covering(from).into_iter().find_map(|index| {
-            let news = difference.gone.get(&index)?;
-            Some(match news.counterpart {
-                Some(counterpart) => (Cause::RowChanged, to.row_site(counterpart)),
-                None => (Cause::RowRemoved, from.row_site(index)),
-            })
-        });
-        let found = match effect {
-            Effect::Lost(_) => old_row
-                .and_then(says_gone)
-                .or_else(any_new)
-                .or_else(any_gone),
-            Effect::Gained(_) | Effect::Conditions { .. } => new_row
-                .and_then(says_new)
-                .or_else(any_gone)
-                .or_else(any_new),
-        };
-        let is_lookup = matches!(effect, Effect::Conditions { filter: Some(change), .. } if !change.lookups.is_empty());
-        match found {
-            Some(found) => found,
-            None if is_lookup => (Cause::Lookup, None),
-            None => (Cause::RowChanged, new_row.and_then(|row| to.row_site(row))),
-        }
-    }
-
-    /// Everything that differs in the service, with the rows that decide.
-    fn lines(&self) -> Vec<(Line, BTreeSet<Site>)> {
-        let service = self.service.as_str();
-        let patterns: Vec<&Pattern> = [&self.comparison.from, &self.comparison.to]
-            .into_iter()
-            .flat_map(|face| face.rows(service))
-            .map(|(_, row)| &row.rule.pattern)
-            .collect();
-        let space = Space::of(patterns);
-        let reachable = self.reachable(&space);
-        // By what happens and why: for each verb, the classes.
-        let mut written: BTreeMap<Reason, BTreeMap<u8, BTreeSet<usize>>> = BTreeMap::new();
-        let mut deciding: BTreeMap<(Reason, u8), BTreeSet<Site>> = BTreeMap::new();
-        let mut otherwise: Vec<Otherwise> = Vec::new();
-        for (index, class) in space.classes.iter().enumerate() {
-            for verb in each_verb() {
-                let Some(found) = self.at(&class.component, verb) else {
-                    continue;
-                };
-                let reason = (found.effect, found.cause, found.row);
-                if let Some(folded) = class.folded {
-                    otherwise.push(Otherwise {
-                        reason,
-                        verb: verb.mask(),
-                        component: class.component.clone(),
-                        folded,
-                        deciding: found.deciding,
-                    });
-                    continue;
-                }
-                let verbs = written.entry(reason.clone()).or_default();
-                verbs.entry(verb.mask()).or_default().insert(index);
-                let rows = deciding.entry((reason, verb.mask())).or_default();
-                rows.extend(found.deciding);
-            }
-        }
-        let mut lines = Vec::new();
-        for (reason, verbs) in written {
-            for (classes, verbs) in joined(verbs) {
-                let parts = space.parts(&classes);
-                let components = parts.into_iter().map(|part| {
-                    let mut letter_case = LetterCase::AsWritten;
-                    otherwise.retain(|other| {
-                        let is_alike =
-                            other.verb & verbs != 0 && reason.0.resembles(&other.reason.0);
-                        let is_within = space.classes.get(other.folded).is_some_and(|class| {
-                            classes.contains(&other.folded) && covers(&part, &class.component)
-                        });
-                        if is_alike && is_within {
-                            letter_case = LetterCase::Any;
-                        }
-                        // Spelt otherwise than an exception, it is no exception.
-                        !(is_alike && (is_within || covers(&part, &other.component)))
-                    });
-                    Components {
-                        pattern: part.pattern,
-                        except: part.except,
-                        letter_case,
-                    }
-                });
-                let components: Vec<Components> = components.collect();
-                let rows = (deciding.iter())
-                    .filter(|((of, verb), _)| *of == reason && verb & verbs != 0)
-                    .flat_map(|(_, rows)| rows.clone())
-                    .collect();
-                let is_reached = classes
-                    .iter()
-                    .any(|class| reachable.iter().any(|(of, verb)| of == class && verb & verbs != 0));
-                lines.push((line(&reason, verbs, components, is_reached), rows));
-            }
-        }
-        lines.extend(self.other_lines(&space, otherwise));
-        lines
-    }
-
-    /// What differs for components that are spelt otherwise than the rows, and for no others.
-    fn other_lines(
-        &self,
-        space: &Space,
-        found: Vec<Otherwise>,
-    ) -> Vec<(Line, BTreeSet<Site>)> {
-        let mut by_reason: BTreeMap<_, (BTreeMap<u8, BTreeSet<usize>>, BTreeSet<Site>)> =
-            BTreeMap::new();
-        for other in found {
-            let (verbs, rows) = by_reason.entry(other.reason).or_default();
-            verbs.entry(other.verb).or_default().insert(other.folded);
-            rows.extend(other.deciding);
-        }
-        let mut lines = Vec::new();
-        for (reason, (verbs, rows)) in by_reason {
-            for (classes, verbs) in joined(verbs) {
-                let components = (space.parts(&classes).into_iter())
-                    .map(|part| Components {
-                        pattern: part.pattern,
-                        except: part.except,
-                        letter_case: LetterCase::Other,
-                    })
-                    .collect();
-                lines.push((line(&reason, verbs, components, false), rows.clone()));
-            }
-        }
-        lines
-    }
-
-    /// The classes and verbs for which the service of the first tree has an operation.
-    fn reachable(&self, space: &Space) -> BTreeSet<(usize, u8)> {
-        let service = self.service.as_str();
-        let operations = self.comparison.from.operations(self.service);
-        let mut reachable = BTreeSet::new();
-        for operation in operations {
-            let class = space.class_of(&component_of(operation.path, space.fresh));
-            reachable.extend(class.map(|class| (class, Verbs::of(&operation.method).mask())));
-        }
-        for (index, class) in space.classes.iter().enumerate() {
-            let segments = class.component.split('/').filter(|part| !part.is_empty());
-            let component = Component::new(segments.map(str::to_owned).collect(), false);
-            for name in Verbs::NAMES {
-                if let Ok(method) = name.parse()
-                    && find(operations, service, &method, &component).is_ok()
-                {
-                    reachable.insert((index, Verbs::of(&method).mask()));
-                }
-            }
-        }
-        reachable
-    }
-
-    /// Where the cause of a difference in the description stands: what differs in access to one of its operations, or
-    /// else the service.
-    fn sites_of_operation(&self, difference: &api::Difference) -> Vec<Site> {
-        let comparison = self.comparison;
-        let from_access = || {
-            let verb = Verbs::of(&difference.method.parse().ok()?);
-            let found = self.at(&difference.component(), verb)?;
-            let mut sites: Vec<Site> = found.row.into_iter().collect();
-            let services = [self.service.clone()];
-            sites.extend(comparison.sites(found.cause, &services, &found.effect));
-            sites.extend(found.deciding.filter(|site| !sites.contains(site)));
-            Some(sites)
-        };
-        from_access()
-            .filter(|sites| !sites.is_empty())
-            .unwrap_or_else(|| {
-                let name = self.service.as_str();
-                let (from, to) = (&comparison.from.candidate.set, &comparison.to.candidate.set);
-                let site = table_of(to, Side::To, name).or_else(|| table_of(from, Side::From, name));
-                site.into_iter().collect()
-            })
-    }
-}
-
-fn line(
-    (effect, cause, row): &Reason,
-    verbs: u8,
-    components: Vec<Components>,
-    is_reached: bool,
-) -> Line {
-    Line {
-        effect: effect.clone(),
-        cause: *cause,
-        row: row.clone(),
-        verbs,
-        components,
-        is_breaking: is_reached && effect.takes_away(),
-    }
-}
-
-/// Verbs that hold for the same classes, together.
-fn joined(verbs: BTreeMap<u8, BTreeSet<usize>>) -> BTreeMap<BTreeSet<usize>, u8> {
-    let mut joined: BTreeMap<BTreeSet<usize>, u8> = BTreeMap::new();
-    for (verb, classes) in verbs {
-        *joined.entry(classes).or_default() |= verb;
-    }
-    joined
-}
-
-fn covers(part: &Part, component: &str) -> bool {
-    part.pattern.covers(component, true)
-        && !part.except.iter().any(|except| except.covers(component, true))
-}
-
-/// A component that an operation takes, with something that no row names in place of its parameters.
-fn component_of(path: &str, fresh: char) -> String {
-    let pieces = path.split('/').filter(|piece| !piece.is_empty());
-    let pieces: Vec<String> = pieces
-        .map(|piece| {
-            if piece.starts_with('{') {
-                fresh.to_string()
-            } else {
-                piece.to_owned()
-            }
-        })
-        .collect();
-    pieces.join("/")
 }

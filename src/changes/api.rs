@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::access::{Comparison, Principal, subject};
+use super::access::{Principal, subject};
+use super::comparison::Comparison;
 use super::sentence::Sentence;
 use super::{Change, Class, Mark, Site, What};
 use crate::connector::Description;
@@ -179,15 +180,25 @@ impl ApiChange {
             | Rule::FormatAdded => sentence.words(format!("{words} ")).text(&self.subject),
             _ => sentence.text(&self.subject).words(format!(" {words}")),
         };
-        if self.before.is_some() || self.after.is_some() {
-            let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "anything".to_owned());
-            sentence = sentence
+        let anything = |value: &Option<String>| match value {
+            Some(value) => Sentence::default().text(value),
+            None => Sentence::of("anything"),
+        };
+        sentence = match (self.rule, &self.before, &self.after) {
+            (_, None, None) => sentence,
+            (Rule::RequestValueRemoved | Rule::ResponseValueRemoved, Some(removed), None) => {
+                sentence.words(", no longer ").text(removed).words(",")
+            }
+            (Rule::RequestValueAdded | Rule::ResponseValueAdded, None, Some(added)) => {
+                sentence.words(", also ").text(added).words(",")
+            }
+            (_, before, after) => sentence
                 .words(" (")
-                .text(text(&self.before))
+                .and(anything(before))
                 .words(" → ")
-                .text(text(&self.after))
-                .words(")");
-        }
+                .and(anything(after))
+                .words(")"),
+        };
         sentence.words(" in ").names(operations)
     }
 }
@@ -298,7 +309,13 @@ impl Differences {
         self.0.insert((rule, subject.to_owned(), None, None));
     }
 
-    fn add_with(&mut self, rule: Rule, subject: &str, before: Option<String>, after: Option<String>) {
+    fn add_with(
+        &mut self,
+        rule: Rule,
+        subject: &str,
+        before: Option<String>,
+        after: Option<String>,
+    ) {
         self.0.insert((rule, subject.to_owned(), before, after));
     }
 
@@ -483,12 +500,28 @@ impl<'a> Documents<'a> {
         self.members(old, new, way, subject, depth, found);
         if old.contains_key("items") || new.contains_key("items") {
             let inner = format!("{subject}[]");
-            self.schema(old.get("items"), new.get("items"), way, &inner, depth + 1, found);
+            self.schema(
+                old.get("items"),
+                new.get("items"),
+                way,
+                &inner,
+                depth + 1,
+                found,
+            );
         }
-        let others = ["oneOf", "anyOf", "allOf", "not", "additionalProperties", "const"];
+        let others = [
+            "oneOf",
+            "anyOf",
+            "allOf",
+            "not",
+            "additionalProperties",
+            "const",
+        ];
         let is_other = others.into_iter().any(|keyword| {
             let of = |document, schema: &'a Map<String, Value>| {
-                schema.get(keyword).map(|value| expanded(document, value, depth))
+                schema
+                    .get(keyword)
+                    .map(|value| expanded(document, value, depth))
             };
             of(self.before, old) != of(self.after, new)
         });
@@ -506,14 +539,17 @@ impl<'a> Documents<'a> {
         depth: usize,
         found: &mut Differences,
     ) {
-        let properties = |schema: &'a Map<String, Value>| {
-            schema.get("properties").and_then(Value::as_object)
-        };
+        let properties =
+            |schema: &'a Map<String, Value>| schema.get("properties").and_then(Value::as_object);
         let required = |schema: &'a Map<String, Value>| -> BTreeSet<&'a str> {
             let names = schema.get("required").and_then(Value::as_array);
-            names.into_iter().flatten().filter_map(Value::as_str).collect()
+            names
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect()
         };
-        let (had_to, has_to) = (required(old), required(new));
+        let (needed, needs) = (required(old), required(new));
         let (old, new) = (properties(old), properties(new));
         for (name, schema) in old.into_iter().flatten() {
             let member = member(subject, name);
@@ -527,7 +563,11 @@ impl<'a> Documents<'a> {
                 );
                 continue;
             };
-            let rule = match (had_to.contains(name.as_str()), has_to.contains(name.as_str()), way) {
+            let rule = match (
+                needed.contains(name.as_str()),
+                needs.contains(name.as_str()),
+                way,
+            ) {
                 (false, true, Way::Request) => Some(Rule::RequestFieldRequired),
                 (true, false, Way::Request) => Some(Rule::RequestFieldOptional),
                 (false, true, Way::Response) => Some(Rule::ResponseFieldRequired),
@@ -544,7 +584,7 @@ impl<'a> Documents<'a> {
                 continue;
             }
             let rule = match way {
-                Way::Request if has_to.contains(name.as_str()) => Rule::RequestFieldRequired,
+                Way::Request if needs.contains(name.as_str()) => Rule::RequestFieldRequired,
                 Way::Request => Rule::RequestFieldAdded,
                 Way::Response => Rule::ResponseFieldAdded,
             };
@@ -626,7 +666,10 @@ fn types(
     if before == after {
         return;
     }
-    let (kept, given) = (admits(&after, &before), admits(&before, &after));
+    let (kept, given) = (
+        admits(after.as_ref(), before.as_ref()),
+        admits(before.as_ref(), after.as_ref()),
+    );
     let rule = match (way, kept, given) {
         (_, true, true) => return,
         (Way::Request, true, _) => Rule::RequestTypeWidened,
@@ -642,7 +685,10 @@ fn types(
 
 /// Types that another one contains: each with those that it is a part of.
 const WIDER: &[(&str, &[&str])] = &[
-    ("integer (int16)", &["integer (int32)", "integer (int64)", "integer", "number"]),
+    (
+        "integer (int16)",
+        &["integer (int32)", "integer (int64)", "integer", "number"],
+    ),
     ("integer (int32)", &["integer (int64)", "integer", "number"]),
     ("integer (int64)", &["integer", "number"]),
     ("integer", &["number"]),
@@ -652,12 +698,15 @@ const WIDER: &[(&str, &[&str])] = &[
 ];
 
 /// Whether every value of one set of types is one of another; no set is every type.
-fn admits(wide: &Option<BTreeSet<String>>, narrow: &Option<BTreeSet<String>>) -> bool {
+fn admits(wide: Option<&BTreeSet<String>>, narrow: Option<&BTreeSet<String>>) -> bool {
     let Some(wide) = wide else { return true };
     let Some(narrow) = narrow else { return false };
     narrow.iter().all(|name| {
         let plain = name.split(" (").next().unwrap_or(name);
-        let wider = WIDER.iter().find(|(of, _)| of == name).map(|(_, wider)| *wider);
+        let wider = WIDER
+            .iter()
+            .find(|(of, _)| of == name)
+            .map(|(_, wider)| *wider);
         wide.contains(name)
             || wide.contains(plain)
             || wider.is_some_and(|wider| wider.iter().any(|name| wide.contains(*name)))
@@ -673,33 +722,41 @@ fn values(
 ) {
     let of = |schema: &Map<String, Value>| -> Option<BTreeSet<String>> {
         let values = schema.get("enum")?.as_array()?;
-        Some(values.iter().map(|value| match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        }).collect())
+        Some(
+            values
+                .iter()
+                .map(|value| match value {
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                })
+                .collect(),
+        )
     };
     let (before, after) = (of(old), of(new));
-    let missing = |wide: &Option<BTreeSet<String>>, narrow: &Option<BTreeSet<String>>| {
-        let narrow = narrow.as_ref()?;
-        let lacking: Vec<String> = match wide {
-            Some(wide) => wide.difference(narrow).cloned().collect(),
-            None => return Some(None),
-        };
-        (!lacking.is_empty()).then(|| Some(lacking.join(", ")))
-    };
-    if let Some(values) = missing(&before, &after) {
-        let rule = match way {
-            Way::Request => Rule::RequestValueRemoved,
-            Way::Response => Rule::ResponseValueRemoved,
-        };
-        found.add_with(rule, subject, values, Some("nothing".to_owned()));
+    if before == after {
+        return;
     }
-    if let Some(values) = missing(&after, &before) {
-        let rule = match way {
-            Way::Request => Rule::RequestValueAdded,
-            Way::Response => Rule::ResponseValueAdded,
-        };
-        found.add_with(rule, subject, Some("nothing".to_owned()), values);
+    let (removed_rule, added_rule) = match way {
+        Way::Request => (Rule::RequestValueRemoved, Rule::RequestValueAdded),
+        Way::Response => (Rule::ResponseValueRemoved, Rule::ResponseValueAdded),
+    };
+    let listed = |values: &BTreeSet<String>| {
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    };
+    match (before, after) {
+        (Some(before), Some(after)) => {
+            // Only those that come or go are said.
+            if let Some(removed) = listed(&(&before - &after)) {
+                found.add_with(removed_rule, subject, Some(removed), None);
+            }
+            if let Some(added) = listed(&(&after - &before)) {
+                found.add_with(added_rule, subject, None, Some(added));
+            }
+        }
+        (Some(before), None) => found.add_with(added_rule, subject, listed(&before), None),
+        (None, Some(after)) => found.add_with(removed_rule, subject, None, listed(&after)),
+        (None, None) => {}
     }
 }
 
@@ -756,7 +813,12 @@ fn limits(
     let (before, after) = (old.get("default"), new.get("default"));
     if way == Way::Request && before != after {
         let says = |value| text(value).or_else(|| Some("none".to_owned()));
-        found.add_with(Rule::RequestDefaultChanged, subject, says(before), says(after));
+        found.add_with(
+            Rule::RequestDefaultChanged,
+            subject,
+            says(before),
+            says(after),
+        );
     }
 }
 
@@ -849,50 +911,170 @@ mod tests {
 
     #[test]
     fn what_a_client_sends_must_stay_good_and_what_it_gets_must_stay_there() {
-        let of = |properties: Value, required: &[&str]| {
-            json!({ "type": "object", "properties": properties, "required": required })
-        };
+        let of = |properties: Value, required: &[&str]| json!({ "type": "object", "properties": properties, "required": required });
         let text = json!({ "type": "string", "maxLength": 20 });
         for (way, before, after, expected) in [
-            (Way::Request, of(json!({ "a": text }), &[]), of(json!({}), &[]), "request-field-removed"),
-            (Way::Response, of(json!({ "a": text }), &[]), of(json!({}), &[]), "response-field-removed"),
-            (Way::Request, of(json!({}), &[]), of(json!({ "a": text }), &[]), "request-field-added"),
-            (Way::Request, of(json!({}), &[]), of(json!({ "a": text }), &["a"]), "request-field-required"),
-            (Way::Request, of(json!({ "a": text }), &[]), of(json!({ "a": text }), &["a"]), "request-field-required"),
-            (Way::Request, of(json!({ "a": text }), &["a"]), of(json!({ "a": text }), &[]), "request-field-optional"),
-            (Way::Response, of(json!({ "a": text }), &["a"]), of(json!({ "a": text }), &[]), "response-field-optional"),
+            (
+                Way::Request,
+                of(json!({ "a": text }), &[]),
+                of(json!({}), &[]),
+                "request-field-removed",
+            ),
+            (
+                Way::Response,
+                of(json!({ "a": text }), &[]),
+                of(json!({}), &[]),
+                "response-field-removed",
+            ),
+            (
+                Way::Request,
+                of(json!({}), &[]),
+                of(json!({ "a": text }), &[]),
+                "request-field-added",
+            ),
+            (
+                Way::Request,
+                of(json!({}), &[]),
+                of(json!({ "a": text }), &["a"]),
+                "request-field-required",
+            ),
+            (
+                Way::Request,
+                of(json!({ "a": text }), &[]),
+                of(json!({ "a": text }), &["a"]),
+                "request-field-required",
+            ),
+            (
+                Way::Request,
+                of(json!({ "a": text }), &["a"]),
+                of(json!({ "a": text }), &[]),
+                "request-field-optional",
+            ),
+            (
+                Way::Response,
+                of(json!({ "a": text }), &["a"]),
+                of(json!({ "a": text }), &[]),
+                "response-field-optional",
+            ),
         ] {
             assert_eq!(rules(way, &before, &after), [(expected, "a".to_owned())]);
         }
         for (way, before, after, expected) in [
-            (Way::Request, json!({"type": "integer"}), json!({"type": "string"}), "request-type-changed"),
-            (Way::Request, json!({"type": "integer"}), json!({"type": ["integer", "null"]}), "request-type-widened"),
-            (Way::Request, json!({"type": "integer", "format": "int32"}), json!({"type": "integer", "format": "int64"}), "request-type-widened"),
-            (Way::Response, json!({"type": "integer", "format": "int32"}), json!({"type": "integer", "format": "int64"}), "response-type-changed"),
-            (Way::Response, json!({"type": "string"}), json!({"type": ["string", "null"]}), "response-type-changed"),
-            (Way::Response, json!({"type": ["string", "null"]}), json!({"type": "string"}), "response-type-narrowed"),
-            (Way::Request, json!({"enum": ["a", "b"]}), json!({"enum": ["a"]}), "request-value-removed"),
-            (Way::Request, json!({}), json!({"enum": ["a"]}), "request-value-removed"),
-            (Way::Request, json!({"enum": ["a"]}), json!({"enum": ["a", "b"]}), "request-value-added"),
-            (Way::Response, json!({"enum": ["a"]}), json!({"enum": ["a", "b"]}), "response-value-added"),
-            (Way::Request, json!({"maxLength": 20}), json!({"maxLength": 10}), "request-limit-narrowed"),
-            (Way::Request, json!({"maxLength": 20}), json!({}), "request-limit-widened"),
-            (Way::Request, json!({"minimum": 2}), json!({"minimum": 1}), "request-limit-widened"),
-            (Way::Request, json!({}), json!({"pattern": "^a"}), "request-limit-narrowed"),
-            (Way::Response, json!({"maxLength": 20}), json!({"maxLength": 10}), "response-limit-changed"),
-            (Way::Request, json!({"default": 1}), json!({"default": 2}), "request-default-changed"),
-            (Way::Response, json!({"anyOf": [{"type": "string"}]}), json!({"anyOf": [{"type": "integer"}]}), "schema-changed"),
+            (
+                Way::Request,
+                json!({"type": "integer"}),
+                json!({"type": "string"}),
+                "request-type-changed",
+            ),
+            (
+                Way::Request,
+                json!({"type": "integer"}),
+                json!({"type": ["integer", "null"]}),
+                "request-type-widened",
+            ),
+            (
+                Way::Request,
+                json!({"type": "integer", "format": "int32"}),
+                json!({"type": "integer", "format": "int64"}),
+                "request-type-widened",
+            ),
+            (
+                Way::Response,
+                json!({"type": "integer", "format": "int32"}),
+                json!({"type": "integer", "format": "int64"}),
+                "response-type-changed",
+            ),
+            (
+                Way::Response,
+                json!({"type": "string"}),
+                json!({"type": ["string", "null"]}),
+                "response-type-changed",
+            ),
+            (
+                Way::Response,
+                json!({"type": ["string", "null"]}),
+                json!({"type": "string"}),
+                "response-type-narrowed",
+            ),
+            (
+                Way::Request,
+                json!({"enum": ["a", "b"]}),
+                json!({"enum": ["a"]}),
+                "request-value-removed",
+            ),
+            (
+                Way::Request,
+                json!({}),
+                json!({"enum": ["a"]}),
+                "request-value-removed",
+            ),
+            (
+                Way::Request,
+                json!({"enum": ["a"]}),
+                json!({"enum": ["a", "b"]}),
+                "request-value-added",
+            ),
+            (
+                Way::Response,
+                json!({"enum": ["a"]}),
+                json!({"enum": ["a", "b"]}),
+                "response-value-added",
+            ),
+            (
+                Way::Request,
+                json!({"maxLength": 20}),
+                json!({"maxLength": 10}),
+                "request-limit-narrowed",
+            ),
+            (
+                Way::Request,
+                json!({"maxLength": 20}),
+                json!({}),
+                "request-limit-widened",
+            ),
+            (
+                Way::Request,
+                json!({"minimum": 2}),
+                json!({"minimum": 1}),
+                "request-limit-widened",
+            ),
+            (
+                Way::Request,
+                json!({}),
+                json!({"pattern": "^a"}),
+                "request-limit-narrowed",
+            ),
+            (
+                Way::Response,
+                json!({"maxLength": 20}),
+                json!({"maxLength": 10}),
+                "response-limit-changed",
+            ),
+            (
+                Way::Request,
+                json!({"default": 1}),
+                json!({"default": 2}),
+                "request-default-changed",
+            ),
+            (
+                Way::Response,
+                json!({"anyOf": [{"type": "string"}]}),
+                json!({"anyOf": [{"type": "integer"}]}),
+                "schema-changed",
+            ),
         ] {
-            assert_eq!(rules(way, &before, &after), [(expected, String::new())], "{before} → {after}");
+            assert_eq!(
+                rules(way, &before, &after),
+                [(expected, String::new())],
+                "{before} → {after}"
+            );
             assert_eq!(rules(way, &before, &before), []);
         }
     }
 
     #[test]
     fn members_of_listed_records_are_named_like_those_of_one_record() {
-        let list = |record: Value| {
-            json!({ "properties": { "resource": { "type": "array", "items": record } } })
-        };
+        let list = |record: Value| json!({ "properties": { "resource": { "type": "array", "items": record } } });
         let record = |name: &str| json!({ "properties": { (name): { "type": "string" } } });
         assert_eq!(
             rules(Way::Response, &list(record("a")), &list(record("b"))),
@@ -922,7 +1104,14 @@ mod tests {
         };
         let reference = json!({ "$ref": "#/components/schemas/A" });
         let mut found = Differences::default();
-        documents.schema(Some(&reference), Some(&reference), Way::Response, "", 0, &mut found);
+        documents.schema(
+            Some(&reference),
+            Some(&reference),
+            Way::Response,
+            "",
+            0,
+            &mut found,
+        );
         assert!(
             found
                 .0

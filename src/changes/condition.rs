@@ -17,7 +17,7 @@ pub struct Condition {
 impl Condition {
     pub(super) fn of(grant: &Grant) -> Self {
         Self {
-            filter: grant.filter.as_ref().map(|filter| filter.to_string()),
+            filter: grant.filter.as_ref().map(ToString::to_string),
             fields: fields(grant),
         }
     }
@@ -136,7 +136,7 @@ pub(super) fn filter_change(
         .filter(|name| before_lookups.get(name) != after_lookups.get(name))
         .cloned()
         .collect();
-    let text = |grant: &Grant| grant.filter.as_ref().map(|filter| filter.to_string());
+    let text = |grant: &Grant| grant.filter.as_ref().map(ToString::to_string);
     Some(FilterChange {
         before: text(before),
         after: text(after),
@@ -393,7 +393,11 @@ mod tests {
             ("a = 1", "a=1", None),
             ("a = 1 AND b = 2", "(b = 2) and a = 1", None),
             ("a = 1", "a = 1 AND b = 2", Some(Narrowed)),
-            ("a = 1 AND b = 2 AND c = 3", "a = 1 AND c = 3", Some(Widened)),
+            (
+                "a = 1 AND b = 2 AND c = 3",
+                "a = 1 AND c = 3",
+                Some(Widened),
+            ),
             ("a = 1 OR b = 2", "b = 2", Some(Narrowed)),
             ("a = 1", "a = 1 OR b = 2", Some(Widened)),
             ("a = 1", "a = 2", Some(Either)),

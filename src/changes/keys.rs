@@ -168,10 +168,11 @@ impl KeyChange {
             Some(role) => sentence.name(role),
             None => sentence.words("none"),
         };
-        let moment = |sentence: Sentence, moment: &Option<DateTime<Utc>>, without: &str| match moment {
-            Some(moment) => sentence.name(moment.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
-            None => sentence.words(without),
-        };
+        let moment =
+            |sentence: Sentence, moment: &Option<DateTime<Utc>>, without: &str| match moment {
+                Some(moment) => sentence.name(moment.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+                None => sentence.words(without),
+            };
         match self {
             Self::Added { role } => with_role(key, role).words(" is added"),
             Self::Removed { role } => with_role(key, role).words(" is removed"),

@@ -79,10 +79,7 @@ pub fn markdown(changes: &Changes, from: &TreeName, to: &TreeName, refused: &[Cl
 pub fn markdown_refusal(broken: &[(String, String)]) -> String {
     let mut text = String::from("### Tidegate plan\n");
     for (title, problems) in broken {
-        let mut problems: String = problems
-            .lines()
-            .map(|line| visible(line) + "\n")
-            .collect();
+        let mut problems: String = problems.lines().map(|line| visible(line) + "\n").collect();
         let room = MAX_BYTES.saturating_sub(text.len() + title.len());
         if problems.len() > room {
             problems.truncate(problems.floor_char_boundary(room));
@@ -151,7 +148,7 @@ fn code(text: &str) -> String {
         && !text.ends_with([' ', '`'])
         && !text.is_empty();
     if is_plain {
-        // Code ends where as many backticks stand together as at its beginning (CommonMark 6.1).
+        // Code ends where as many backticks stand together as at its beginning (`CommonMark` 6.1).
         let fence = fence(&text, 1);
         format!("{fence}{text}{fence}")
     } else {
@@ -166,7 +163,7 @@ fn words(text: &str) -> String {
 }
 
 /// A text in which all but letters, digits and what is harmless are character references, which never are markup
-/// (CommonMark 2.5).
+/// (`CommonMark` 2.5).
 fn references(text: &str, is_harmless: impl Fn(char) -> bool) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
@@ -319,7 +316,10 @@ mod tests {
         assert!(text.contains("changes left out here"), "{text}");
         // Diagnostics cut their lines.
         let long = format!("{}\n", "`".repeat(160)).repeat(1_000);
-        let broken = [("FROM a".to_owned(), long.clone()), ("TO b".to_owned(), long)];
+        let broken = [
+            ("FROM a".to_owned(), long.clone()),
+            ("TO b".to_owned(), long),
+        ];
         let text = markdown_refusal(&broken);
         assert!(text.len() < 65_536, "{}", text.len());
     }

@@ -6,6 +6,7 @@
 
 mod access;
 mod api;
+mod comparison;
 mod condition;
 mod json;
 mod keys;
@@ -423,7 +424,7 @@ pub fn compare(from: &Candidate, to: &Candidate, tables: &Tables) -> Changes {
     let roles = roles::Differences::of(&from.set, &to.set);
     roles::compare(&roles, &from.set, &to.set, &mut changes.list);
     settings::compare(&from.set, &to.set, &mut changes.list);
-    access::compare(from, to, &keys, &roles, tables, &mut changes.list);
+    comparison::compare(from, to, &keys, &roles, tables, &mut changes.list);
     if to.set.is_empty() && !from.set.is_empty() && !to.set.gateway.allow_empty {
         changes.notes.push(
             "the second tree is empty: a running daemon refuses it without `allow_empty = true`"

@@ -87,12 +87,17 @@ impl RoleChange {
                 removed,
                 is_used,
             } => {
-                let parts: Vec<String> = [(added, "added"), (changed, "changed"), (removed, "removed")]
-                    .into_iter()
-                    .filter(|(number, _)| **number > 0)
-                    .map(|(number, what)| format!("{} {what}", count(*number)))
-                    .collect();
-                let note = if *is_used { "" } else { "; no key has this role" };
+                let parts: Vec<String> =
+                    [(added, "added"), (changed, "changed"), (removed, "removed")]
+                        .into_iter()
+                        .filter(|(number, _)| **number > 0)
+                        .map(|(number, what)| format!("{} {what}", count(*number)))
+                        .collect();
+                let note = if *is_used {
+                    ""
+                } else {
+                    "; no key has this role"
+                };
                 role.words(format!(": {}{note}", parts.join(", ")))
             }
             Self::Activated => role.words(" is switched on"),
@@ -174,9 +179,7 @@ fn news(rows: &[CompiledRow], others: &[CompiledRow]) -> BTreeMap<usize, News> {
             .iter()
             .filter(|cell| !cell.is_for_scripts)
             .filter_map(|cell| cell.verb.parse().ok())
-            .fold(Verbs::NONE, |verbs, method| {
-                verbs.union(Verbs::of(&method))
-            });
+            .fold(Verbs::NONE, |verbs, method| verbs.union(Verbs::of(&method)));
         let counterpart = others.iter().position(|other| {
             other.service == row.service
                 && other.rule.pattern == row.rule.pattern
@@ -206,9 +209,19 @@ impl<'a> Differences<'a> {
 }
 
 /// Where a row stands.
-pub(super) fn row_site(set: &ManifestSet, side: Side, name: &RoleName, index: usize) -> Option<Site> {
+pub(super) fn row_site(
+    set: &ManifestSet,
+    side: Side,
+    name: &RoleName,
+    index: usize,
+) -> Option<Site> {
     let table = &set.roles.get(name.as_str())?.position;
-    Some(site(set, side, table, &format!("/role/{name}/access/{index}")))
+    Some(site(
+        set,
+        side,
+        table,
+        &format!("/role/{name}/access/{index}"),
+    ))
 }
 
 pub(super) fn compare(

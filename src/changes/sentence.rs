@@ -148,7 +148,10 @@ pub(super) const MAX_SITES: usize = 4;
 
 /// The places of a change as people find them, in the form that `file` gives to a place: the first ones and how many more
 /// there are.
-pub(super) fn places(sites: &[Site], mut file: impl FnMut(&Site) -> String) -> (Vec<String>, usize) {
+pub(super) fn places(
+    sites: &[Site],
+    mut file: impl FnMut(&Site) -> String,
+) -> (Vec<String>, usize) {
     let shown = if sites.len() > MAX_SITES {
         MAX_SITES - 1
     } else {
@@ -164,7 +167,10 @@ mod tests {
 
     #[test]
     fn what_would_deceive_a_reader_is_written_as_an_escape() {
-        assert_eq!(visible("a\u{202e}b\u{1b}[2J\n"), "a\\u{202e}b\\u{1b}[2J\\u{a}");
+        assert_eq!(
+            visible("a\u{202e}b\u{1b}[2J\n"),
+            "a\\u{202e}b\\u{1b}[2J\\u{a}"
+        );
         assert_eq!(visible("Zoë 東京"), "Zoë 東京");
     }
 

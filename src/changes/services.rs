@@ -127,9 +127,11 @@ impl ServiceChange {
                 }
                 sentence
             }
-            Self::Label { before, after } => {
-                service.words(": label ").text(before).words(" → ").text(after)
-            }
+            Self::Label { before, after } => service
+                .words(": label ")
+                .text(before)
+                .words(" → ")
+                .text(after),
             Self::Description => service.words(": another description"),
             Self::Activated => service.words(" is switched on"),
             Self::Deactivated => service.words(" is switched off"),
@@ -216,24 +218,12 @@ pub(super) fn compare(from: &Candidate, to: &Candidate, changes: &mut Changes) {
             let (old, new) = (&old.position, &new.position);
             nearest_site((&from.set, old), (&to.set, new), &pointer)
         };
-        let (kind, old_kind) = (new.value.service_type.name, old.value.service_type.name);
-        if kind != old_kind {
-            let change = ServiceChange::Type {
-                before: old_kind,
-                after: kind,
-            };
-            add(name, change, vec![at("/type")]);
-        } else {
-            let differences = new.value.differences(&old.value, Schemas::standard());
-            if differences.is_empty() {
-                kept.push(name.clone());
-            } else {
-                let sites = differences
-                    .iter()
-                    .map(|difference| at(&format!("/config{}", difference.pointer)))
-                    .collect();
-                add(name, ServiceChange::Config(differences), sites);
+        match reopening(&old.value, &new.value) {
+            Some(change) => {
+                let sites = reopening_sites(&from.set, &to.set, name);
+                add(name, change, sites);
             }
+            None => kept.push(name.clone()),
         }
         if new.value.active != old.value.active {
             let change = if new.value.active {
@@ -246,7 +236,11 @@ pub(super) fn compare(from: &Candidate, to: &Candidate, changes: &mut Changes) {
         let label = |service: &Service| service.label.clone().unwrap_or_else(|| name.to_string());
         let (before, after) = (label(&old.value), label(&new.value));
         if before != after {
-            add(name, ServiceChange::Label { before, after }, vec![at("/label")]);
+            add(
+                name,
+                ServiceChange::Label { before, after },
+                vec![at("/label")],
+            );
         }
         let description = |service: &Service| service.description.clone().unwrap_or_default();
         if description(&new.value) != description(&old.value) {
@@ -290,6 +284,48 @@ fn renamed<'a>(
             Some((old.0, found.0))
         })
         .collect()
+}
+
+/// Why a service is opened anew, if it is.
+fn reopening(old: &Service, new: &Service) -> Option<ServiceChange> {
+    let (before, after) = (old.service_type.name, new.service_type.name);
+    if before != after {
+        return Some(ServiceChange::Type { before, after });
+    }
+    let differences = new.differences(old, Schemas::standard());
+    (!differences.is_empty()).then_some(ServiceChange::Config(differences))
+}
+
+/// Where stands what makes a service be opened anew; else its table, in the second tree if it is there.
+pub(super) fn reopening_sites(
+    from: &ManifestSet,
+    to: &ManifestSet,
+    name: &ServiceName,
+) -> Vec<Site> {
+    let both = from.services.get(name).zip(to.services.get(name));
+    let keys: Vec<String> = match both.map(|(old, new)| reopening(&old.value, &new.value)) {
+        Some(Some(ServiceChange::Type { .. })) => vec!["/type".to_owned()],
+        Some(Some(ServiceChange::Config(differences))) => {
+            let differences = differences.iter();
+            differences
+                .map(|difference| format!("/config{}", difference.pointer))
+                .collect()
+        }
+        _ => Vec::new(),
+    };
+    let at = |key: String| {
+        let (old, new) = both?;
+        let pointer = format!("/service/{name}{key}");
+        let (old, new) = (&old.position, &new.position);
+        Some(nearest_site((from, old), (to, new), &pointer))
+    };
+    let sites: Vec<Site> = keys.into_iter().filter_map(at).collect();
+    if !sites.is_empty() {
+        return sites;
+    }
+    let table = table_of(to, Side::To, name.as_str());
+    let table = table.or_else(|| table_of(from, Side::From, name.as_str()));
+    table.into_iter().collect()
 }
 
 /// The place of the table of a service, in one of the trees.

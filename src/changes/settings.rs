@@ -80,7 +80,10 @@ fn values(gateway: &Gateway) -> [(&'static str, String); 6] {
     };
     [
         ("max_body_bytes", max_body_bytes.to_string()),
-        ("request_timeout_seconds", request_timeout_seconds.to_string()),
+        (
+            "request_timeout_seconds",
+            request_timeout_seconds.to_string(),
+        ),
         ("max_uri_bytes", max_uri_bytes.to_string()),
         ("max_in_flight", max_in_flight.to_string()),
         ("allow_empty", allow_empty.to_string()),

@@ -143,7 +143,11 @@ impl Space {
     fn spell_otherwise(&mut self) {
         let classes = self.classes.iter();
         let known: BTreeSet<Way> = classes.map(|class| self.way(&class.component)).collect();
-        let heads: BTreeSet<&str> = self.nodes.iter().map(|node| literal(&node.pattern)).collect();
+        let heads: BTreeSet<&str> = self
+            .nodes
+            .iter()
+            .map(|node| literal(&node.pattern))
+            .collect();
         let mut found = Vec::new();
         for (index, class) in self.classes.iter().enumerate() {
             let mut met = BTreeSet::new();

@@ -83,7 +83,10 @@ fn tree(rows: &[&str]) -> String {
 
 fn row(component: &str, verbs: &str, more: &str) -> String {
     let verbs: Vec<String> = verbs.split(' ').map(|verb| format!("\"{verb}\"")).collect();
-    format!("component = \"{component}\"\nverbs = [{}]\n{more}", verbs.join(", "))
+    format!(
+        "component = \"{component}\"\nverbs = [{}]\n{more}",
+        verbs.join(", ")
+    )
 }
 
 #[test]
@@ -141,7 +144,8 @@ fn conditions_say_in_which_direction_they_go() {
         first(fields, "fields = [\"a\", \"c\"]"),
         "~ key demo (role reader): may still GET on shop/_table/*, with other columns: also c, no longer b (a row is changed) @ 8:1 [access-widened, access-narrowed, breaking]"
     );
-    assert_eq!(first(fields, "fields = [\"a\", \"b\", \"c\"]"),
+    assert_eq!(
+        first(fields, "fields = [\"a\", \"b\", \"c\"]"),
         "~ key demo (role reader): may still GET on shop/_table/*, with other columns: also c (a row is changed) @ 8:1 [access-widened]"
     );
 }
@@ -157,16 +161,52 @@ fn secrets_are_compared_by_their_references_and_never_shown() {
     let env = "password = { env = \"A\" }";
     let plain = "password = { plain = \"hunter2\" }";
     for (before, after, expected) in [
-        (env, "password = { env = \"B\" }", "password refers to another secret @ 7:1"),
-        (env, "password = { file = \"/run/b\" }", "password refers to another secret @ 7:1"),
-        (plain, "password = { plain = \"hunter3\" }", "password is another text, written in the tree @ 7:1"),
-        (env, plain, "password was a reference and is written in the tree now @ 7:1"),
-        (plain, env, "password was written in the tree and is a reference now @ 7:1"),
-        ("", env, "password is a secret that was not there before @ 7:1"),
+        (
+            env,
+            "password = { env = \"B\" }",
+            "password refers to another secret @ 7:1",
+        ),
+        (
+            env,
+            "password = { file = \"/run/b\" }",
+            "password refers to another secret @ 7:1",
+        ),
+        (
+            plain,
+            "password = { plain = \"hunter3\" }",
+            "password is another text, written in the tree @ 7:1",
+        ),
+        (
+            env,
+            plain,
+            "password was a reference and is written in the tree now @ 7:1",
+        ),
+        (
+            plain,
+            env,
+            "password was written in the tree and is a reference now @ 7:1",
+        ),
+        (
+            "",
+            env,
+            "password is a secret that was not there before @ 7:1",
+        ),
         (env, "", "password is gone @ 7:1 (before)"),
-        (env, "password = { env = \"A\" }\nport = 5432 # the default", ""),
-        (env, "password = { env = \"A\" }\nport = 5433", "port differs @ 8:1"),
-        ("port = 5432\nmax_records = 5", "max_records = 6", "max_records differs @ 7:1"),
+        (
+            env,
+            "password = { env = \"A\" }\nport = 5432 # the default",
+            "",
+        ),
+        (
+            env,
+            "password = { env = \"A\" }\nport = 5433",
+            "port differs @ 8:1",
+        ),
+        (
+            "port = 5432\nmax_records = 5",
+            "max_records = 6",
+            "max_records differs @ 7:1",
+        ),
     ] {
         let said = said(before, after);
         assert!(!said.contains("hunter"), "{said}");
@@ -184,8 +224,14 @@ fn who_holds_a_digest_is_followed_from_key_to_key() {
     let role = "[role.reader]\n[[role.reader.access]]\nservice = \"*\"\ncomponent = \"*\"\nverbs = [\"GET\"]\n\
         [role.none]\n[service.shop]\ntype = \"sqlite\"\nconfig = { database = \"a.db\" }\n";
     let key = |name: &str, role: &str, digests: &[&str]| {
-        let digests: Vec<String> = digests.iter().map(|text| format!("\"{}\"", digest(text))).collect();
-        format!("[key.{name}]\nrole = \"{role}\"\nsha256 = [{}]\n", digests.join(", "))
+        let digests: Vec<String> = digests
+            .iter()
+            .map(|text| format!("\"{}\"", digest(text)))
+            .collect();
+        format!(
+            "[key.{name}]\nrole = \"{role}\"\nsha256 = [{}]\n",
+            digests.join(", ")
+        )
     };
     let before = format!("{role}{}", key("old", "reader", &["1"]));
     let renamed = format!("{role}{}", key("new", "reader", &["1"]));
@@ -199,8 +245,16 @@ fn who_holds_a_digest_is_followed_from_key_to_key() {
         said[0],
         "- key old → new (role reader → none) loses GET on shop/* (the key has another role) @ 11:1, 2:1 (before) [access-narrowed, breaking]"
     );
-    let two = format!("{role}{}{}", key("a", "none", &["1"]), key("b", "reader", &["2"]));
-    let moved = format!("{role}{}{}", key("a", "none", &["3"]), key("b", "reader", &["2", "1"]));
+    let two = format!(
+        "{role}{}{}",
+        key("a", "none", &["1"]),
+        key("b", "reader", &["2"])
+    );
+    let moved = format!(
+        "{role}{}{}",
+        key("a", "none", &["3"]),
+        key("b", "reader", &["2", "1"])
+    );
     let said = lines(&two, &moved);
     assert!(
         said.contains(&"+ key a → b (role none → reader) gains GET on shop/* (the digest belongs to another key) @ 15:1, 2:1 [access-widened]".to_owned()),
@@ -246,9 +300,27 @@ const PATTERNS: [&str; 13] = [
     "_schema*",
 ];
 const COMPONENTS: [&str; 21] = [
-    "", "_table", "_TABLE", "_table/x", "_table/X", "_table/x/1", "_table/X/1", "_table/x/2", "_table/X/2",
-    "_table/xy", "_table/xY", "_table/Xy", "_table/xY/1", "_table/x-y", "_table/x-y/3", "_table/q", "_TABLE/x/1",
-    "_schema", "_schema/x", "_schemata", "other",
+    "",
+    "_table",
+    "_TABLE",
+    "_table/x",
+    "_table/X",
+    "_table/x/1",
+    "_table/X/1",
+    "_table/x/2",
+    "_table/X/2",
+    "_table/xy",
+    "_table/xY",
+    "_table/Xy",
+    "_table/xY/1",
+    "_table/x-y",
+    "_table/x-y/3",
+    "_table/q",
+    "_TABLE/x/1",
+    "_schema",
+    "_schema/x",
+    "_schemata",
+    "other",
 ];
 /// Each with another way to write the same.
 const FILTERS: [[&str; 2]; 9] = [
@@ -333,15 +405,22 @@ fn model_row() -> impl Strategy<Value = ModelRow> {
 }
 
 fn model() -> impl Strategy<Value = Model> {
-    let service = (prop::bool::weighted(0.8), 0..2_u8, prop::option::of(0..2_u8), any::<bool>()).prop_map(
-        |(active, database, records, described)| ModelService {
+    let service = (
+        prop::bool::weighted(0.8),
+        0..2_u8,
+        prop::option::of(0..2_u8),
+        any::<bool>(),
+    )
+        .prop_map(|(active, database, records, described)| ModelService {
             active,
             database,
             records,
             described,
-        },
+        });
+    let place = (
+        prop::option::weighted(0.7, 0..SERVICES.len()),
+        0..PATTERNS.len(),
     );
-    let place = (prop::option::weighted(0.7, 0..SERVICES.len()), 0..PATTERNS.len());
     let role = (
         prop::bool::weighted(0.9),
         any::<bool>(),
@@ -447,7 +526,10 @@ struct Style(u64);
 
 impl Style {
     fn pick(&mut self, count: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % count
     }
 
@@ -463,13 +545,22 @@ impl Style {
     }
 }
 
-fn access_row(service: Option<usize>, pattern: usize, verbs: &[&str], more: &[String], style: &mut Style) -> String {
+fn access_row(
+    service: Option<usize>,
+    pattern: usize,
+    verbs: &[&str],
+    more: &[String],
+    style: &mut Style,
+) -> String {
     let quoted = |names: &[&str]| {
         let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
         names.join(", ")
     };
     let mut lines = vec![
-        format!("service = \"{}\"", service.map_or("*", |service| SERVICES[service])),
+        format!(
+            "service = \"{}\"",
+            service.map_or("*", |service| SERVICES[service])
+        ),
         format!("component = \"{}\"", PATTERNS[pattern]),
         format!("verbs = [{}]", quoted(&style.shuffled(verbs.to_vec()))),
     ];
@@ -492,7 +583,12 @@ impl Model {
             } else if style.says() {
                 writeln!(text, "label = \"{}\"", SERVICES[*index]).unwrap();
             }
-            writeln!(text, "[service.{}.config]\ndatabase = \"{}.db\"", SERVICES[*index], service.database).unwrap();
+            writeln!(
+                text,
+                "[service.{}.config]\ndatabase = \"{}.db\"",
+                SERVICES[*index], service.database
+            )
+            .unwrap();
             match service.records {
                 Some(records) => writeln!(text, "max_records = {}", records + 5).unwrap(),
                 None if style.says() => text.push_str("max_records = 1_000\n"),
@@ -508,16 +604,22 @@ impl Model {
                     conditions.push(format!("filter = '''{}'''", FILTERS[filter][style.pick(2)]));
                 }
                 if let Some(fields) = row.fields {
-                    let fields: Vec<String> = FIELDS[fields].iter().map(|name| format!("\"{name}\"")).collect();
+                    let fields: Vec<String> = FIELDS[fields]
+                        .iter()
+                        .map(|name| format!("\"{name}\""))
+                        .collect();
                     conditions.push(format!("fields = [{}]", style.shuffled(fields).join(", ")));
                 }
-                let requesters = match row.for_scripts {
-                    true => Some("requesters = [\"script\"]".to_owned()),
-                    false => style.says().then(|| "requesters = [\"api\"]".to_owned()),
+                let requesters = if row.for_scripts {
+                    Some("requesters = [\"script\"]".to_owned())
+                } else {
+                    style.says().then(|| "requesters = [\"api\"]".to_owned())
                 };
                 conditions.extend(requesters.clone());
                 let verbs = |set: &BTreeSet<u8>| -> Vec<&str> {
-                    set.iter().map(|verb| ["GET", "POST", "DELETE"][usize::from(*verb)]).collect()
+                    set.iter()
+                        .map(|verb| ["GET", "POST", "DELETE"][usize::from(*verb)])
+                        .collect()
                 };
                 let allows = verbs(&row.allows);
                 let groups = if style.says() {
@@ -555,11 +657,19 @@ impl Model {
             let digests = (key.digests.iter()).map(|number| digest(&number.to_string()));
             let digests: Vec<String> = digests
                 .map(|digest| {
-                    let digest = if style.says() { digest.to_uppercase() } else { digest };
+                    let digest = if style.says() {
+                        digest.to_uppercase()
+                    } else {
+                        digest
+                    };
                     format!("\"{digest}\"")
                 })
                 .collect();
-            let mut text = format!("[key.{}]\nsha256 = [{}]\n", KEYS[*index], style.shuffled(digests).join(", "));
+            let mut text = format!(
+                "[key.{}]\nsha256 = [{}]\n",
+                KEYS[*index],
+                style.shuffled(digests).join(", ")
+            );
             if let Some(role) = key.role {
                 writeln!(text, "role = \"{}\"", ROLES[role]).unwrap();
             }
@@ -600,7 +710,10 @@ impl Model {
 }
 
 /// Records by their columns `o`, `p`, `r`, and the ones that a filter admits, reckoned row by row.
-fn admitted(grant: &Grant, lookups: &Lookups) -> BTreeSet<(&'static str, &'static str, &'static str)> {
+fn admitted(
+    grant: &Grant,
+    lookups: &Lookups,
+) -> BTreeSet<(&'static str, &'static str, &'static str)> {
     let mut admitted = BTreeSet::new();
     for o in ["1", "2", "3"] {
         for p in ["2", "3"] {
@@ -644,13 +757,21 @@ fn holds(filter: &Filter, of: &dyn Fn(&str) -> &'static str, lookups: &Lookups) 
             field,
             values,
             negated: false,
-        } => values.iter().any(|operand| of(&field.name) == value(operand)),
+        } => values
+            .iter()
+            .any(|operand| of(&field.name) == value(operand)),
         other => panic!("{other}"),
     }
 }
 
 /// What a key may do with a component, as the pipeline decides it.
-fn grant(candidate: &Candidate, key: Option<&str>, service: &str, component: &str, verb: Verbs) -> Option<(Grant, Lookups)> {
+fn grant(
+    candidate: &Candidate,
+    key: Option<&str>,
+    service: &str,
+    component: &str,
+    verb: Verbs,
+) -> Option<(Grant, Lookups)> {
     let key = key?;
     let found = candidate.set.services.get(service)?;
     let application = application(&candidate.set, key)?;
@@ -665,16 +786,24 @@ fn grant(candidate: &Candidate, key: Option<&str>, service: &str, component: &st
 }
 
 /// Whether rows cover a component only because letter case does not count for what they restrict.
-fn is_misspelt(candidates: [&Candidate; 2], keys: [Option<&str>; 2], service: &str, component: &str) -> bool {
+fn is_misspelt(
+    candidates: [&Candidate; 2],
+    keys: [Option<&str>; 2],
+    service: &str,
+    component: &str,
+) -> bool {
     candidates.into_iter().zip(keys).any(|(candidate, key)| {
         let role = key
             .and_then(|key| candidate.set.keys.get(key))
             .and_then(|key| key.value.role.as_ref())
             .and_then(|role| candidate.set.roles.get(role));
         role.is_some_and(|role| {
-            role.value.rules(service, Requester::Api).iter().any(|rule| {
-                rule.pattern.covers(component, false) && !rule.pattern.covers(component, true)
-            })
+            role.value
+                .rules(service, Requester::Api)
+                .iter()
+                .any(|rule| {
+                    rule.pattern.covers(component, false) && !rule.pattern.covers(component, true)
+                })
         })
     })
 }
@@ -715,7 +844,11 @@ fn said<'a>(
 fn principals(from: &Model, to: &Model) -> Vec<Principal> {
     let name = |index: usize| KEYS[index].parse().unwrap();
     let mut found = Vec::new();
-    for (index, _) in from.keys.iter().filter(|(index, _)| to.keys.contains_key(index)) {
+    for (index, _) in from
+        .keys
+        .iter()
+        .filter(|(index, _)| to.keys.contains_key(index))
+    {
         found.push((Some(*index), Some(*index)));
     }
     for (before, old) in &from.keys {
@@ -732,7 +865,10 @@ fn principals(from: &Model, to: &Model) -> Vec<Principal> {
         }
     }
     for index in from.keys.keys() {
-        if !met(&found).iter().any(|(before, _)| *before == Some(*index)) {
+        if !met(&found)
+            .iter()
+            .any(|(before, _)| *before == Some(*index))
+        {
             found.push((Some(*index), None));
         }
     }
@@ -746,10 +882,14 @@ fn principals(from: &Model, to: &Model) -> Vec<Principal> {
 }
 
 fn agree(from: &Model, to: &Model, seed: u64) -> Result<(), TestCaseError> {
-    let (old, new) = (candidate(&from.written(seed)), candidate(&to.written(!seed)));
+    let (old, new) = (
+        candidate(&from.written(seed)),
+        candidate(&to.written(!seed)),
+    );
     let changes = compare(&old, &new, &Tables::default());
     for principal in principals(from, to) {
-        let names = [&principal.before, &principal.after].map(|name| name.as_ref().map(KeyName::as_str));
+        let names =
+            [&principal.before, &principal.after].map(|name| name.as_ref().map(KeyName::as_str));
         for service in SERVICES {
             for component in COMPONENTS {
                 let misspelt = is_misspelt([&old, &new], names, service, component);
@@ -763,11 +903,17 @@ fn agree(from: &Model, to: &Model, seed: u64) -> Result<(), TestCaseError> {
                         // Other spellings are said in general; nothing that happens is left out.
                         let is_said = match (&before, &after) {
                             (None, None) => true,
-                            (None, Some(_)) => said.iter().any(|effect| matches!(effect, Effect::Gained(_))),
-                            (Some(_), None) => said.iter().any(|effect| matches!(effect, Effect::Lost(_))),
+                            (None, Some(_)) => said
+                                .iter()
+                                .any(|effect| matches!(effect, Effect::Gained(_))),
+                            (Some(_), None) => {
+                                said.iter().any(|effect| matches!(effect, Effect::Lost(_)))
+                            }
                             (Some(before), Some(after)) => {
                                 is_same(before, after)
-                                    || said.iter().any(|effect| matches!(effect, Effect::Conditions { .. }))
+                                    || said
+                                        .iter()
+                                        .any(|effect| matches!(effect, Effect::Conditions { .. }))
                             }
                         };
                         prop_assert!(is_said, "{}", about);
@@ -778,12 +924,24 @@ fn agree(from: &Model, to: &Model, seed: u64) -> Result<(), TestCaseError> {
                     match (&before, &after) {
                         (None, None) => prop_assert!(said.is_none(), "{}", about),
                         (None, Some((grant, _))) => {
-                            prop_assert_eq!(said, Some(&Effect::Gained(Condition::of(grant))), "{}", about);
+                            prop_assert_eq!(
+                                said,
+                                Some(&Effect::Gained(Condition::of(grant))),
+                                "{}",
+                                about
+                            );
                         }
                         (Some((grant, _)), None) => {
-                            prop_assert_eq!(said, Some(&Effect::Lost(Condition::of(grant))), "{}", about);
+                            prop_assert_eq!(
+                                said,
+                                Some(&Effect::Lost(Condition::of(grant))),
+                                "{}",
+                                about
+                            );
                         }
-                        (Some(before), Some(after)) => conditions_agree(before, after, said, &about)?,
+                        (Some(before), Some(after)) => {
+                            conditions_agree(before, after, said, &about)?;
+                        }
                     }
                 }
             }
@@ -817,7 +975,12 @@ fn conditions_agree(
     }
     prop_assert_eq!(fields.is_some(), before.fields != after.fields, "{}", about);
     if let Some(change) = fields {
-        let list = |grant: &Grant| grant.fields.as_ref().map(|fields| fields.iter().cloned().collect::<Vec<_>>());
+        let list = |grant: &Grant| {
+            grant
+                .fields
+                .as_ref()
+                .map(|fields| fields.iter().cloned().collect::<Vec<_>>())
+        };
         prop_assert_eq!(&change.before, &list(before));
         prop_assert_eq!(&change.after, &list(after));
     }

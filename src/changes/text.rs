@@ -56,7 +56,12 @@ fn write_change(text: &mut String, change: &Change, from: &TreeName, to: &TreeNa
         shown.push(format!("and {more} more"));
     }
     let _ = writeln!(text, "  {style}{symbol}{style:#} {line}");
-    let _ = writeln!(text, "      {dim}{}  [{}]{dim:#}", shown.join(", "), names.join(", "));
+    let _ = writeln!(
+        text,
+        "      {dim}{}  [{}]{dim:#}",
+        shown.join(", "),
+        names.join(", ")
+    );
 }
 
 fn coloured(sentence: &Sentence) -> String {

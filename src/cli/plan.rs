@@ -263,7 +263,9 @@ async fn described(
     services: BTreeMap<ServiceName, WantedService>,
     data_directory: &Path,
 ) -> Result<Told, Failure> {
-    let services = services.into_iter().filter(|(_, service)| service.is_active);
+    let services = services
+        .into_iter()
+        .filter(|(_, service)| service.is_active);
     let opened = build::services(
         &BTreeMap::new(),
         services.collect(),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::Schemas;
 use super::document::{join, segments};
 use super::secrets::{Written, written};
 use super::service::Service;
-use super::Schemas;
 use crate::connector::AnyConfig;
 
 /// Stands for the value of every reference, so that a config can be typed without it.
@@ -115,14 +115,16 @@ fn veiled(config: &Value, places: &BTreeSet<String>) -> Map<String, Value> {
 
 /// The keys whose values differ, secrets apart. A key that only spells a default out makes no difference: with it
 /// exchanged, the first config is still typed to the same.
-fn values(service: &Service, before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<Difference> {
+fn values(
+    service: &Service,
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+) -> Vec<Difference> {
     let typed = |config: &Map<String, Value>| -> Option<Arc<dyn AnyConfig>> {
         (service.service_type.parse)(Value::Object(config.clone())).ok()
     };
     let (old, new) = (typed(before), typed(after));
-    let same = |left: &Option<Arc<dyn AnyConfig>>, right: &Option<Arc<dyn AnyConfig>>| {
-        matches!((left, right), (Some(left), Some(right)) if left.same_as(right.as_ref()))
-    };
+    let same = |left: &Option<Arc<dyn AnyConfig>>, right: &Option<Arc<dyn AnyConfig>>| matches!((left, right), (Some(left), Some(right)) if left.same_as(right.as_ref()));
     if same(&old, &new) {
         return Vec::new();
     }

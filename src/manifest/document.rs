@@ -218,7 +218,10 @@ impl Document {
     /// Where the key at a pointer stands, or the member of a list; none if it is not written.
     pub(super) fn written_at(&self, pointer: &str) -> Option<Position> {
         let span = self.spans.get(pointer)?;
-        Some(self.place(span.key.as_ref().unwrap_or(&span.value)).position)
+        Some(
+            self.place(span.key.as_ref().unwrap_or(&span.value))
+                .position,
+        )
     }
 
     /// The place of `length` characters, so many characters into the text at a pointer.
