@@ -18,6 +18,7 @@ use tidegate::auth::identify::presented_key;
 use tidegate::auth::key::{Key, KeyDigest, KeyRing};
 use tidegate::connector::access::{Pattern, Rule, Rules, Verbs};
 use tidegate::exchange::Query;
+use tidegate::names::ServiceName;
 
 const DECISIONS: u32 = 2_000_000;
 
@@ -52,11 +53,12 @@ fn main() {
     let mut headers = HeaderMap::new();
     headers.insert("x-api-key", HeaderValue::from_static("bench-key"));
     let query = Query::default();
+    let service: ServiceName = "s7".parse().expect("a name");
     let start = Instant::now();
     for _ in 0..DECISIONS {
         let presented = presented_key(black_box(&headers), &query).expect("a key");
         let application = ring.find(presented.key).expect("a known key");
-        let access = application.access(black_box("s7")).expect("a role");
+        let access = application.access(black_box(&service)).expect("a role");
         black_box(
             access
                 .of_path(black_box("_table/t13/4711"), &Method::GET)

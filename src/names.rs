@@ -1,7 +1,8 @@
-//! Names that authors of manifests give: parsed once, valid ever after.
+//! Names that authors of manifests give: parsed once, valid ever after. Cheap to clone.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -43,7 +44,7 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        pub struct $type(Arc<str>);
 
         impl JsonSchema for $type {
             fn schema_name() -> Cow<'static, str> {
@@ -63,18 +64,24 @@ macro_rules! name {
         impl TryFrom<String> for $type {
             type Error = InvalidName;
             fn try_from(text: String) -> Result<Self, InvalidName> {
-                if is_name(&text) { Ok(Self(text)) } else { Err(InvalidName(text)) }
+                if is_name(&text) { Ok(Self(text.into())) } else { Err(InvalidName(text)) }
             }
         }
         impl std::str::FromStr for $type {
             type Err = InvalidName;
             fn from_str(text: &str) -> Result<Self, InvalidName> {
-                Self::try_from(text.to_owned())
+                if is_name(text) { Ok(Self(text.into())) } else { Err(InvalidName(text.to_owned())) }
             }
         }
         impl From<$type> for String {
             fn from(name: $type) -> String {
-                name.0
+                name.as_str().to_owned()
+            }
+        }
+        /// The same text, without a copy.
+        impl From<&$type> for Arc<str> {
+            fn from(name: &$type) -> Arc<str> {
+                Arc::clone(&name.0)
             }
         }
         impl Borrow<str> for $type {

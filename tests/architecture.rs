@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Open to every module.
-const FOUNDATION: &[&str] = &["error", "names", "network", "secret", "clock"];
+const FOUNDATION: &[&str] = &["error", "names", "network", "secret", "clock", "child"];
 
 /// A module, and what it may use besides itself and the foundation. A longer name stands for itself alone:
 /// `connector::operation` admits that module and nothing else of `connector`.
@@ -26,6 +26,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("network", &[]),
     ("secret", &[]),
     ("clock", &[]),
+    ("child", &[]),
     ("telemetry", &[]),
     ("exchange", &["telemetry"]),
     ("connector", &["telemetry", "exchange"]),
@@ -181,9 +182,29 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "the environment is read in `manifest::secrets`, `daemon` and `cli`",
     ),
     (
-        &["std::process"],
-        &["cli", "daemon"],
-        "processes are the business of `daemon` and `cli`",
+        &["std::process", "tokio::process"],
+        &["cli", "daemon", "child", "tree::process", "tree::signature"],
+        "processes are the business of `daemon`, `cli` and `tree::process`",
+    ),
+    (
+        &["sd_notify", "listenfd"],
+        &["daemon"],
+        "only `daemon` speaks with systemd",
+    ),
+    (
+        &["age"],
+        &["manifest::encryption"],
+        "one module knows how values are encrypted",
+    ),
+    (
+        &["rustix"],
+        &["manifest::secrets", "cli", "watch", "daemon::fetch"],
+        "system calls are the business of few: who runs this, terminals, changed folders, processes that are started",
+    ),
+    (
+        &["gix"],
+        &["tree::git"],
+        "only `tree::git` knows how repositories are stored",
     ),
     (
         &["notify"],

@@ -12,10 +12,13 @@ use std::path::{Path, PathBuf};
 
 use schemars::SchemaGenerator;
 use serde_json::Value;
+use tidegate::auth::reason::Reason;
 use tidegate::connector::service_types;
 use tidegate::error::ErrorKind;
+use tidegate::manifest;
 use tidegate::manifest::schema::editor_schema;
-use tidegate::manifest::{self, Schemas};
+use tidegate::manifest::secrets::Placeholders;
+use tidegate::snapshot::candidate::Candidate;
 use tidegate::tree::{Provenance, Tree};
 
 fn root() -> PathBuf {
@@ -61,8 +64,10 @@ fn section(text: &str, heading: &str) -> String {
 
 fn loads(label: &str, files: Vec<(String, Vec<u8>)>) -> manifest::ManifestSet {
     let tree = Tree::new(label, files, Provenance::default());
-    manifest::load(&tree, Schemas::standard())
-        .unwrap_or_else(|problems| panic!("{label}:\n{}", problems.render(false)))
+    match Candidate::of(tree, &Placeholders) {
+        Ok(candidate) => candidate.set,
+        Err(problems) => panic!("{label}:\n{}", problems.render(false)),
+    }
 }
 
 #[test]
@@ -76,6 +81,7 @@ fn every_toml_block_of_the_readme_is_part_of_a_tree_that_loads() {
         .collect();
     let set = loads("README.md", files);
     assert!(set.services.len() >= 2 && set.roles.len() >= 2 && set.keys.len() >= 2);
+    assert!(!set.expectations.is_empty());
 }
 
 #[test]
@@ -151,6 +157,24 @@ fn the_table_of_errors_is_the_list_of_kinds() {
     assert_eq!(rows, kinds);
 }
 
+#[test]
+fn the_table_of_reasons_is_the_list_of_reasons() {
+    let section = section(&readme(), "\n### Reasons");
+    let rows: Vec<(String, String)> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| {
+            let (name, rest) = line.split_once("` | ")?;
+            Some((name.to_owned(), rest.split(" |").next()?.to_owned()))
+        })
+        .collect();
+    let reasons: Vec<(String, String)> = Reason::ALL
+        .iter()
+        .map(|reason| (reason.name().to_owned(), reason.decision().to_owned()))
+        .collect();
+    assert_eq!(rows, reasons);
+}
+
 /// The names in the first column of the tables of a text.
 fn keys_in(text: &str) -> BTreeSet<String> {
     text.lines()
@@ -201,7 +225,7 @@ fn every_service_type_and_every_key_of_its_config_is_described() {
 }
 
 #[test]
-fn the_tables_of_gateway_and_access_rows_are_complete() {
+fn the_tables_of_gateway_access_rows_and_access_tests_are_complete() {
     let schema = editor_schema(service_types());
     let definitions = schema["definitions"].as_object().unwrap();
     let of = |name: &str| {
@@ -216,6 +240,9 @@ fn the_tables_of_gateway_and_access_rows_are_complete() {
         of("Gateway")
     );
     assert_eq!(keys_in(&section(&readme(), "\n## Roles")), of("AccessRow"));
+    let tests = section(&readme(), "\n## Access tests");
+    let table = tests.split("\n### ").next().unwrap();
+    assert_eq!(keys_in(table), of("ExpectTable"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Access rows: as a role writes them, and compiled into the rules that connectors ask. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -113,6 +113,16 @@ pub struct CompiledRow {
 }
 
 impl CompiledRow {
+    /// The filter as it was written, without spaces around it.
+    pub fn filter_text(&self) -> Option<&str> {
+        self.filter_text.as_deref()
+    }
+
+    /// The service as it was written: a name or `*`.
+    pub fn service_text(&self) -> &str {
+        self.service.as_ref().map_or("*", ServiceName::as_str)
+    }
+
     /// Whether the row concerns calls of `requester` to `service`.
     pub fn concerns(&self, service: &str, requester: Requester) -> bool {
         self.requesters.contains(&requester)
@@ -221,42 +231,55 @@ pub struct Conflict {
 
 /// Rows of equal specificity that grant the same verb with different conditions: nobody could say which holds.
 pub fn conflicts(rows: &[CompiledRow]) -> Vec<Conflict> {
+    // Only rows for the same component of the same service are compared: a role may have a row for each of many services.
+    let mut alike: HashMap<(Option<&ServiceName>, &Pattern), Vec<(usize, &CompiledRow)>> =
+        HashMap::new();
     let mut found = Vec::new();
     for (second, later) in rows.iter().enumerate() {
-        for (first, earlier) in rows.iter().enumerate().take(second) {
-            let comparable = earlier.service == later.service
-                && earlier.rule.pattern == later.rule.pattern
-                && !earlier.rule.deny
-                && !later.rule.deny
-                && earlier.rule.verbs.overlap(later.rule.verbs)
-                && earlier
-                    .requesters
-                    .iter()
-                    .any(|requester| later.requesters.contains(requester));
-            if !comparable {
-                continue;
-            }
-            let key = if earlier.filter_text != later.filter_text {
-                "filter"
-            } else if earlier.rule.fields != later.rule.fields {
-                "fields"
-            } else {
-                continue;
-            };
-            found.push(Conflict {
-                first,
-                second,
-                verbs: earlier
-                    .rule
-                    .verbs
-                    .names()
-                    .filter(|name| later.rule.verbs.names().any(|other| other == *name))
-                    .collect(),
-                key,
-            });
+        let group = alike
+            .entry((later.service.as_ref(), &later.rule.pattern))
+            .or_default();
+        for (first, earlier) in group.iter() {
+            found.extend(conflict((*first, earlier), (second, later)));
         }
+        group.push((second, later));
     }
     found
+}
+
+/// What contradicts in two rows for the same component of the same service.
+fn conflict(
+    (first, earlier): (usize, &CompiledRow),
+    (second, later): (usize, &CompiledRow),
+) -> Option<Conflict> {
+    let comparable = !earlier.rule.deny
+        && !later.rule.deny
+        && earlier.rule.verbs.overlap(later.rule.verbs)
+        && earlier
+            .requesters
+            .iter()
+            .any(|requester| later.requesters.contains(requester));
+    if !comparable {
+        return None;
+    }
+    let key = if earlier.filter_text != later.filter_text {
+        "filter"
+    } else if earlier.rule.fields != later.rule.fields {
+        "fields"
+    } else {
+        return None;
+    };
+    Some(Conflict {
+        first,
+        second,
+        verbs: earlier
+            .rule
+            .verbs
+            .names()
+            .filter(|name| later.rule.verbs.names().any(|other| other == *name))
+            .collect(),
+        key,
+    })
 }
 
 /// A role, compiled.
@@ -273,6 +296,30 @@ pub struct Role {
 }
 
 impl Role {
+    /// The rules for calls of `requester`: for each service that a row names, those for every service included, and for
+    /// every other service. An inactive role has none.
+    pub fn rules_by_service(
+        &self,
+        requester: Requester,
+    ) -> (BTreeMap<ServiceName, Vec<Rule>>, Vec<Rule>) {
+        let mut named: BTreeMap<ServiceName, Vec<Rule>> = BTreeMap::new();
+        let mut others = Vec::new();
+        let rows = self.rows.iter();
+        for row in rows.filter(|row| self.active && row.requesters.contains(&requester)) {
+            match &row.service {
+                Some(service) => named
+                    .entry(service.clone())
+                    .or_default()
+                    .push(row.rule.clone()),
+                None => others.push(row.rule.clone()),
+            }
+        }
+        for rules in named.values_mut() {
+            rules.extend(others.iter().cloned());
+        }
+        (named, others)
+    }
+
     /// The rules for calls of `requester` to `service`, whether or not the service exists. An inactive role has none.
     pub fn rules(&self, service: &str, requester: Requester) -> Vec<Rule> {
         self.rows
@@ -339,6 +386,39 @@ mod tests {
                requesters = ["script"]"#]);
         assert!(role.rules("chinook", Requester::Api).is_empty());
         assert_eq!(role.rules("chinook", Requester::Script).len(), 1);
+    }
+
+    #[test]
+    fn rules_are_kept_for_the_services_that_rows_name_and_for_all_others_together() {
+        let text = |service: &str, component: &str| {
+            format!("service = \"{service}\"\ncomponent = \"{component}\"\nverbs = [\"GET\"]")
+        };
+        let rows = [
+            text("a", "_table/a"),
+            text("*", "_table/all"),
+            text("b", "_table/b"),
+            text("a", "_table/c"),
+        ];
+        let role = role(&rows.each_ref().map(String::as_str));
+        let (named, others) = role.rules_by_service(Requester::Api);
+        let said = |rules: &[Rule]| {
+            let mut said: Vec<String> = rules
+                .iter()
+                .map(|rule| format!("{:?}", rule.pattern))
+                .collect();
+            said.sort();
+            said
+        };
+        assert_eq!(named.len(), 2);
+        for service in ["a", "b"] {
+            assert_eq!(
+                said(&named[service]),
+                said(&role.rules(service, Requester::Api))
+            );
+        }
+        assert_eq!(said(&others), said(&role.rules("c", Requester::Api)));
+        assert_eq!((named["a"].len(), others.len()), (3, 1));
+        assert!(role.rules_by_service(Requester::Script).0.is_empty());
     }
 
     #[test]

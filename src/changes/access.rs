@@ -334,7 +334,7 @@ fn place(service: &str, components: &Components) -> Sentence {
             "" => "\"\"".to_owned(),
             service => service.trim_end_matches('/').to_owned(),
         },
-        pattern => format!("{service}{}", pattern_text(pattern)),
+        pattern => format!("{service}{pattern}"),
     });
     if components.pattern == Pattern::Exact(String::new()) {
         sentence = sentence.words(" (the root)");
@@ -344,22 +344,12 @@ fn place(service: &str, components: &Components) -> Sentence {
     }
     for (index, except) in components.except.iter().enumerate() {
         sentence = sentence.words(if index == 0 { " except " } else { " and " });
-        sentence = match pattern_text(except) {
+        sentence = match except.to_string() {
             text if text.is_empty() => sentence.words("the root"),
             text => sentence.name(text),
         };
     }
     sentence
-}
-
-/// As a role writes it.
-pub(super) fn pattern_text(pattern: &Pattern) -> String {
-    match pattern {
-        Pattern::Everything => "*".to_owned(),
-        Pattern::Exact(text) => text.clone(),
-        Pattern::Below(text) => format!("{text}/*"),
-        Pattern::Prefix(text) => format!("{text}*"),
-    }
 }
 
 /// `keys demo, till (role reader → editor)`

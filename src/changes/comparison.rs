@@ -102,7 +102,7 @@ impl<'a> Face<'a> {
     fn access(&self, service: &ServiceName) -> Option<Access> {
         let found = self.candidate.set.services.get(service.as_str())?;
         let application = self.application.as_ref().filter(|_| found.value.active)?;
-        application.access(service.as_str()).ok()
+        application.access(service).ok()
     }
 
     /// Whether a service is switched on; none if it is not there.
@@ -140,10 +140,10 @@ impl<'a> Face<'a> {
 }
 
 /// What the rows of a role in one service decide for a verb.
-fn granted(access: Option<&Access>, component: &str, verb: Verbs) -> Option<Grant> {
-    match access?.decide(component, verb) {
-        Decision::Granted(grant) => Some(grant),
-        Decision::Denied(_) | Decision::NotGranted => None,
+fn granted(decision: Option<&Decision>) -> Option<Grant> {
+    match decision? {
+        Decision::Granted(grant) => Some(grant.clone()),
+        Decision::Denied(_) | Decision::NotListed(_) | Decision::NoRow => None,
     }
 }
 
@@ -215,7 +215,7 @@ struct Otherwise {
     component: String,
     /// The class of the spelling that rows have.
     folded: usize,
-    deciding: Option<Site>,
+    granting: Option<Site>,
 }
 
 /// What is found at one class for one verb.
@@ -223,8 +223,17 @@ struct Found {
     effect: Effect,
     cause: Cause,
     row: Option<Site>,
-    /// The row that decides.
-    deciding: Option<Site>,
+    /// The row that grants it now, or did before.
+    granting: Option<Site>,
+}
+
+/// The rows that decide about a verb on a component, by their index in the role.
+#[derive(Clone, Copy)]
+struct Deciding {
+    /// In the first tree.
+    old: Option<usize>,
+    /// In the second one.
+    new: Option<usize>,
 }
 
 pub(super) fn compare(
@@ -639,8 +648,14 @@ impl InService<'_> {
 
     /// What becomes of a verb on a component.
     fn at(&self, component: &str, verb: Verbs) -> Option<Found> {
-        let before = granted(self.before.as_ref(), component, verb);
-        let after = granted(self.after.as_ref(), component, verb);
+        let decide = |access: &Option<Access>| {
+            let access = access.as_ref()?;
+            Some(access.decide(component, verb))
+        };
+        let decisions = [decide(&self.before), decide(&self.after)];
+        let [before, after] = decisions
+            .each_ref()
+            .map(|decision| granted(decision.as_ref()));
         let with = |grant: &'_ Option<Grant>, access: &'_ Option<Access>| {
             Some((grant.clone()?, Arc::clone(access.as_ref()?.lookups())))
         };
@@ -649,25 +664,29 @@ impl InService<'_> {
             old.as_ref().map(|(grant, lookups)| (grant, &**lookups)),
             new.as_ref().map(|(grant, lookups)| (grant, &**lookups)),
         )?;
-        let comparison = self.comparison;
-        let row_of = |face: &Face<'_>, grant: &Option<Grant>| face.row(&grant.as_ref()?.position);
-        let (old_row, new_row) = (
-            row_of(&comparison.from, &before),
-            row_of(&comparison.to, &after),
-        );
-        let deciding = match new_row {
-            Some(row) => comparison.to.row_site(row),
-            None => old_row.and_then(|row| comparison.from.row_site(row)),
+        let (from, to) = (&self.comparison.from, &self.comparison.to);
+        let row_of =
+            |face: &Face<'_>, decision: &Option<Decision>| face.row(decision.as_ref()?.position()?);
+        let [old, new] = &decisions;
+        let rows = Deciding {
+            old: row_of(from, old),
+            new: row_of(to, new),
         };
-        let (cause, row) = match comparison.wide_cause(self.service) {
+        let granting = match &effect {
+            Effect::Lost(_) => rows.old.and_then(|row| from.row_site(row)),
+            Effect::Gained(_) | Effect::Conditions { .. } => {
+                rows.new.and_then(|row| to.row_site(row))
+            }
+        };
+        let (cause, row) = match self.comparison.wide_cause(self.service) {
             Some(cause) => (cause, None),
-            None => self.narrow_cause(component, verb, old_row, new_row, &effect),
+            None => self.narrow_cause(component, verb, rows, &effect),
         };
         Some(Found {
             effect,
             cause,
             row,
-            deciding,
+            granting,
         })
     }
 
@@ -676,76 +695,73 @@ impl InService<'_> {
         &self,
         component: &str,
         verb: Verbs,
-        old_row: Option<usize>,
-        new_row: Option<usize>,
+        rows: Deciding,
         effect: &Effect,
     ) -> (Cause, Option<Site>) {
         let (from, to) = (&self.comparison.from, &self.comparison.to);
         let role = self.comparison.kind.after.role();
         let difference = role.and_then(|role| self.comparison.roles.get(role));
-        let Some(difference) = difference else {
+        let is_lookup = matches!(effect, Effect::Conditions { filter: Some(filter), fields: None }
+            if filter.before == filter.after);
+        let Some(difference) = difference.filter(|_| !is_lookup) else {
             return (Cause::Lookup, None);
         };
-        let says_new = |index: usize| {
-            let news = difference.new.get(&index)?;
-            news.verbs.contain(verb).then(|| match news.counterpart {
+        let new = |index: usize, is_telling: &dyn Fn(&News) -> bool| {
+            let news = difference.new.get(&index).filter(|news| is_telling(news))?;
+            Some(match news.counterpart {
                 Some(_) => (Cause::RowChanged, to.row_site(index)),
                 None => (Cause::RowAdded, to.row_site(index)),
             })
         };
-        let says_gone = |index: usize| {
-            let news = difference.gone.get(&index)?;
-            news.verbs.contain(verb).then(|| match news.counterpart {
+        let gone = |index: usize, is_telling: &dyn Fn(&News) -> bool| {
+            let news = difference
+                .gone
+                .get(&index)
+                .filter(|news| is_telling(news))?;
+            Some(match news.counterpart {
                 Some(counterpart) => (Cause::RowChanged, to.row_site(counterpart)),
                 None => (Cause::RowRemoved, from.row_site(index)),
             })
         };
-        // Rows that cover the component, the most specific first.
+        let about_verb = |news: &News| news.verbs.contain(verb);
+        let anything = |_: &News| true;
+        // Of the rows that cover the component, the most specific that differs.
         let covering = |face: &Face<'_>| {
             let mut rows: Vec<(usize, &CompiledRow)> = face
                 .rows(self.service.as_str())
                 .filter(|(_, row)| row.rule.pattern.covers(component, false))
                 .collect();
-            rows.sort_by_key(|(_, row)| {
-                std::cmp::Reverse((row.rule.names_service, row.rule.pattern.specificity()))
-            });
+            rows.sort_by_key(|(_, row)| std::cmp::Reverse(row.rule.rank()));
             rows.into_iter().map(|(index, _)| index).collect::<Vec<_>>()
         };
         let any_new = || {
-            covering(to).into_iter().find_map(|index| {
-                let news = difference.new.get(&index)?;
-                let cause = match news.counterpart {
-                    Some(_) => Cause::RowChanged,
-                    None => Cause::RowAdded,
-                };
-                Some((cause, to.row_site(index)))
-            })
+            covering(to)
+                .into_iter()
+                .find_map(|index| new(index, &anything))
         };
         let any_gone = || {
-            covering(from).into_iter().find_map(|index| {
-                let news = difference.gone.get(&index)?;
-                Some(match news.counterpart {
-                    Some(counterpart) => (Cause::RowChanged, to.row_site(counterpart)),
-                    None => (Cause::RowRemoved, from.row_site(index)),
-                })
-            })
+            covering(from)
+                .into_iter()
+                .find_map(|index| gone(index, &anything))
         };
         let found = match effect {
-            Effect::Lost(_) => old_row
-                .and_then(says_gone)
+            Effect::Lost(_) => (rows.new.and_then(|row| new(row, &anything)))
+                .or_else(|| rows.old.and_then(|row| gone(row, &about_verb)))
                 .or_else(any_new)
                 .or_else(any_gone),
-            Effect::Gained(_) | Effect::Conditions { .. } => new_row
-                .and_then(says_new)
+            Effect::Gained(_) => (rows.new.and_then(|row| new(row, &about_verb)))
+                .or_else(|| rows.old.and_then(|row| gone(row, &anything)))
+                .or_else(any_gone)
+                .or_else(any_new),
+            Effect::Conditions { .. } => (rows.new.and_then(|row| new(row, &about_verb)))
+                .or_else(|| rows.old.and_then(|row| gone(row, &about_verb)))
                 .or_else(any_gone)
                 .or_else(any_new),
         };
-        let is_lookup = matches!(effect, Effect::Conditions { filter: Some(change), .. } if !change.lookups.is_empty());
-        match found {
-            Some(found) => found,
-            None if is_lookup => (Cause::Lookup, None),
-            None => (Cause::RowChanged, new_row.and_then(|row| to.row_site(row))),
-        }
+        found.unwrap_or_else(|| {
+            let row = rows.new.and_then(|row| to.row_site(row));
+            (Cause::RowChanged, row)
+        })
     }
 
     /// Everything that differs in the service, with the rows that decide.
@@ -760,7 +776,7 @@ impl InService<'_> {
         let reachable = self.reachable(&space);
         // By what happens and why: for each verb, the classes.
         let mut written: BTreeMap<Reason, BTreeMap<u8, BTreeSet<usize>>> = BTreeMap::new();
-        let mut deciding: BTreeMap<(Reason, u8), BTreeSet<Site>> = BTreeMap::new();
+        let mut granting: BTreeMap<(Reason, u8), BTreeSet<Site>> = BTreeMap::new();
         let mut otherwise: Vec<Otherwise> = Vec::new();
         for (index, class) in space.classes.iter().enumerate() {
             for verb in each_verb() {
@@ -774,14 +790,14 @@ impl InService<'_> {
                         verb: verb.mask(),
                         component: class.component.clone(),
                         folded,
-                        deciding: found.deciding,
+                        granting: found.granting,
                     });
                     continue;
                 }
                 let verbs = written.entry(reason.clone()).or_default();
                 verbs.entry(verb.mask()).or_default().insert(index);
-                let rows = deciding.entry((reason, verb.mask())).or_default();
-                rows.extend(found.deciding);
+                let rows = granting.entry((reason, verb.mask())).or_default();
+                rows.extend(found.granting);
             }
         }
         let mut lines = Vec::new();
@@ -809,7 +825,7 @@ impl InService<'_> {
                     }
                 });
                 let components: Vec<Components> = components.collect();
-                let rows = (deciding.iter())
+                let rows = (granting.iter())
                     .filter(|((of, verb), _)| *of == reason && verb & verbs != 0)
                     .flat_map(|(_, rows)| rows.clone())
                     .collect();
@@ -858,7 +874,7 @@ impl InService<'_> {
             let mut sites: Vec<Site> = found.row.into_iter().collect();
             let services = [self.service.clone()];
             sites.extend(comparison.sites(found.cause, &services, &found.effect));
-            sites.extend(found.deciding.filter(|site| !sites.contains(site)));
+            sites.extend(found.granting.filter(|site| !sites.contains(site)));
             Some(sites)
         };
         from_access()
@@ -889,7 +905,7 @@ fn other_lines(space: &Space, found: Vec<Otherwise>) -> Vec<(Line, BTreeSet<Site
             .entry(other.verb)
             .or_default()
             .insert(other.folded);
-        alike.rows.extend(other.deciding);
+        alike.rows.extend(other.granting);
     }
     let mut lines = Vec::new();
     for (reason, alike) in by_reason {

@@ -10,7 +10,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::access::pattern_text;
 use super::{
     AccessChange, ApiChange, Change, Changes, Class, Condition, Effect, KeyChange, Mark, Principal,
     RoleChange, ServiceChange, Side, Site, TreeName, What,
@@ -94,6 +93,16 @@ fn details(what: &What, from: &TreeName, to: &TreeName) -> (&'static str, Value)
         } => (
             "setting",
             json!({ "setting": name, "before": before, "after": after }),
+        ),
+        What::Expectation(change) => (
+            presence(change.mark),
+            json!({
+                "key": change.key,
+                "request": change.request,
+                "answer": change.answer,
+                "rule": change.rule,
+                "at": change.at,
+            }),
         ),
         What::Access(change) => (change.effect.kind(), access(change, from, to)),
         What::Api(change) => (change.rule.name(), api(change)),
@@ -182,9 +191,9 @@ fn condition(condition: &Condition) -> Value {
 
 fn access(change: &AccessChange, from: &TreeName, to: &TreeName) -> Value {
     let components = change.components.iter().map(|components| {
-        let except: Vec<String> = components.except.iter().map(pattern_text).collect();
+        let except: Vec<String> = components.except.iter().map(ToString::to_string).collect();
         json!({
-            "component": pattern_text(&components.pattern),
+            "component": components.pattern.to_string(),
             "except": except,
             "letter_case": components.letter_case.name(),
         })

@@ -8,6 +8,7 @@ mod access;
 mod api;
 mod comparison;
 mod condition;
+mod expectations;
 mod json;
 mod keys;
 mod markdown;
@@ -27,6 +28,7 @@ use std::str::FromStr;
 pub use access::{AccessChange, Cause, Components, Effect, LetterCase, Principal};
 pub use api::{ApiChange, Rule};
 pub use condition::{Condition, Direction, FieldsChange, FilterChange};
+pub use expectations::ExpectationChange;
 pub use json::json;
 pub use keys::KeyChange;
 pub use markdown::{markdown, markdown_refusal};
@@ -76,11 +78,15 @@ pub enum Class {
     LookupChanged,
     /// A setting of the gateway is another.
     GatewayChanged,
+    /// An access test is new.
+    ExpectationAdded,
+    /// An access test is gone.
+    ExpectationRemoved,
 }
 
 impl Class {
     /// Every class, in the order of the documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::AccessWidened,
         Self::AccessNarrowed,
         Self::Breaking,
@@ -98,6 +104,8 @@ impl Class {
         Self::RoleChanged,
         Self::LookupChanged,
         Self::GatewayChanged,
+        Self::ExpectationAdded,
+        Self::ExpectationRemoved,
     ];
 
     /// As `--fail-on` and all output write it.
@@ -120,6 +128,8 @@ impl Class {
             Self::RoleChanged => "role-changed",
             Self::LookupChanged => "lookup-changed",
             Self::GatewayChanged => "gateway-changed",
+            Self::ExpectationAdded => "expectation-added",
+            Self::ExpectationRemoved => "expectation-removed",
         }
     }
 }
@@ -214,19 +224,22 @@ pub enum Section {
     Lookups,
     /// Settings of the gateway.
     Gateway,
+    /// Access tests.
+    Expectations,
     /// The described interface.
     Api,
 }
 
 impl Section {
     /// Every section, in the order of all output.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Access,
         Self::Services,
         Self::Keys,
         Self::Roles,
         Self::Lookups,
         Self::Gateway,
+        Self::Expectations,
         Self::Api,
     ];
 
@@ -239,6 +252,7 @@ impl Section {
             Self::Roles => "roles",
             Self::Lookups => "lookups",
             Self::Gateway => "gateway",
+            Self::Expectations => "expectations",
             Self::Api => "api",
         }
     }
@@ -252,6 +266,7 @@ impl Section {
             Self::Roles => "Roles",
             Self::Lookups => "Lookups",
             Self::Gateway => "Gateway",
+            Self::Expectations => "Expectations",
             Self::Api => "API",
         }
     }
@@ -297,6 +312,8 @@ pub enum What {
         /// Its value now.
         after: String,
     },
+    /// What is held to be so.
+    Expectation(ExpectationChange),
     /// Who may do what.
     Access(AccessChange),
     /// What an application finds described.
@@ -323,6 +340,7 @@ impl Change {
             What::Role { .. } => Section::Roles,
             What::Lookup { .. } => Section::Lookups,
             What::Setting { .. } => Section::Gateway,
+            What::Expectation(_) => Section::Expectations,
             What::Access(_) => Section::Access,
             What::Api(_) => Section::Api,
         }
@@ -336,6 +354,7 @@ impl Change {
             What::Role { change, .. } => change.mark(),
             What::Lookup { mark, .. } => *mark,
             What::Setting { .. } => Mark::Changed,
+            What::Expectation(change) => change.mark,
             What::Access(change) => change.effect.mark(),
             What::Api(change) => change.rule.mark(),
         }
@@ -424,6 +443,7 @@ pub fn compare(from: &Candidate, to: &Candidate, tables: &Tables) -> Changes {
     let roles = roles::Differences::of(&from.set, &to.set);
     roles::compare(&roles, &from.set, &to.set, &mut changes.list);
     settings::compare(&from.set, &to.set, &mut changes.list);
+    expectations::compare(&from.set, &to.set, &mut changes.list);
     comparison::compare(from, to, &keys, &roles, tables, &mut changes.list);
     if to.set.is_empty() && !from.set.is_empty() && !to.set.gateway.allow_empty {
         changes.notes.push(

@@ -132,6 +132,7 @@ impl Change {
                 .name(before)
                 .words(" → ")
                 .name(after),
+            What::Expectation(change) => change.sentence(),
             What::Access(change) => change.sentence(),
             What::Api(change) => change.sentence(),
         }

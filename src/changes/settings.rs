@@ -61,12 +61,13 @@ fn gateway(from: &ManifestSet, to: &ManifestSet, list: &mut Vec<Change>) {
 }
 
 /// Every setting with its value. Named one by one, so that a new one cannot be forgotten here.
-fn values(gateway: &Gateway) -> [(&'static str, String); 6] {
+fn values(gateway: &Gateway) -> [(&'static str, String); 7] {
     let Gateway {
         max_body_bytes,
         request_timeout_seconds,
         max_uri_bytes,
         max_in_flight,
+        stream_drain_seconds,
         allow_empty,
         trusted_proxies,
     } = gateway;
@@ -86,6 +87,7 @@ fn values(gateway: &Gateway) -> [(&'static str, String); 6] {
         ),
         ("max_uri_bytes", max_uri_bytes.to_string()),
         ("max_in_flight", max_in_flight.to_string()),
+        ("stream_drain_seconds", stream_drain_seconds.to_string()),
         ("allow_empty", allow_empty.to_string()),
         ("trusted_proxies", proxies),
     ]

@@ -778,10 +778,10 @@ fn grant(
     if !application.key.is_active || !found.value.active {
         return None;
     }
-    let access = application.access(service).ok()?;
+    let access = application.access_by_name(service).ok()?;
     match access.decide(component, verb) {
         Decision::Granted(grant) => Some((grant, access.lookups().as_ref().clone())),
-        Decision::Denied(_) | Decision::NotGranted => None,
+        Decision::Denied(_) | Decision::NotListed(_) | Decision::NoRow => None,
     }
 }
 

@@ -2,10 +2,13 @@
 
 mod check;
 mod completions;
+mod duration;
+mod explain;
 mod key;
 mod openapi;
 mod plan;
 mod schema;
+mod secret;
 pub mod serve;
 pub mod sources;
 
@@ -86,12 +89,16 @@ enum Command {
     Check(check::CheckArguments),
     /// Says what a tree changes for those who use another one.
     Plan(plan::PlanArguments),
+    /// Says what a request with a key would come to, and why.
+    Explain(explain::ExplainArguments),
     /// Prints the OpenAPI document of a folder of manifests.
     Openapi(openapi::OpenApiArguments),
     /// Prints the JSON Schema of a manifest, for editors.
     Schema,
     /// Makes keys and their digests.
     Key(key::KeyArguments),
+    /// Encrypts secrets for the tree, and makes the keys that open them.
+    Secret(secret::SecretCommands),
     /// Prints completions for a shell.
     Completions(completions::CompletionsArguments),
 }
@@ -173,11 +180,15 @@ pub fn run() -> ExitCode {
         (None, Ok(_)) => serve::run(&arguments.serve),
         (Some(Command::Serve(serve)), Ok(_)) => serve::run(&serve),
         (Some(Command::Check(check)), Ok(format)) => check::run(&check, format, &mut output),
+        (Some(Command::Explain(explain)), Ok(format)) => {
+            explain::run(&explain, format, &mut output)
+        }
         (Some(Command::Openapi(openapi)), Ok(format)) => {
             openapi::run(&openapi, format, &mut output)
         }
         (Some(Command::Schema), Ok(_)) => schema::run(&mut output),
         (Some(Command::Key(key)), Ok(format)) => key::run(&key, format, &mut output),
+        (Some(Command::Secret(secret)), Ok(format)) => secret::run(&secret, format, &mut output),
         (Some(Command::Completions(completions)), Ok(_)) => {
             completions::run(&completions, &mut output)
         }
@@ -235,6 +246,7 @@ mod tests {
             &["tidegate", "--port", "80"][..],
             &["tidegate", "chek"],
             &["tidegate", "key"],
+            &["tidegate", "secret"],
             &["tidegate", "--poll-seconds", "0"],
             &["tidegate", "completions", "klingon"],
         ] {

@@ -9,19 +9,20 @@ use clap::Args;
 use futures_util::StreamExt as _;
 use serde_json::json;
 
+use super::sources::{SecretArguments, layers};
 use super::{Failure, GOOD, PROBLEMS, RequestedFormat};
 use crate::changes::{self, Changes, Class, Tables, TreeName};
 use crate::clock;
 use crate::connector::Description;
-use crate::manifest::secrets::{Machine, Placeholders};
-use crate::manifest::{Diagnostics, Schemas};
+use crate::manifest::secrets::Placeholders;
+use crate::manifest::{Diagnostics, Schemas, SecretSource};
 use crate::names::ServiceName;
 use crate::snapshot::assemble::wanted;
 use crate::snapshot::build;
 use crate::snapshot::candidate::Candidate;
 use crate::snapshot::plan::WantedService;
 use crate::telemetry::metrics::Metrics;
-use crate::tree::{Source, Sources};
+use crate::tree::{Source, Sources, Tree};
 
 /// How long one backend may take to tell its tables.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,12 +52,17 @@ pub(super) struct PlanArguments {
     /// Where relative paths of data start, with --backends. Default: the first folder of TO, or else of FROM.
     #[arg(long, value_name = "DIR", env = "TIDEGATE_DATA_DIR")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    secret: SecretArguments,
 }
 
 fn sources(text: &str) -> Result<Sources, String> {
     let sources: Vec<Source> = text.split(',').map(str::parse).collect::<Result<_, _>>()?;
     Ok(Sources::new(sources))
 }
+
+/// From a tree to everything that it says.
+type Load = fn(Tree, &dyn SecretSource) -> Result<Candidate, Diagnostics>;
 
 /// One of the trees: everything it says, or everything that is wrong with it.
 struct Side<'a> {
@@ -67,17 +73,18 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn read(argument: &'static str, sources: &'a Sources) -> Self {
+    /// Reads a tree and loads it with `load`. Exit code 2 when a layer is given twice.
+    fn read(argument: &'static str, sources: &'a Sources, load: Load) -> Result<Self, Failure> {
+        let tree = layers(sources.list())?.read();
         // Whether a secret has a value is a question for the machine that serves.
-        let outcome = sources
-            .read()
+        let outcome = tree
             .map_err(Diagnostics::from)
-            .and_then(|tree| Candidate::of(tree, &Placeholders));
-        Self {
+            .and_then(|tree| load(tree, &Placeholders));
+        Ok(Self {
             argument,
             sources,
             outcome,
-        }
+        })
     }
 
     fn name(&self) -> String {
@@ -93,9 +100,10 @@ pub(super) fn run(
     format: RequestedFormat,
     output: &mut dyn Write,
 ) -> Result<u8, Failure> {
+    // What is mended may be a tree whose access tests fail.
     let (from, to) = (
-        Side::read("FROM", &arguments.from),
-        Side::read("TO", &arguments.to),
+        Side::read("FROM", &arguments.from, Candidate::untested)?,
+        Side::read("TO", &arguments.to, Candidate::of)?,
     );
     let (from_name, to_name) = (from.name(), to.name());
     let (from, to) = match (from, to) {
@@ -225,8 +233,9 @@ fn asked<'a>(
         .ok_or_else(|| {
             Failure::usage("no place for relative paths of data").with_help("add --data-dir DIR")
         })?;
+    let machine = arguments.secret.machine();
     let configs = |candidate: &Candidate, argument, sources| {
-        let configs = candidate.set.configs(&Machine, Schemas::standard());
+        let configs = candidate.set.configs(&machine, Schemas::standard());
         configs.map_err(|problems| (argument, sources, problems))
     };
     let (old, new) = match (

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Probes every active service of the current snapshot, for ever.
 pub async fn run(mut reader: Reader) {
     loop {
-        let snapshot = reader.newest();
+        let snapshot = reader.current();
         let probes = snapshot
             .services
             .values()
@@ -29,8 +29,9 @@ pub async fn run(mut reader: Reader) {
                 service.note_health(outcome.as_ref().map(|&()| ()));
             });
         futures_util::future::join_all(probes).await;
+        let generation = snapshot.revision.generation;
         drop(snapshot);
         // Either way it is time for another round.
-        let _ = tokio::time::timeout(PERIOD, reader.replaced()).await;
+        let _ = tokio::time::timeout(PERIOD, reader.replaced(generation)).await;
     }
 }

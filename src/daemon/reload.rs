@@ -4,89 +4,173 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::provenance::is_dirty;
+use chrono::{DateTime, SecondsFormat, Utc};
+use tokio::sync::watch;
+
+use super::keeper::Keeper;
 use super::{Failure, Settings};
 use crate::clock::Clock;
 use crate::manifest::secrets::Machine;
-use crate::manifest::{Diagnostic, Diagnostics, SecretsRead};
+use crate::manifest::{Diagnostic, Diagnostics, Recorder, Schemas, SecretsRead, load};
 use crate::names::ServiceName;
 use crate::snapshot::assemble::{applications, settings, wanted};
 use crate::snapshot::build;
 use crate::snapshot::candidate::Candidate;
 use crate::snapshot::documents::Documents;
+use crate::snapshot::lease::end_leases;
 use crate::snapshot::plan::Tally;
 use crate::snapshot::publish::{Attempt, Publisher, Reader};
 use crate::snapshot::{Revision, Service, Snapshot};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
-use crate::tree::{Sources, Tree};
+use crate::tree::store::Kept;
+use crate::tree::{Fingerprint, Sources, Tree, TreeError};
 use crate::watch::Trigger;
 
 /// Looks at the tree and publishes what it says.
 pub struct Reloader {
     sources: Sources,
+    machine: Machine,
     data_directory: PathBuf,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    keeper: Arc<Keeper>,
+    looks: watch::Sender<Looks>,
     publisher: Publisher,
     reader: Reader,
-    /// The digest of the tree that is served.
-    accepted: String,
-    /// The digest of the last tree that was refused, so that it is reported once.
-    refused: Option<String>,
+    /// The tree that is served.
+    accepted: Seen,
+    /// The last tree that was refused, so that it is reported once.
+    refused: Option<Seen>,
+}
+
+/// A tree that was looked at, and what was read of its secrets.
+#[derive(Clone)]
+struct Seen {
+    tree: Fingerprint,
     secrets: SecretsRead,
 }
 
-/// A candidate, and whether its tree differs from the commit.
+/// How many looks at the tree were begun, and how many have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// Begun since the start.
+    pub begun: u64,
+    /// Ended since the start: as many, or one less.
+    pub ended: u64,
+}
+
+/// What a daemon does that starts on a tree that it cannot serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBadStart {
+    /// It ends.
+    Fail,
+    /// It serves the last good tree, if one is kept.
+    #[default]
+    LastGood,
+}
+
+/// A candidate, and what it was read from.
 struct Read {
     candidate: Candidate,
-    dirty: Option<bool>,
+    seen: Seen,
+    /// When it was accepted, if it is the last good tree.
+    last_good: Option<DateTime<Utc>>,
+}
+
+/// A revision that was built, and what is kept of it.
+struct Built {
+    snapshot: Arc<Snapshot>,
+    tally: Tally,
+    seen: Seen,
+    kept: Kept,
 }
 
 impl Reloader {
-    /// Reads the tree for the first time. Errors when it has problems: there is nothing else to serve.
+    /// Reads the tree for the first time. When it has problems the last good tree is served, if one is kept and
+    /// `settings` allow it; otherwise that is an error.
     pub async fn start(
         settings: &Settings,
+        keeper: Arc<Keeper>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Reader), Failure> {
         let sources = settings.sources.clone();
+        let machine = settings.secrets.clone();
         let data_directory = settings.data_directory.clone();
-        let read = read(sources.clone())
-            .await
-            .map_err(|refused| Failure::Tree(refused.problems))?;
-        warn(&read.candidate.set.warnings);
-        let secrets = read.candidate.configs.secrets.clone();
-        let running = BTreeMap::new();
-        let (snapshot, tally) =
-            build_snapshot(read, 1, &running, &data_directory, &clock, &metrics)
-                .await
-                .map_err(Failure::Tree)?;
-        let accepted = snapshot.revision.digest.clone();
+        let host = Host {
+            data_directory: &data_directory,
+            clock: &clock,
+            metrics: &metrics,
+            sources: keeper.sources(),
+        };
+        let kept = keeper.read().await;
+        let built = match read(sources.clone(), machine.clone()).await {
+            Ok(read) => first(read, &kept, host).await,
+            Err(refused) => Err(refused),
+        };
+        let (built, refused) = match built {
+            Ok(built) => {
+                if let Err(error) = &kept {
+                    tracing::warn!(%error, "the last good tree cannot be used; this one takes its place");
+                }
+                (built, None)
+            }
+            Err(refused) if settings.on_bad_start == OnBadStart::Fail => {
+                return Err(Failure::Tree(refused.problems));
+            }
+            Err(refused) => match last_good(kept, machine.clone(), host).await {
+                Ok(Some(built)) => (built, Some(refused)),
+                Ok(None) => return Err(Failure::Tree(refused.problems)),
+                Err(last_good) => {
+                    return Err(Failure::BothTrees {
+                        tree: refused.problems,
+                        last_good,
+                    });
+                }
+            },
+        };
         let (publisher, reader) = Publisher::new(
-            Arc::clone(&snapshot),
+            Arc::clone(&built.snapshot),
             attempt(&clock, "applied", Vec::new()),
         );
-        let reloader = Self {
+        let mut reloader = Self {
             sources,
+            machine,
             data_directory,
             clock,
             metrics,
+            keeper,
+            looks: watch::Sender::default(),
             publisher,
             reader: reader.clone(),
-            accepted,
+            accepted: built.seen,
             refused: None,
-            secrets,
         };
-        reloader.report_applied(&snapshot, tally);
+        reloader.report_applied(&built.snapshot, built.tally);
+        match refused {
+            None => reloader.keeper.keep(built.kept),
+            Some(Refused { problems, seen }) => {
+                reloader.metrics.last_good_kept.store(1, Ordering::Relaxed);
+                reloader.refuse(&problems, seen);
+            }
+        }
         Ok((reloader, reader))
+    }
+
+    /// How many looks were begun and have ended; for whoever asked for one and waits for it.
+    pub fn looks(&self) -> watch::Receiver<Looks> {
+        self.looks.subscribe()
     }
 
     /// Looks at the tree whenever the trigger fires, for ever.
     pub async fn run(mut self, trigger: Trigger) {
         loop {
             trigger.fired().await;
+            self.looks.send_modify(|looks| looks.begun += 1);
             self.look().await;
+            self.looks.send_modify(|looks| looks.ended = looks.begun);
         }
     }
 
@@ -95,72 +179,86 @@ impl Reloader {
         if self.is_unchanged().await {
             return;
         }
-        let read = match read(self.sources.clone()).await {
+        let read = match read(self.sources.clone(), self.machine.clone()).await {
             Ok(read) => read,
-            Err(Refused { problems, digest }) => return self.refuse(&problems, digest),
+            Err(Refused { problems, seen }) => return self.refuse(&problems, seen),
         };
-        let candidate = &read.candidate;
-        let digest = candidate.tree.digest().to_string();
-        if digest == self.accepted && candidate.configs.secrets == self.secrets {
+        let current = self.reader.current();
+        let is_served = read.seen.tree.is_same_revision(&self.accepted.tree)
+            && read.seen.secrets == self.accepted.secrets;
+        // A tree that is mended while the last good one is served goes live anew, even if they are equal: what is served
+        // is no stopgap any more.
+        if is_served && current.last_good.is_none() {
+            self.accepted = read.seen;
             return self.unchanged();
         }
-        if candidate.set.is_empty() && !candidate.set.gateway.allow_empty && !self.serves_nothing()
-        {
-            let problem = Diagnostic::error(
-                None,
-                "the tree is empty, and an empty tree never replaces a full one",
-            )
-            .with_help("restore the manifests, or say `allow_empty = true` in a [gateway] table");
-            return self.refuse(&Diagnostics::new("", 0, vec![problem]), Some(digest));
+        if is_refused_empty(&read.candidate) && !self.serves_nothing() {
+            return self.refuse(&empty_over_full(), Some(read.seen));
         }
-        warn(&candidate.set.warnings);
-        let current = self.reader.current();
-        let secrets = candidate.configs.secrets.clone();
         let generation = current.revision.generation.saturating_add(1);
-        let built = build_snapshot(
-            read,
-            generation,
-            &current.services,
-            &self.data_directory,
-            &self.clock,
-            &self.metrics,
-        )
-        .await;
-        match built {
-            Err(problems) => self.refuse(&problems, Some(digest)),
-            Ok((snapshot, tally)) => {
-                self.publisher.publish(Arc::clone(&snapshot));
-                self.publisher
-                    .attempted(attempt(&self.clock, "applied", Vec::new()));
-                self.accepted = digest;
-                self.refused = None;
-                self.secrets = secrets;
-                self.report_applied(&snapshot, tally);
-            }
+        let host = Host {
+            data_directory: &self.data_directory,
+            clock: &self.clock,
+            metrics: &self.metrics,
+            sources: self.keeper.sources(),
+        };
+        match build_snapshot(read, generation, &current.services, host).await {
+            // What cannot be opened may be for want of something on the host, so every look tries again.
+            Err(problems) => self.refuse(&problems, None),
+            Ok(built) => self.apply(&current, built),
         }
     }
 
-    /// A cheap first look: one read, one digest. A tree that is neither the served nor the refused one is read again, with
-    /// care.
+    /// A new revision goes live, and only then becomes the last good one.
+    fn apply(&mut self, current: &Snapshot, built: Built) {
+        let Built {
+            snapshot,
+            tally,
+            seen,
+            kept,
+        } = built;
+        self.publisher.publish(
+            Arc::clone(&snapshot),
+            attempt(&self.clock, "applied", Vec::new()),
+        );
+        let drain = snapshot.settings.stream_drain;
+        end_leases(current, &snapshot, self.clock.instant() + drain);
+        self.accepted = seen;
+        self.refused = None;
+        self.report_applied(&snapshot, tally);
+        self.keeper.keep(kept);
+    }
+
+    /// A cheap first look: one read of folders, one name of commits. A tree that is neither the served nor the refused
+    /// one, or whose secrets may have other values now, is read again, with care.
     async fn is_unchanged(&mut self) -> bool {
         let sources = self.sources.clone();
-        let secrets = self.secrets.clone();
+        let machine = self.machine.clone();
+        let accepted = self.accepted.clone();
+        let refused = self.refused.clone();
+        let is_stopgap = self.reader.current().last_good.is_some();
         let looked = tokio::task::spawn_blocking(move || {
-            let digest = sources.read().ok().map(|tree| tree.digest().to_string());
-            (digest, secrets.have_changed(&Machine))
+            let known: Vec<&Fingerprint> = std::iter::once(&accepted)
+                .chain(&refused)
+                .map(|seen| &seen.tree)
+                .collect();
+            let tree = sources.fingerprint(&known).ok()??;
+            let is_again = |seen: &Seen| !seen.secrets.have_changed(&machine);
+            let is_refused = refused
+                .as_ref()
+                .is_some_and(|refused| refused.tree.digest() == tree.digest() && is_again(refused));
+            let is_accepted =
+                !is_stopgap && tree.is_same_revision(&accepted.tree) && is_again(&accepted);
+            Some((is_accepted, is_refused))
         })
         .await;
-        let Ok((Some(digest), secrets_changed)) = looked else {
+        let Ok(Some((is_accepted, is_refused))) = looked else {
             return false;
         };
-        if secrets_changed {
-            return false;
-        }
-        if digest == self.accepted {
+        if is_accepted {
             self.unchanged();
-            return true;
         }
-        self.refused.as_ref() == Some(&digest)
+        is_accepted || is_refused
     }
 
     fn serves_nothing(&self) -> bool {
@@ -178,18 +276,26 @@ impl Reloader {
         }
     }
 
-    fn refuse(&mut self, problems: &Diagnostics, digest: Option<String>) {
+    fn refuse(&mut self, problems: &Diagnostics, seen: Option<Seen>) {
         self.metrics.reloaded(ReloadOutcome::Refused, 0);
         let document = problems.to_json();
         let list = document.as_array().cloned().unwrap_or_default();
         let is_news = self.reader.last_attempt().outcome != "refused"
             || self.reader.last_attempt().problems != list;
-        self.refused = digest;
+        self.refused = seen;
         if is_news {
-            let revision = &self.reader.current().revision;
+            let current = self.reader.current();
+            let revision = &current.revision;
+            let served = match current.last_good {
+                None => format!("still serving {revision}"),
+                Some(accepted_at) => format!(
+                    "serving the last good tree, accepted {}, as {revision}",
+                    accepted_at.to_rfc3339_opts(SecondsFormat::Secs, true)
+                ),
+            };
             tracing::error!(
                 generation = revision.generation,
-                "the tree is refused, still serving {revision}\n{}",
+                "the tree is refused, {served}\n{}",
                 problems.render(false)
             );
         }
@@ -208,10 +314,14 @@ impl Reloader {
         );
         self.metrics
             .reloaded(ReloadOutcome::Applied, revision.loaded_at.timestamp());
+        self.metrics
+            .serves_last_good
+            .store(i64::from(snapshot.last_good.is_some()), Ordering::Relaxed);
         tracing::info!(
             revision = %revision,
             digest = revision.digest,
             commit = revision.commit,
+            signer = revision.signer,
             kept = tally.kept,
             opened = tally.opened,
             replaced = tally.replaced,
@@ -219,6 +329,26 @@ impl Reloader {
             "serving"
         );
     }
+}
+
+/// Whether a tree is empty and does not say that it is meant to be.
+fn is_refused_empty(candidate: &Candidate) -> bool {
+    candidate.set.is_empty() && !candidate.set.gateway.allow_empty
+}
+
+fn empty_over_full() -> Diagnostics {
+    let problem = Diagnostic::error(
+        None,
+        "the tree is empty, and an empty tree never replaces a full one",
+    )
+    .with_help("restore the manifests, or say `allow_empty = true` in a [gateway] table");
+    Diagnostics::new("", 0, vec![problem])
+}
+
+/// Whether a tree has nothing to serve; so has one that cannot be loaded.
+async fn is_empty(tree: Tree) -> bool {
+    let work = move || load(&tree, Schemas::standard()).map_or(true, |set| set.is_empty());
+    tokio::task::spawn_blocking(work).await.unwrap_or(true)
 }
 
 fn warn(warnings: &Diagnostics) {
@@ -242,27 +372,38 @@ fn attempt(
 /// Why a tree cannot be served.
 struct Refused {
     problems: Diagnostics,
-    /// Its digest, if it could be read at all.
-    digest: Option<String>,
+    /// What it was, if it could be read at all.
+    seen: Option<Seen>,
 }
 
 /// Reads, loads and types a tree, off the runtime's threads.
-async fn read(sources: Sources) -> Result<Read, Refused> {
+async fn read(sources: Sources, machine: Machine) -> Result<Read, Refused> {
     let label = sources.to_string();
     let work = move || {
         let tree = sources
             .read_settled(&mut std::thread::sleep)
             .map_err(|error| Refused {
                 problems: error.into(),
-                digest: None,
+                seen: None,
             })?;
-        let digest = tree.digest().to_string();
-        let dirty = dirty(&tree);
-        let candidate = Candidate::of(tree, &Machine).map_err(|problems| Refused {
-            problems,
-            digest: Some(digest),
-        })?;
-        Ok(Read { candidate, dirty })
+        let fingerprint = tree.fingerprint().clone();
+        let recorder = Recorder::new(&machine);
+        let candidate = Candidate::of(tree, &recorder);
+        let seen = Seen {
+            tree: fingerprint,
+            secrets: recorder.finish(),
+        };
+        match candidate {
+            Ok(candidate) => Ok(Read {
+                candidate,
+                seen,
+                last_good: None,
+            }),
+            Err(problems) => Err(Refused {
+                problems,
+                seen: Some(seen),
+            }),
+        }
     };
     tokio::task::spawn_blocking(work)
         .await
@@ -270,59 +411,137 @@ async fn read(sources: Sources) -> Result<Read, Refused> {
             let problem = Diagnostic::error(None, format!("reading the tree broke off: {error}"));
             Err(Refused {
                 problems: Diagnostics::new(label, 0, vec![problem]),
-                digest: None,
+                seen: None,
             })
         })
 }
 
-/// Whether any layer differs from its commit; none where one of them has none or nobody knows.
-fn dirty(tree: &Tree) -> Option<bool> {
-    let mut layers = tree.layers().iter().map(|layer| {
-        let provenance = layer.provenance();
-        provenance.commit.as_ref()?;
-        is_dirty(provenance.path.as_deref()?)
+/// Builds the first revision from the tree of the sources. An empty tree does not take the place of a full one that is
+/// kept.
+async fn first(
+    read: Read,
+    kept: &Result<Option<Kept>, TreeError>,
+    host: Host<'_>,
+) -> Result<Built, Refused> {
+    if is_refused_empty(&read.candidate)
+        && let Ok(Some(kept)) = kept
+        && !is_empty(kept.tree.clone()).await
+    {
+        return Err(Refused {
+            problems: empty_over_full(),
+            seen: Some(read.seen),
+        });
+    }
+    build_snapshot(read, 1, &BTreeMap::new(), host)
+        .await
+        .map_err(|problems| Refused {
+            problems,
+            seen: None,
+        })
+}
+
+/// Builds the first revision from the last good tree; none where none is kept. Fails with what is wrong with it.
+async fn last_good(
+    kept: Result<Option<Kept>, TreeError>,
+    machine: Machine,
+    host: Host<'_>,
+) -> Result<Option<Built>, Diagnostics> {
+    let Some(kept) = kept? else {
+        return Ok(None);
+    };
+    let label = kept.tree.label().to_owned();
+    let task = tokio::task::spawn_blocking(move || {
+        let tree = kept.tree.fingerprint().clone();
+        let recorder = Recorder::new(&machine);
+        let candidate = Candidate::of(kept.tree, &recorder)?;
+        let secrets = recorder.finish();
+        Ok(Read {
+            candidate,
+            seen: Seen { tree, secrets },
+            last_good: Some(kept.accepted_at),
+        })
     });
-    layers.try_fold(false, |dirty, layer| Some(dirty | layer?))
+    let read = task.await.unwrap_or_else(|error| {
+        let problem = Diagnostic::error(
+            None,
+            format!("reading the last good tree broke off: {error}"),
+        );
+        Err(Diagnostics::new(label, 0, vec![problem]))
+    })?;
+    build_snapshot(read, 1, &BTreeMap::new(), host)
+        .await
+        .map(Some)
+}
+
+/// What building needs of the host.
+#[derive(Clone, Copy)]
+struct Host<'a> {
+    data_directory: &'a Path,
+    clock: &'a Arc<dyn Clock>,
+    metrics: &'a Metrics,
+    /// The sources, as they are kept.
+    sources: &'a str,
 }
 
 async fn build_snapshot(
     read: Read,
     generation: u64,
     running: &BTreeMap<ServiceName, Arc<Service>>,
-    data_directory: &Path,
-    clock: &Arc<dyn Clock>,
-    metrics: &Metrics,
-) -> Result<(Arc<Snapshot>, Tally), Diagnostics> {
-    let Read { candidate, dirty } = read;
+    host: Host<'_>,
+) -> Result<Built, Diagnostics> {
+    let Read {
+        candidate,
+        seen,
+        last_good,
+    } = read;
     let Candidate { tree, set, configs } = candidate;
+    warn(&set.warnings);
     let wanted = wanted(&set, configs);
-    let (services, tally) = build::services(running, wanted, data_directory, clock, metrics)
-        .await
-        .map_err(|error| {
-            let problem = Diagnostic::error(None, error.message().to_owned());
-            tracing::debug!(?error, "a service cannot be opened");
-            Diagnostics::new(
-                tree.label(),
-                tree.file_count(),
-                vec![match error.help() {
-                    Some(help) => problem.with_help(help.to_owned()),
-                    None => problem,
-                }],
-            )
-        })?;
+    let (services, tally) = build::services(
+        running,
+        wanted,
+        host.data_directory,
+        host.clock,
+        host.metrics,
+    )
+    .await
+    .map_err(|error| {
+        let problem = Diagnostic::error(None, error.message().to_owned());
+        tracing::debug!(?error, "a service cannot be opened");
+        Diagnostics::new(
+            tree.label(),
+            tree.file_count(),
+            vec![match error.help() {
+                Some(help) => problem.with_help(help.to_owned()),
+                None => problem,
+            }],
+        )
+    })?;
+    let now = host.clock.now();
     let revision = Revision::new(
         generation,
         tree.digest().to_string(),
         tree.commit().map(str::to_owned),
-        dirty,
-        clock.now(),
-    );
+        tree.dirty(),
+        now,
+    )
+    .signed_by(tree.signer());
     let snapshot = Snapshot {
         revision,
+        last_good,
         services,
         applications: applications(&set),
         settings: settings(&set.gateway),
         documents: Documents::default(),
     };
-    Ok((Arc::new(snapshot), tally))
+    Ok(Built {
+        snapshot: Arc::new(snapshot),
+        tally,
+        seen,
+        kept: Kept {
+            tree,
+            sources: host.sources.to_owned(),
+            accepted_at: now,
+        },
+    })
 }

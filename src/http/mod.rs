@@ -4,4 +4,4 @@ mod body;
 mod filter;
 pub mod listener;
 
-pub use listener::{Listener, Server};
+pub use listener::{Listener, Pulse, Server};

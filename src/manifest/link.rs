@@ -1,4 +1,7 @@
 //! From files to one set: names that must be unique, names that must exist, rows that must agree. Pure.
+//!
+//! In a tree of layers the table of the highest layer counts. It must say `override = true` where it replaces one, and
+//! what it replaces is checked by itself, but not against the others: nothing needs what is replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,20 +11,32 @@ use serde_json::Value;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place, Position};
 use super::document::{Document, join};
+use super::expect::{ExpectTable, Expectation, ExpectedRule, RuleTable};
 use super::gateway::Gateway;
 use super::key::KeyTable;
+use super::lookup::LookupEntry;
 use super::role::RoleTable;
-use super::schema::{Finding, NAME_HELP, NAMED_TABLES, Schemas, is_reserved, list};
+use super::schema::{Finding, NAME_HELP, NAMED_TABLES, OVERRIDE, Schemas, is_reserved, list};
 use super::secrets::{Misplaced, written};
 use super::service::{Service, ServiceTable};
 use super::{Documents, Located, ManifestSet};
 use crate::auth::key::KeyDigest;
 use crate::auth::role::{AccessRow, CompiledRow, Role, RowProblem, compile, conflicts};
+use crate::auth::route::Question;
+use crate::connector::access::Pattern;
 use crate::connector::filter::{Filter, Operand};
 use crate::error::nearest;
 use crate::names::{KeyName, RoleName, ServiceName, is_name};
 use crate::network::Network;
-use crate::tree::Tree;
+use crate::tree::{Layer, Tree};
+
+/// One file, and the layer that it belongs to.
+#[derive(Clone, Copy)]
+struct File<'a> {
+    /// The lowest layer is 0.
+    layer: usize,
+    document: &'a Arc<Document>,
+}
 
 /// A place in one of the documents.
 #[derive(Clone, Copy)]
@@ -30,9 +45,15 @@ struct Spot<'a> {
     pointer: &'a str,
 }
 
-/// Where each name was first written: by table and name.
+/// Where a name is written in one layer.
+struct Declaration {
+    layer: usize,
+    position: Position,
+}
+
+/// Where each name is written, by table and name: the first place in each layer, the lowest layer first.
 #[derive(Default)]
-struct Names(BTreeMap<(&'static str, String), Position>);
+struct Names(BTreeMap<(&'static str, String), Vec<Declaration>>);
 
 impl Names {
     fn of(&self, table: &str) -> impl Iterator<Item = &str> {
@@ -40,6 +61,14 @@ impl Names {
             .keys()
             .filter(move |(of, _)| *of == table)
             .map(|(_, name)| name.as_str())
+    }
+
+    /// Whether no higher layer than `layer` writes the name.
+    fn counts(&self, table: &'static str, name: &str, layer: usize) -> bool {
+        self.0
+            .get(&(table, name.to_owned()))
+            .and_then(|declarations| declarations.last())
+            .is_none_or(|last| last.layer == layer)
     }
 }
 
@@ -51,40 +80,52 @@ struct Linker<'a> {
     key_lookups: BTreeSet<String>,
     /// Whether every file could be read: if not, what seems to be missing may stand in the part that could not.
     is_whole: bool,
+    /// How many layers the tree has.
+    layers: usize,
     digests: BTreeMap<KeyDigest, (KeyName, Position)>,
     set: ManifestSet,
 }
 
 pub(super) fn load(tree: &Tree, schemas: &Schemas) -> Result<ManifestSet, Diagnostics> {
     let mut problems = Vec::new();
-    let files = tree.layers().iter().flat_map(|layer| {
-        layer
-            .files()
-            .map(|(name, bytes)| (tree.file_name(layer, name), bytes))
-    });
-    let documents: Vec<Arc<Document>> = files
-        .map(|(name, bytes)| Arc::new(Document::parse(name, bytes, &mut problems)))
+    let mut documents: Vec<(usize, Arc<Document>)> = Vec::new();
+    for (index, layer) in tree.layers().iter().enumerate() {
+        for (name, bytes) in layer.files() {
+            let document = Document::parse(tree.file_name(layer, name), bytes, &mut problems);
+            documents.push((index, Arc::new(document)));
+        }
+    }
+    let files: Vec<File<'_>> = documents
+        .iter()
+        .map(|(layer, document)| File {
+            layer: *layer,
+            document,
+        })
         .collect();
     let mut linker = Linker {
         schemas,
         problems,
         names: Names::default(),
         key_lookups: BTreeSet::new(),
-        is_whole: documents.iter().all(|document| document.is_whole),
+        is_whole: files.iter().all(|file| file.document.is_whole),
+        layers: tree.layers().len(),
         digests: BTreeMap::new(),
         set: ManifestSet {
             label: tree.label().to_owned(),
-            files: documents.len(),
-            documents: Documents(documents.clone()),
+            files: files.len(),
+            documents: Documents(files.iter().map(|file| Arc::clone(file.document)).collect()),
             ..ManifestSet::default()
         },
     };
-    for document in &documents {
-        linker.declare(document);
+    for file in &files {
+        linker.declare(*file);
+    }
+    for file in &files {
+        linker.declare_key_lookups(*file);
     }
     // What could be read of a broken file is only good for the names in it.
-    for document in documents.iter().filter(|document| document.is_whole) {
-        linker.document(document);
+    for file in files.iter().filter(|file| file.document.is_whole) {
+        linker.document(*file);
     }
     linker.finish(tree)
 }
@@ -96,15 +137,16 @@ impl Linker<'_> {
             .push(Diagnostic::error(place, message).with_help(help));
     }
 
-    /// Notes every name in a file; a second one of the same table is an error.
-    fn declare(&mut self, document: &Arc<Document>) {
+    /// Notes every name in a file. A second one of the same table is an error, in a layer above unless it overrides.
+    fn declare(&mut self, file: File<'_>) {
+        let document = file.document;
         for table in NAMED_TABLES.into_iter().chain(["lookup"]) {
             let Some(Value::Object(entries)) = document.value.get(table) else {
                 continue;
             };
             for name in entries.keys() {
                 let pointer = join(&format!("/{table}"), name);
-                self.declare_name(table, name, document, &pointer);
+                self.declare_name(table, name, file, &pointer);
                 if !is_name(name) {
                     self.no_name(document, &pointer, name, table);
                 } else if table == "service" && is_reserved(name) {
@@ -121,20 +163,26 @@ impl Linker<'_> {
                 }
             }
         }
-        // A filter may use what only some keys have.
-        let keys = document.value.get("key").and_then(Value::as_object);
+        if document.value.get("gateway").is_some() {
+            self.declare_name("gateway", "", file, "/gateway");
+        }
+    }
+
+    /// Notes the lookups that keys have for themselves: a filter may use what only some keys have.
+    fn declare_key_lookups(&mut self, file: File<'_>) {
+        let keys = file.document.value.get("key").and_then(Value::as_object);
         for (key, table) in keys.into_iter().flatten() {
+            let counts = self.names.counts("key", key, file.layer);
             let lookups = table.get("lookup").and_then(Value::as_object);
             for name in lookups.into_iter().flat_map(serde_json::Map::keys) {
-                self.key_lookups.insert(name.clone());
+                if counts {
+                    self.key_lookups.insert(name.clone());
+                }
                 if !is_name(name) {
                     let pointer = join(&join(&join("/key", key), "lookup"), name);
-                    self.no_name(document, &pointer, name, "lookup");
+                    self.no_name(file.document, &pointer, name, "lookup");
                 }
             }
-        }
-        if document.value.get("gateway").is_some() {
-            self.declare_name("gateway", "", document, "/gateway");
         }
     }
 
@@ -144,33 +192,99 @@ impl Linker<'_> {
         self.problems.push(diagnostic.with_help(NAME_HELP));
     }
 
-    fn declare_name(
-        &mut self,
-        table: &'static str,
-        name: &str,
-        document: &Arc<Document>,
-        pointer: &str,
-    ) {
+    /// Notes one name. Files come by layers, the lowest first, so that all names below are known by now.
+    fn declare_name(&mut self, table: &'static str, name: &str, file: File<'_>, pointer: &str) {
+        let document = file.document;
         let place = match table {
             "lookup" => document.key_place(pointer),
             _ => document.value_place(pointer),
         };
+        let what = match table {
+            "gateway" => "the table `gateway`".to_owned(),
+            table => format!("the {table} `{name}`"),
+        };
         let key = (table, name.to_owned());
-        if let Some(first) = self.names.0.get(&key) {
-            let what = match table {
-                "gateway" => "the table `gateway` is".to_owned(),
-                table => format!("the {table} `{name}` is"),
-            };
-            let first = self.display(first);
+        let below = self.names.0.get(&key).and_then(|found| found.last());
+        if let Some(first) = below.filter(|below| below.layer == file.layer) {
+            let first = self.display(&first.position);
             self.problems.push(
-                Diagnostic::error(document.key_place(pointer), format!("{what} written twice"))
-                    .with_help(format!(
-                        "the other one is at {first}; rename or remove one of them"
-                    )),
+                Diagnostic::error(
+                    document.key_place(pointer),
+                    format!("{what} is written twice"),
+                )
+                .with_help(format!(
+                    "the other one is at {first}; rename or remove one of them"
+                )),
             );
-        } else {
-            self.names.0.insert(key, place.position);
+            return;
         }
+        let overrides = document.value.pointer(pointer).and_then(overrides);
+        match (below, overrides) {
+            // What a broken file says may be missing in it.
+            (Some(below), None) if document.is_whole => {
+                let below = self.display(&below.position);
+                let mend = match table {
+                    "lookup" => {
+                        format!("write {name} = {{ value = \"…\", override = true }} to replace it")
+                    }
+                    _ => "add `override = true` to replace all of it".to_owned(),
+                };
+                let or = match table {
+                    "gateway" => "",
+                    _ => ", or rename this one",
+                };
+                self.problems.push(
+                    Diagnostic::error(
+                        document.key_place(pointer),
+                        format!("{what} is written in a layer below already"),
+                    )
+                    .with_help(format!("that one is at {below}; {mend}{or}")),
+                );
+            }
+            (None, Some(true)) => self.nothing_below(table, name, file, pointer),
+            _ => {}
+        }
+        self.names.0.entry(key).or_default().push(Declaration {
+            layer: file.layer,
+            position: place.position,
+        });
+    }
+
+    /// Whoever overrides what is not there has misspelt its name.
+    fn nothing_below(&mut self, table: &'static str, name: &str, file: File<'_>, pointer: &str) {
+        if !self.is_whole {
+            return;
+        }
+        let declared = self.names.0.iter().filter(|((of, _), declarations)| {
+            *of == table
+                && declarations
+                    .first()
+                    .is_some_and(|first| first.layer < file.layer)
+        });
+        let below: Vec<&str> = declared.map(|((_, name), _)| name.as_str()).collect();
+        let help = match (nearest(name, below.iter().copied()), below.as_slice()) {
+            (Some(near), _) if table != "gateway" => {
+                format!("did you mean `{near}`? to add a {table}, remove `override = true`")
+            }
+            _ if self.layers == 1 => "remove it, or give the layers below as well, the lowest \
+                 first: --config LOWER --config THIS"
+                .to_owned(),
+            _ if file.layer == 0 => "remove it: this is the lowest layer".to_owned(),
+            (_, []) => "remove it".to_owned(),
+            (_, below) => format!("remove it; the {table}s below are {}", list(below)),
+        };
+        let what = match table {
+            "gateway" => "no table `gateway`".to_owned(),
+            table => format!("no {table} `{name}`"),
+        };
+        let place = file.document.value_place(&format!("{pointer}/override"));
+        self.problems.push(
+            Diagnostic::error(
+                place,
+                format!("there is {what} in a layer below that this could replace"),
+            )
+            .with_help(help),
+        );
     }
 
     /// A position with the label of the tree before it.
@@ -181,7 +295,8 @@ impl Linker<'_> {
         }
     }
 
-    fn document(&mut self, document: &Arc<Document>) {
+    fn document(&mut self, file: File<'_>) {
+        let document = file.document;
         let mut findings = self.schemas.check_file(document);
         let mut services = Vec::new();
         if let Some(Value::Object(entries)) = document.value.get("service") {
@@ -197,7 +312,8 @@ impl Linker<'_> {
             }
         }
         for (name, pointer, service) in services {
-            if is_sound(&pointer, &findings)
+            if self.names.counts("service", name, file.layer)
+                && is_sound(&pointer, &findings)
                 && let Ok(name) = name.parse::<ServiceName>()
             {
                 let position = document.value_place(&pointer).position;
@@ -218,10 +334,11 @@ impl Linker<'_> {
                     document,
                     pointer: &pointer,
                 };
+                let counts = self.names.counts(table, name, file.layer);
                 if table == "role" {
-                    self.role(spot, name, value, &findings);
+                    self.role(spot, name, value, &findings, counts);
                 } else if is_sound(&pointer, &findings) {
-                    self.key(spot, name, value);
+                    self.key(spot, name, value, counts);
                 }
             }
         }
@@ -229,24 +346,49 @@ impl Linker<'_> {
             && is_sound("/lookup", &findings)
         {
             for (name, value) in entries {
-                let position = document.key_place(&join("/lookup", name)).position;
-                let value = value.as_str().unwrap_or_default().to_owned();
-                let located = Located { value, position };
-                self.set.lookups.entry(name.clone()).or_insert(located);
+                self.lookup(file, name, value);
+            }
+        }
+        let expectations = document.value.get("expect").and_then(Value::as_array);
+        for (index, value) in expectations.into_iter().flatten().enumerate() {
+            let pointer = format!("/expect/{index}");
+            if is_sound(&pointer, &findings) {
+                let spot = Spot {
+                    document,
+                    pointer: &pointer,
+                };
+                self.expect(spot, value);
             }
         }
         if let Some(table) = document.value.get("gateway")
             && is_sound("/gateway", &findings)
         {
-            self.gateway(document, table);
+            let counts = self.names.counts("gateway", "", file.layer);
+            self.gateway(document, table, counts);
         }
         self.problems
             .extend(findings.into_iter().map(|finding| finding.diagnostic));
     }
 
+    fn lookup(&mut self, file: File<'_>, name: &str, value: &Value) {
+        let pointer = join("/lookup", name);
+        let spot = Spot {
+            document: file.document,
+            pointer: &pointer,
+        };
+        if self.names.counts("lookup", name, file.layer)
+            && let Some(entry) = self.typed::<LookupEntry>(spot, value)
+        {
+            let position = file.document.key_place(&pointer).position;
+            let value = entry.into_value();
+            let located = Located { value, position };
+            self.set.lookups.entry(name.to_owned()).or_insert(located);
+        }
+    }
+
     /// Types a table that follows its schema. What the schema could not say is reported at the table.
     fn typed<T: DeserializeOwned>(&mut self, spot: Spot<'_>, value: &Value) -> Option<T> {
-        match serde_json::from_value(value.clone()) {
+        match serde_json::from_value(without_override(value)) {
             Ok(typed) => Some(typed),
             Err(error) => {
                 self.problems.push(Diagnostic::error(
@@ -315,7 +457,7 @@ impl Linker<'_> {
             }
         }
         // The table itself may still be wrong; then `is_sound` drops the service.
-        let table: ServiceTable = serde_json::from_value(table.clone()).ok()?;
+        let table: ServiceTable = serde_json::from_value(without_override(table)).ok()?;
         Some(Service {
             service_type,
             label: table.label,
@@ -327,7 +469,15 @@ impl Linker<'_> {
         })
     }
 
-    fn role(&mut self, spot: Spot<'_>, name: &str, value: &Value, findings: &[Finding]) {
+    /// `counts` says whether no layer above replaces it.
+    fn role(
+        &mut self,
+        spot: Spot<'_>,
+        name: &str,
+        value: &Value,
+        findings: &[Finding],
+        counts: bool,
+    ) {
         let mut rows: Vec<CompiledRow> = Vec::new();
         let mut pointers = Vec::new();
         let written = value.get("access").and_then(Value::as_array);
@@ -347,7 +497,9 @@ impl Linker<'_> {
             };
             match compile(&row, Arc::from(position.line())) {
                 Ok(compiled) => {
-                    self.row_names(spot.document, &pointer, &row, &compiled);
+                    if counts {
+                        self.row_names(spot.document, &pointer, &row, &compiled);
+                    }
                     rows.push(compiled);
                     pointers.push(pointer);
                 }
@@ -379,7 +531,7 @@ impl Linker<'_> {
                 "rows for the same component must agree: join the two conditions in one row",
             );
         }
-        if !is_sound(spot.pointer, findings) {
+        if !counts || !is_sound(spot.pointer, findings) {
             return;
         }
         let Some(table) = self.typed::<RoleTable>(spot, value) else {
@@ -474,7 +626,8 @@ impl Linker<'_> {
         });
     }
 
-    fn key(&mut self, spot: Spot<'_>, name: &str, value: &Value) {
+    /// `counts` says whether no layer above replaces it.
+    fn key(&mut self, spot: Spot<'_>, name: &str, value: &Value, counts: bool) {
         let Some(table) = self.typed::<KeyTable>(spot, value) else {
             return;
         };
@@ -484,8 +637,11 @@ impl Linker<'_> {
         let document = spot.document;
         let at = |key: &str| format!("{}/{key}", spot.pointer);
         match &table.role {
+            _ if !counts => {}
             Some(role) => {
                 let place = document.value_place(&at("role"));
+                let position = place.position.clone();
+                self.set.key_roles.entry(name.clone()).or_insert(position);
                 self.must_exist(place, "role", role.as_str(), "");
             }
             None => self.problems.push(
@@ -509,6 +665,9 @@ impl Linker<'_> {
                 "`expires` is not after `not_before`: the key would never be accepted",
                 "give it a later moment",
             );
+        }
+        if !counts {
+            return;
         }
         for (index, digest) in table.sha256.iter().enumerate() {
             let pointer = format!("{}/{index}", at("sha256"));
@@ -539,7 +698,117 @@ impl Linker<'_> {
         self.set.keys.entry(name).or_insert(value);
     }
 
-    fn gateway(&mut self, document: &Arc<Document>, table: &Value) {
+    /// An access test. The names in it must exist; whether it holds is asked once the whole tree is good.
+    fn expect(&mut self, spot: Spot<'_>, value: &Value) {
+        let Some(table) = self.typed::<ExpectTable>(spot, value) else {
+            return;
+        };
+        let document = spot.document;
+        let at = |key: &str| format!("{}/{key}", spot.pointer);
+        let place = document.value_place(&at("key"));
+        self.must_exist(place, "key", table.key.as_str(), "");
+        let question = self.question(spot, &table.request);
+        let rule = match table.rule {
+            Some(rule) => self.expected_rule(spot, rule).map(Some),
+            None => Some(None),
+        };
+        if let (Some(question), Some(rule)) = (question, rule) {
+            self.set.expectations.push(Expectation {
+                key: table.key,
+                question,
+                answer: table.answer,
+                rule,
+                at: table.at,
+                description: table.description,
+                position: document.value_place(spot.pointer).position,
+                document: Arc::clone(document),
+                pointer: spot.pointer.to_owned(),
+            });
+        }
+    }
+
+    /// The request of an access test: a method, one space, and a path to a service that is there.
+    fn question(&mut self, spot: Spot<'_>, text: &str) -> Option<Question> {
+        let document = spot.document;
+        let pointer = format!("{}/request", spot.pointer);
+        let length = |text: &str| text.chars().count();
+        let Some((method, path)) = text.split_once(' ') else {
+            let spot = Spot {
+                document,
+                pointer: &pointer,
+            };
+            let help = "write request = \"GET /api/v2/SERVICE/_table/TABLE\"";
+            self.error(spot, "`request` must be a method and a path", help);
+            return None;
+        };
+        let before_path = length(method) + 1;
+        let place = |characters, length| document.text_place(&pointer, characters, length);
+        match Question::new(method, path) {
+            Ok(question) => {
+                if let Some(service) = question.service() {
+                    // A name that is written with escapes is pointed at as a whole.
+                    let lowered = path.to_ascii_lowercase();
+                    let place = match lowered.find(&format!("/{service}")) {
+                        Some(offset) => {
+                            let before = length(lowered.get(..=offset).unwrap_or_default());
+                            place(before_path + before, length(service))
+                        }
+                        None => place(before_path, length(path)),
+                    };
+                    self.must_exist(place, "service", service, "");
+                }
+                Some(question)
+            }
+            Err(invalid) => {
+                let place = if invalid.is_method {
+                    place(0, length(method))
+                } else {
+                    place(before_path, length(path))
+                };
+                self.problems.push(Diagnostic {
+                    help: invalid.help,
+                    ..Diagnostic::error(place, invalid.message)
+                });
+                None
+            }
+        }
+    }
+
+    /// The row that an access test expects to decide.
+    fn expected_rule(&mut self, spot: Spot<'_>, table: RuleTable) -> Option<ExpectedRule> {
+        let document = spot.document;
+        let at = |key: &str| document.value_place(&format!("{}/rule{key}", spot.pointer));
+        if table == RuleTable::default() {
+            let diagnostic = Diagnostic::error(at(""), "`rule` must say something of the row");
+            let help = "write rule = { role = \"…\", service = \"…\", component = \"…\" }, or some of them";
+            self.problems.push(diagnostic.with_help(help));
+            return None;
+        }
+        if let Some(role) = &table.role {
+            self.must_exist(at("/role"), "role", role.as_str(), "");
+        }
+        if let Some(service) = table.service.as_deref().filter(|service| *service != "*") {
+            self.must_exist(at("/service"), "service", service, "");
+        }
+        let component = match table.component.as_deref().map(Pattern::parse) {
+            None => None,
+            Some(Ok(component)) => Some(component),
+            Some(Err(message)) => {
+                let help = "write the component as the row has it";
+                self.problems
+                    .push(Diagnostic::error(at("/component"), message).with_help(help));
+                return None;
+            }
+        };
+        Some(ExpectedRule {
+            role: table.role,
+            service: table.service,
+            component,
+        })
+    }
+
+    /// `counts` says whether no layer above replaces it.
+    fn gateway(&mut self, document: &Arc<Document>, table: &Value, counts: bool) {
         let before = self.problems.len();
         let proxies = table.get("trusted_proxies").and_then(Value::as_array);
         for (index, proxy) in proxies.into_iter().flatten().enumerate() {
@@ -554,7 +823,8 @@ impl Linker<'_> {
             document,
             pointer: "/gateway",
         };
-        if self.problems.len() == before
+        if counts
+            && self.problems.len() == before
             && let Some(gateway) = self.typed::<Gateway>(spot, table)
         {
             self.set.gateway = gateway;
@@ -563,9 +833,10 @@ impl Linker<'_> {
 
     fn finish(mut self, tree: &Tree) -> Result<ManifestSet, Diagnostics> {
         if self.names.0.is_empty() && self.problems.is_empty() {
-            let folder = match tree.label() {
-                "" => "the tree",
-                label => label,
+            let labels: Vec<&str> = tree.layers().iter().map(Layer::label).collect();
+            let folder = match labels.join(", ") {
+                folder if folder.is_empty() => "the tree".to_owned(),
+                folder => folder,
             };
             let (message, help) = if self.set.files == 0 {
                 (
@@ -593,6 +864,25 @@ impl Linker<'_> {
             Err(diagnostics)
         }
     }
+}
+
+/// What a table says of replacing one in a layer below; nothing if it does not say `override`, or false.
+fn overrides(table: &Value) -> Option<bool> {
+    match table.get(OVERRIDE)? {
+        Value::Bool(false) => None,
+        Value::Bool(true) => Some(true),
+        // The schema has refused it; what it was meant to be is plain.
+        _ => Some(false),
+    }
+}
+
+/// A table as its type knows it: `override` is the linker's business alone.
+fn without_override(table: &Value) -> Value {
+    let mut table = table.clone();
+    if let Value::Object(members) = &mut table {
+        members.shift_remove(OVERRIDE);
+    }
+    table
 }
 
 /// Whether nothing is wrong with the value at a pointer.

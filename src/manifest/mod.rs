@@ -1,10 +1,12 @@
-//! What the files say: text → JSON → validated → linked and typed. Pure but for [`secrets`].
+//! What the files say: text → JSON → validated → linked and typed. Pure but for [`secrets`] and [`encryption`].
 //!
 //! [`load`] reports every problem in the tree at once. Secrets stay references until [`ManifestSet::configs`].
 
 pub mod diagnostic;
 pub mod difference;
 mod document;
+pub mod encryption;
+pub mod expect;
 pub mod gateway;
 pub mod key;
 mod link;
@@ -25,10 +27,11 @@ use crate::names::{KeyName, RoleName, ServiceName};
 use crate::tree::Tree;
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Position, Severity};
 use document::Document;
+pub use expect::Expectation;
 pub use gateway::Gateway;
 pub use key::KeyTable;
 pub use schema::Schemas;
-pub use secrets::{SecretSource, SecretsRead};
+pub use secrets::{Recorder, SecretSource, SecretsRead};
 pub use service::Service;
 
 /// Something, and where its table stands.
@@ -51,10 +54,14 @@ pub struct ManifestSet {
     pub keys: BTreeMap<KeyName, Located<KeyTable>>,
     /// Values for `{lookup.NAME}`.
     pub lookups: BTreeMap<String, Located<String>>,
+    /// Access tests, in the order of files and lines.
+    pub expectations: Vec<Expectation>,
     /// Settings of the gateway; the defaults where no file has the table.
     pub gateway: Gateway,
     /// What somebody should look at, although the tree is accepted.
     pub warnings: Diagnostics,
+    /// Where each key says which role it has.
+    key_roles: BTreeMap<KeyName, Position>,
     label: String,
     files: usize,
     documents: Documents,
@@ -74,8 +81,6 @@ impl std::fmt::Debug for Documents {
 pub struct Configs {
     /// One for each service, active or not.
     pub services: BTreeMap<ServiceName, Arc<dyn AnyConfig>>,
-    /// What was read for them, to notice a rotated secret.
-    pub secrets: SecretsRead,
 }
 
 /// Reads a tree: everything it says, or everything that is wrong with it.
@@ -92,6 +97,16 @@ impl ManifestSet {
         self.services.is_empty() && self.roles.is_empty() && self.keys.is_empty()
     }
 
+    /// Where a key says which role it has; none for a key without one.
+    pub fn role_position(&self, key: &str) -> Option<&Position> {
+        self.key_roles.get(key)
+    }
+
+    /// What is wrong with this tree, with the label and the count of its files.
+    pub fn problems(&self, list: Vec<Diagnostic>) -> Diagnostics {
+        Diagnostics::new(self.label.clone(), self.files, list)
+    }
+
     /// How many files the tree has.
     pub fn files(&self) -> usize {
         self.files
@@ -105,11 +120,13 @@ impl ManifestSet {
             .written_at(pointer)
     }
 
-    /// Where a key of `[gateway]` stands, in whatever file; none if it is not written.
+    /// Where a key of `[gateway]` stands, in whatever file has that table; none if it is not written.
     pub fn gateway_at(&self, key: &str) -> Option<Position> {
-        let pointer = document::join("/gateway", key);
+        // The table of the highest layer replaces those below, and the files of the highest layer come last.
         let mut documents = self.documents.0.iter().rev();
-        documents.find_map(|document| document.written_at(&pointer))
+        documents
+            .find(|document| document.written_at("/gateway").is_some())?
+            .written_at(&document::join("/gateway", key))
     }
 
     /// Resolves the secrets of every service with `source` and types its config.
@@ -123,11 +140,10 @@ impl ManifestSet {
     ) -> Result<Configs, Diagnostics> {
         let mut configs = Configs {
             services: BTreeMap::new(),
-            secrets: SecretsRead::default(),
         };
         let mut problems = Vec::new();
         for (name, service) in &self.services {
-            let config = typed(&service.value, source, schemas, &mut configs.secrets);
+            let config = typed(&service.value, source, schemas);
             match config {
                 Ok(config) => {
                     configs.services.insert(name.clone(), config);
@@ -138,7 +154,7 @@ impl ManifestSet {
         if problems.is_empty() {
             Ok(configs)
         } else {
-            Err(Diagnostics::new(self.label.clone(), self.files, problems))
+            Err(self.problems(problems))
         }
     }
 }
@@ -147,7 +163,6 @@ fn typed(
     service: &Service,
     source: &dyn SecretSource,
     schemas: &Schemas,
-    read: &mut SecretsRead,
 ) -> Result<Arc<dyn AnyConfig>, Vec<Diagnostic>> {
     let document = &service.document;
     let at = |pointer: &str| format!("{}{pointer}", service.pointer);
@@ -161,17 +176,17 @@ fn typed(
         match secrets::written(&name, value) {
             Ok(secrets::Written::Plain(text)) => *value = Value::String(text),
             Ok(secrets::Written::Reference(reference)) => match source.read(&reference) {
-                Ok(text) => {
-                    read.add(reference, &text);
-                    *value = Value::String(text);
+                Ok(text) => *value = Value::String(text),
+                Err(unreadable) => {
+                    let place = match reference {
+                        // Longer than any line that people read.
+                        secrets::Reference::Age(_) => document.key_place(&at(&pointer)),
+                        _ => document.value_place(&at(&pointer)),
+                    };
+                    let message =
+                        format!("`{name}` has no value: {reference} {}", unreadable.message);
+                    problems.push(Diagnostic::error(place, message).with_help(unreadable.help));
                 }
-                Err(unreadable) => problems.push(
-                    Diagnostic::error(
-                        document.value_place(&at(&pointer)),
-                        format!("`{name}` has no value: {reference} {}", unreadable.message),
-                    )
-                    .with_help(unreadable.help),
-                ),
             },
             // `load` has refused it already.
             Err(misplaced) => {

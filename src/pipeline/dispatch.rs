@@ -26,8 +26,7 @@ pub async fn dispatch(
     settings: &Settings,
     clock: &Arc<dyn Clock>,
 ) -> Result<Reply> {
-    let operation = permit.operation()?;
-    let (name, effect) = (operation.name, operation.effect);
+    let (name, effect) = (permit.operation(), permit.effect());
     let (service, parameters, component, grant, access) = permit.into_parts();
     let remaining = context.deadline.saturating_duration_since(clock.instant());
     let (body, arrival) = timed(body, remaining);
@@ -63,11 +62,21 @@ pub async fn dispatch(
         )),
     };
     note_health(&service, &outcome);
+    let outcome = outcome.map(|reply| leased(&service, reply));
     outcome.map_err(|error| {
         error
             .with_fact("service", service.name.as_str())
             .with_fact("operation", name)
     })
+}
+
+/// An answer in pieces goes on as long as the service's lease.
+fn leased(service: &Service, mut reply: Reply) -> Reply {
+    reply.body = match reply.body {
+        Body::Stream(stream) => Body::Stream(service.lease.bind(stream)),
+        whole => whole,
+    };
+    reply
 }
 
 /// What the outcome of a call says of the backend.

@@ -1,33 +1,102 @@
 //! What operators ask: `/livez`, `/readyz`, `/status`, `/metrics`. Read-only, on a listener of their own.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Gateway;
 use crate::exchange::{Body, Reply};
 use crate::snapshot::HealthState;
 
-/// Whether the daemon still takes requests; false while it drains.
-#[derive(Debug)]
-pub struct Readiness(AtomicBool);
+/// What operators are told of the daemon itself, beside the revision that it serves.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    drains: AtomicBool,
+    /// By source.
+    fetches: Mutex<BTreeMap<String, Fetch>>,
+    last_good: Mutex<Option<LastGood>>,
+}
 
-impl Default for Readiness {
-    fn default() -> Self {
-        Self(AtomicBool::new(true))
-    }
+/// How the last fetch of a source ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// When it was.
+    pub at: DateTime<Utc>,
+    /// Why nothing could be fetched; none if all is well.
+    pub problem: Option<String>,
+}
+
+/// What is kept on disk for a start on a broken tree.
+#[derive(Clone, Debug, Default)]
+pub struct LastGood {
+    /// The state directory.
+    pub directory: String,
+    /// The digest of the tree that is kept; none where none is.
+    pub digest: Option<String>,
+    /// When that tree went live.
+    pub accepted_at: Option<DateTime<Utc>>,
+    /// Why the newest tree could not be kept.
+    pub problem: Option<String>,
 }
 
 impl Readiness {
     /// The daemon stops taking requests.
     pub fn drain(&self) {
-        self.0.store(false, Ordering::Release);
+        self.drains.store(true, Ordering::Release);
     }
 
-    /// Whether the daemon takes requests.
+    /// Whether the daemon takes requests; false while it drains.
     pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        !self.drains.load(Ordering::Acquire)
+    }
+
+    /// Notes how a fetch of a source ended.
+    pub fn fetched(&self, source: &str, fetch: Fetch) {
+        self.fetches().insert(source.to_owned(), fetch);
+    }
+
+    /// Notes what is kept on disk.
+    pub fn keeps(&self, last_good: LastGood) {
+        *self.last_good() = Some(last_good);
+    }
+
+    /// Notes why the newest tree could not be kept; what was kept before still is.
+    pub fn cannot_keep(&self, problem: &str) {
+        if let Some(kept) = self.last_good().as_mut() {
+            kept.problem = Some(problem.to_owned());
+        }
+    }
+
+    fn fetches(&self) -> MutexGuard<'_, BTreeMap<String, Fetch>> {
+        self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn last_good(&self) -> MutexGuard<'_, Option<LastGood>> {
+        self.last_good
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All sources together: the time of the latest fetch, and what is wrong with any. Null before the first one.
+    fn fetch(&self) -> Value {
+        let fetches = self.fetches();
+        let Some(at) = fetches.values().map(|fetch| fetch.at).max() else {
+            return Value::Null;
+        };
+        let problems: Vec<String> = fetches
+            .iter()
+            .filter_map(|(source, fetch)| Some(format!("{source}: {}", fetch.problem.as_ref()?)))
+            .collect();
+        let is_good = problems.is_empty();
+        json!({
+            "at": moment(at),
+            "outcome": if is_good { "fetched" } else { "failed" },
+            "message": (!is_good).then(|| problems.join("; ")),
+        })
     }
 }
 
@@ -56,7 +125,7 @@ pub fn answer(gateway: &Gateway, readiness: &Readiness, method: &Method, path: &
         "/livez" => text(StatusCode::OK, "live\n".to_owned()),
         "/readyz" => ready(gateway, readiness),
         "/metrics" => metrics(gateway),
-        _ => json_reply(StatusCode::OK, &status(gateway)),
+        _ => json_reply(StatusCode::OK, &status(gateway, readiness)),
     }
 }
 
@@ -65,23 +134,20 @@ fn ready(gateway: &Gateway, readiness: &Readiness) -> Reply {
     if !readiness.is_ready() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
-    let snapshot = gateway.reader().current();
-    let state = if is_degraded(gateway) {
+    let served = gateway.reader().served();
+    let state = if served.is_degraded() {
         "ready, degraded"
     } else {
         "ready"
     };
-    text(StatusCode::OK, format!("{state} {}\n", snapshot.revision))
-}
-
-fn is_degraded(gateway: &Gateway) -> bool {
-    gateway.reader().last_attempt().outcome == "refused"
+    let revision = &served.snapshot.revision;
+    text(StatusCode::OK, format!("{state} {revision}\n"))
 }
 
 /// The document of `/status`.
-pub fn status(gateway: &Gateway) -> Value {
-    let snapshot = gateway.reader().current();
-    let attempt = gateway.reader().last_attempt();
+pub fn status(gateway: &Gateway, readiness: &Readiness) -> Value {
+    let served = gateway.reader().served();
+    let (snapshot, attempt) = (&served.snapshot, &served.attempt);
     let services: Vec<Value> = snapshot
         .services
         .values()
@@ -101,15 +167,29 @@ pub fn status(gateway: &Gateway) -> Value {
         "digest": snapshot.revision.digest,
         "commit": snapshot.revision.commit,
         "dirty": snapshot.revision.dirty,
-        "loaded_at": snapshot.revision.loaded_at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-        "degraded": is_degraded(gateway),
+        "signer": snapshot.revision.signer,
+        "loaded_at": moment(snapshot.revision.loaded_at),
+        "source": if snapshot.last_good.is_some() { "last-good" } else { "tree" },
+        "accepted_at": moment(snapshot.last_good.unwrap_or(snapshot.revision.loaded_at)),
+        "degraded": served.is_degraded(),
         "last_attempt": {
-            "at": attempt.at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            "at": moment(attempt.at),
             "outcome": attempt.outcome,
             "problems": attempt.problems,
         },
+        "last_good": readiness.last_good().as_ref().map(|kept| json!({
+            "directory": kept.directory,
+            "digest": kept.digest,
+            "accepted_at": kept.accepted_at.map(moment),
+            "problem": kept.problem,
+        })),
+        "fetch": readiness.fetch(),
         "services": services,
     })
+}
+
+fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 fn metrics(gateway: &Gateway) -> Reply {

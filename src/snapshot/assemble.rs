@@ -44,7 +44,7 @@ pub fn applications(set: &ManifestSet) -> KeyRing<Application> {
     let roles: BTreeMap<&RoleName, Arc<RoleRules>> = set
         .roles
         .iter()
-        .map(|(name, role)| (name, Arc::new(role_rules(set, &role.value))))
+        .map(|(name, role)| (name, Arc::new(role_rules(&role.value))))
         .collect();
     KeyRing::new(set.keys.iter().flat_map(|(name, table)| {
         let role = table
@@ -70,7 +70,7 @@ pub fn application(set: &ManifestSet, name: &str) -> Option<Application> {
         .role
         .as_ref()
         .and_then(|role| set.roles.get(role));
-    let role = role.map(|role| Arc::new(role_rules(set, &role.value)));
+    let role = role.map(|role| Arc::new(role_rules(&role.value)));
     Some(assembled(set, name, &table.value, role))
 }
 
@@ -108,22 +108,16 @@ fn assembled(
     Application::new(key, role, &Arc::new(Lookups::new(lookups)))
 }
 
-fn role_rules(set: &ManifestSet, role: &Role) -> RoleRules {
+fn role_rules(role: &Role) -> RoleRules {
+    let (named, others) = role.rules_by_service(Requester::Api);
     RoleRules {
         name: role.name.clone(),
         is_active: role.active,
-        rules: set
-            .services
-            .keys()
-            .map(|service| {
-                (
-                    service.clone(),
-                    role.rules(service.as_str(), Requester::Api).into(),
-                )
-            })
+        rules: named
+            .into_iter()
+            .map(|(service, rules)| (service, rules.into()))
             .collect(),
-        // No service has the empty name, so only rows for every service are among them.
-        other_rules: role.rules("", Requester::Api).into(),
+        other_rules: others.into(),
     }
 }
 
@@ -134,6 +128,7 @@ pub fn settings(gateway: &Gateway) -> Settings {
         max_uri_bytes: gateway.max_uri_bytes(),
         request_timeout: gateway.request_timeout(),
         max_in_flight: gateway.max_in_flight(),
+        stream_drain: gateway.stream_drain(),
         trusted_proxies: gateway.trusted_proxies.clone(),
     }
 }

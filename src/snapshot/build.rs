@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Service;
 use super::plan::{Step, Tally, WantedService, plan};
-use super::{Health, Service};
 use crate::clock::Clock;
 use crate::connector::Resources;
 use crate::error::{Error, Result};
@@ -31,13 +31,15 @@ pub async fn services(
             clock: Arc::clone(clock),
         };
         async move {
-            let (connector, health) = match step {
-                Some(Step::Keep(current)) => {
-                    (Arc::clone(&current.connector), Arc::clone(&current.health))
-                }
+            let (connector, health, lease) = match step {
+                Some(Step::Keep(current)) => (
+                    Arc::clone(&current.connector),
+                    Arc::clone(&current.health),
+                    Arc::clone(&current.lease),
+                ),
                 Some(Step::Open | Step::Replace) | None => {
                     let connector = service.config.open(&resources).await?;
-                    (connector, Arc::new(Health::default()))
+                    (connector, Arc::default(), Arc::default())
                 }
             };
             let counters = service
@@ -60,6 +62,7 @@ pub async fn services(
                 config: service.config,
                 connector,
                 health,
+                lease,
                 metrics: counters,
             };
             Ok::<_, Error>((name, Arc::new(service)))

@@ -1,7 +1,8 @@
 //! A tree → everything it says, checked as far as it can be without opening anything. The daemon, `check`, `plan` and
 //! `explain` all begin here, so that what passes review is what the daemon accepts. Pure but for the secrets.
 
-use crate::manifest::{Configs, Diagnostics, ManifestSet, Schemas, SecretSource, load};
+use super::expect;
+use crate::manifest::{Configs, Diagnostic, Diagnostics, ManifestSet, Schemas, SecretSource, load};
 use crate::tree::Tree;
 
 /// What a tree says, ready to be built.
@@ -15,11 +16,26 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Loads a tree and types it. Fails with everything that is wrong with it.
+    /// Loads a tree, types it and puts its access tests to it. Fails with everything that is wrong with it.
     pub fn of(tree: Tree, secrets: &dyn SecretSource) -> Result<Self, Diagnostics> {
+        let candidate = Self::untested(tree, secrets)?;
+        let failures = expect::failures(&candidate.set, &candidate.configs);
+        if failures.is_empty() {
+            Ok(candidate)
+        } else {
+            Err(candidate.set.problems(failures))
+        }
+    }
+
+    /// The same whether or not its access tests hold: good to explain why one does not, and for nothing that is served.
+    pub fn untested(tree: Tree, secrets: &dyn SecretSource) -> Result<Self, Diagnostics> {
         let schemas = Schemas::standard();
-        let set = load(&tree, schemas)?;
+        let mut set = load(&tree, schemas)?;
         let configs = set.configs(secrets, schemas)?;
+        if let Some(caution) = secrets.caution() {
+            let warning = Diagnostic::warning(None, caution.message).with_help(caution.help);
+            set.warnings = set.warnings.with(warning);
+        }
         Ok(Self { tree, set, configs })
     }
 }

@@ -4,6 +4,9 @@ pub mod assemble;
 pub mod build;
 pub mod candidate;
 pub mod documents;
+pub mod expect;
+pub mod explain;
+pub mod lease;
 pub mod plan;
 pub mod publish;
 
@@ -15,12 +18,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 
 use crate::auth::application::Application;
+use crate::auth::authorize::ServiceFacts;
 use crate::auth::key::KeyRing;
 use crate::connector::{AnyConfig, Connector, ServiceType};
 use crate::error::Error;
 use crate::names::ServiceName;
 use crate::network::Network;
 use crate::telemetry::metrics::OperationMetrics;
+use lease::Lease;
 
 /// Which revision something is.
 #[derive(Clone, Debug)]
@@ -33,6 +38,8 @@ pub struct Revision {
     pub commit: Option<String>,
     /// Whether the tree differs from that commit; none where that is not known.
     pub dirty: Option<bool>,
+    /// Who signed that commit; none where nobody asked.
+    pub signer: Option<String>,
     /// When it went live.
     pub loaded_at: DateTime<Utc>,
     header: http::HeaderValue,
@@ -61,9 +68,16 @@ impl Revision {
             digest,
             commit,
             dirty,
+            signer: None,
             loaded_at,
             header,
         }
+    }
+
+    /// The same, and who signed its commit.
+    #[must_use]
+    pub fn signed_by(self, signer: Option<String>) -> Self {
+        Self { signer, ..self }
     }
 
     /// The value of `X-Tidegate-Revision`: `g17-4f2a9c0b1d3e`.
@@ -89,6 +103,8 @@ pub struct Settings {
     pub request_timeout: std::time::Duration,
     /// Requests served at a time; more are answered 503.
     pub max_in_flight: usize,
+    /// How long answers of a replaced or removed service may go on.
+    pub stream_drain: std::time::Duration,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
 }
@@ -100,6 +116,7 @@ impl Default for Settings {
             max_uri_bytes: 16 * 1024,
             request_timeout: std::time::Duration::from_secs(30),
             max_in_flight: 1024,
+            stream_drain: std::time::Duration::from_mins(5),
             trusted_proxies: Vec::new(),
         }
     }
@@ -109,6 +126,9 @@ impl Default for Settings {
 pub struct Snapshot {
     /// Which one.
     pub revision: Revision,
+    /// When its tree was accepted, if it is the last good tree, served because what is in the sources was refused at the
+    /// start; none for a tree that was read from them.
+    pub last_good: Option<DateTime<Utc>>,
     /// The services, by name.
     pub services: BTreeMap<ServiceName, Arc<Service>>,
     /// The applications, by key.
@@ -120,14 +140,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A service by its name, in any ASCII case.
+    /// A service by its name.
     pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
         self.services.get(name)
     }
 }
 
 /// A service of one revision. Built anew for each, so that a new label shows at once; what is kept over revisions is
-/// the connector and its health.
+/// the connector, its health and its lease.
 pub struct Service {
     /// Its name.
     pub name: ServiceName,
@@ -145,11 +165,22 @@ pub struct Service {
     pub connector: Arc<dyn Connector>,
     /// Whether the backend answered last time.
     pub health: Arc<Health>,
+    /// How long the connector's answers may go on.
+    pub lease: Arc<Lease>,
     /// Counters, in the order of the connector's operations.
     pub metrics: Vec<(&'static str, Arc<OperationMetrics>)>,
 }
 
 impl Service {
+    /// What a decision needs to know of it.
+    pub fn facts(&self) -> ServiceFacts<'_> {
+        ServiceFacts {
+            name: &self.name,
+            is_active: self.is_active,
+            operations: self.config.operations(),
+        }
+    }
+
     /// Notes what the outcome of a call or a probe says of the backend, and logs it where that is news.
     pub fn note_health(&self, outcome: Result<(), &Error>) {
         let service = self.name.as_str();

@@ -40,6 +40,8 @@ pub fn read(folder: &Path) -> Result<Layer, TreeError> {
     let provenance = Provenance {
         path: Some(root.clone()),
         commit,
+        dirty: None,
+        signer: None,
     };
     Ok(Layer::new(label, files, provenance))
 }

@@ -1,8 +1,6 @@
-//! SIGHUP asks for a look.
+//! SIGHUP asks for a look, and for whatever else there is to be done at once.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-use super::Trigger;
 
 /// SIGHUP, caught.
 #[derive(Debug)]
@@ -14,11 +12,12 @@ impl Hangups {
         signal(SignalKind::hangup()).map(Self)
     }
 
-    /// Fires at every one, for ever.
-    pub async fn run(mut self, trigger: Trigger) {
-        while self.0.recv().await.is_some() {
+    /// Waits for the next one. False when none will come.
+    pub async fn came(&mut self) -> bool {
+        let came = self.0.recv().await.is_some();
+        if came {
             tracing::info!("SIGHUP: looking at the tree");
-            trigger.fire();
         }
+        came
     }
 }

@@ -13,14 +13,19 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod activation;
 mod attacks;
 mod bad_input;
 mod command_line;
 mod conditions;
 mod documentation_page;
 mod errors;
+mod expect;
+mod explain;
 mod formats;
+mod git_source;
 mod keys;
+mod last_good;
 mod operations;
 mod outage;
 mod plan;
@@ -29,7 +34,11 @@ mod readme;
 mod reload;
 mod roles;
 mod round_trips;
+mod secrets;
 mod serving;
 mod shutdown;
+mod signed;
 mod streaming;
+mod systemd;
+mod units;
 mod writing;
