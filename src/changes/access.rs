@@ -19,6 +19,13 @@ pub struct Principal {
     pub after: Option<KeyName>,
 }
 
+impl Principal {
+    /// The name that the key has now, or else had before.
+    pub(super) fn name(&self) -> Option<KeyName> {
+        self.after.clone().or_else(|| self.before.clone())
+    }
+}
+
 /// Which spellings of components a change is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LetterCase {

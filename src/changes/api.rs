@@ -826,15 +826,21 @@ fn limits(
 #[derive(Default)]
 pub(super) struct Found(BTreeMap<Common, BTreeSet<OperationName>>);
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Common {
+    about: About,
+    principals: Vec<Principal>,
+    sites: Vec<Site>,
+}
+
+/// What differs, and for whom.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct About {
     rule: Rule,
     subject: String,
     before: Option<String>,
     after: Option<String>,
-    principals: Vec<Principal>,
     roles: (Option<RoleName>, Option<RoleName>),
-    sites: Vec<Site>,
 }
 
 impl Found {
@@ -847,12 +853,14 @@ impl Found {
         sites: Vec<Site>,
     ) {
         let common = Common {
-            rule: difference.rule,
-            subject: difference.subject.clone(),
-            before: difference.before.clone(),
-            after: difference.after.clone(),
+            about: About {
+                rule: difference.rule,
+                subject: difference.subject.clone(),
+                before: difference.before.clone(),
+                after: difference.after.clone(),
+                roles: keys.roles(),
+            },
             principals: keys.principals(),
-            roles: keys.roles(),
             sites,
         };
         let operations = self.0.entry(common).or_default();
@@ -863,29 +871,47 @@ impl Found {
         });
     }
 
-    /// Each of them as a change.
+    /// Each of them as a change. What several kinds of keys meet alike is one.
     pub(super) fn finish(self, list: &mut Vec<Change>) {
-        list.extend(self.0.into_iter().map(|(common, operations)| {
-            let class = if common.rule.breaks() {
-                Class::Breaking
-            } else {
-                Class::ApiChanged
-            };
-            Change {
-                classes: [class].into(),
-                sites: common.sites,
-                what: What::Api(ApiChange {
-                    principals: common.principals,
-                    role_before: common.roles.0,
-                    role_after: common.roles.1,
-                    rule: common.rule,
-                    subject: common.subject,
-                    before: common.before,
-                    after: common.after,
-                    operations: operations.into_iter().collect(),
-                }),
+        let mut joined: BTreeMap<_, (BTreeSet<Principal>, Vec<Site>)> = BTreeMap::new();
+        for (common, operations) in self.0 {
+            let about = (common.about, operations);
+            let (principals, sites) = joined.entry(about).or_default();
+            principals.extend(common.principals);
+            for site in common.sites {
+                if !sites.contains(&site) {
+                    sites.push(site);
+                }
             }
-        }));
+        }
+        list.extend(
+            joined
+                .into_iter()
+                .map(|((about, operations), (principals, sites))| {
+                    let class = if about.rule.breaks() {
+                        Class::Breaking
+                    } else {
+                        Class::ApiChanged
+                    };
+                    let mut principals: Vec<Principal> = principals.into_iter().collect();
+                    principals.sort_by_cached_key(Principal::name);
+                    let (role_before, role_after) = about.roles;
+                    Change {
+                        classes: [class].into(),
+                        sites,
+                        what: What::Api(ApiChange {
+                            principals,
+                            role_before,
+                            role_after,
+                            rule: about.rule,
+                            subject: about.subject,
+                            before: about.before,
+                            after: about.after,
+                            operations: operations.into_iter().collect(),
+                        }),
+                    }
+                }),
+        );
     }
 }
 

@@ -258,7 +258,7 @@ pub(super) fn compare(
         .chain(to.set.services.keys())
         .collect();
     let mut described = api::Found::default();
-    let mut found = Vec::new();
+    let mut found: BTreeMap<About, (Vec<Principal>, Vec<Site>)> = BTreeMap::new();
     for (kind, pairs) in &kinds {
         let first = pairs.first();
         let comparison = Comparison {
@@ -293,19 +293,73 @@ pub(super) fn compare(
             }
         }
         for (line, (services, rows)) in lines {
-            found.push((
-                comparison.principals(),
-                comparison.change(line, services, rows),
-            ));
+            let sites = comparison.sites_of(&line, &services, &rows);
+            let about = About {
+                roles: comparison.roles(),
+                line,
+                services,
+                rows,
+            };
+            let (principals, all_sites) = found.entry(about).or_default();
+            principals.extend(comparison.principals());
+            let known: BTreeSet<Site> = all_sites.iter().cloned().collect();
+            all_sites.extend(sites.into_iter().filter(|site| !known.contains(site)));
         }
     }
-    let name = |principals: &[Principal]| -> Option<KeyName> {
-        let first = principals.first()?;
-        first.after.clone().or_else(|| first.before.clone())
-    };
-    found.sort_by_cached_key(|(principals, _)| name(principals));
-    list.extend(found.into_iter().map(|(_, change)| change));
+    let mut changes: Vec<(Option<KeyName>, Change)> = found
+        .into_iter()
+        .map(|(about, (mut principals, sites))| {
+            principals.sort_by_cached_key(Principal::name);
+            let first = principals.first().and_then(Principal::name);
+            (first, about.change(principals, sites))
+        })
+        .collect();
+    changes.sort_by(|(left, _), (right, _)| left.cmp(right));
+    list.extend(changes.into_iter().map(|(_, change)| change));
     described.finish(list);
+}
+
+/// All of a change of access but whom it concerns.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct About {
+    roles: (Option<RoleName>, Option<RoleName>),
+    line: Line,
+    services: Vec<ServiceName>,
+    rows: BTreeSet<Site>,
+}
+
+impl About {
+    fn change(self, principals: Vec<Principal>, sites: Vec<Site>) -> Change {
+        let line = self.line;
+        let mut classes: BTreeSet<Class> = line
+            .effect
+            .directions()
+            .flat_map(|direction| match direction {
+                Direction::Widened => vec![Class::AccessWidened],
+                Direction::Narrowed => vec![Class::AccessNarrowed],
+                Direction::Either => vec![Class::AccessWidened, Class::AccessNarrowed],
+            })
+            .collect();
+        if line.is_breaking {
+            classes.insert(Class::Breaking);
+        }
+        let (role_before, role_after) = self.roles;
+        Change {
+            classes,
+            sites,
+            what: What::Access(AccessChange {
+                principals,
+                role_before,
+                role_after,
+                services: self.services,
+                components: line.components,
+                verbs: verbs_of(line.verbs),
+                effect: line.effect,
+                cause: line.cause,
+                rows: self.rows.into_iter().collect(),
+            }),
+        }
+    }
 }
 
 fn kind_of(pair: Pair<'_>, from: &ManifestSet, to: &ManifestSet) -> Kind {
@@ -505,43 +559,13 @@ impl<'a> Comparison<'a> {
             .collect()
     }
 
-    fn change(&self, line: Line, services: Vec<ServiceName>, rows: BTreeSet<Site>) -> Change {
-        let mut classes: BTreeSet<Class> = line
-            .effect
-            .directions()
-            .flat_map(|direction| match direction {
-                Direction::Widened => vec![Class::AccessWidened],
-                Direction::Narrowed => vec![Class::AccessNarrowed],
-                Direction::Either => vec![Class::AccessWidened, Class::AccessNarrowed],
-            })
-            .collect();
-        if line.is_breaking {
-            classes.insert(Class::Breaking);
-        }
-        let mut sites: Vec<Site> = line.row.into_iter().collect();
-        sites.extend(self.sites(line.cause, &services, &line.effect));
-        sites.extend(
-            rows.iter()
-                .filter(|row| !sites.contains(row))
-                .cloned()
-                .collect::<Vec<_>>(),
-        );
-        let (role_before, role_after) = self.roles();
-        Change {
-            classes,
-            sites,
-            what: What::Access(AccessChange {
-                principals: self.principals(),
-                role_before,
-                role_after,
-                services,
-                components: line.components,
-                verbs: verbs_of(line.verbs),
-                effect: line.effect,
-                cause: line.cause,
-                rows: rows.into_iter().collect(),
-            }),
-        }
+    /// The places of everything that causes a line, the nearest cause first.
+    fn sites_of(&self, line: &Line, services: &[ServiceName], rows: &BTreeSet<Site>) -> Vec<Site> {
+        let causes = self.sites(line.cause, services, &line.effect);
+        let mut sites: Vec<Site> = line.row.iter().cloned().chain(causes).collect();
+        let known: BTreeSet<Site> = sites.iter().cloned().collect();
+        sites.extend(rows.difference(&known).cloned());
+        sites
     }
 
     /// The roles of the keys, before and now.
@@ -585,16 +609,16 @@ fn key_site(pair: Pair<'_>, from: &ManifestSet, to: &ManifestSet, key: &str) -> 
             },
         ))
     };
-    let (after, before) = (
+    let found: Vec<(bool, Site)> = [
         of(to, Side::To, pair.after),
         of(from, Side::From, pair.before),
-    );
-    match (after, before) {
-        // What is no longer written is where it was.
-        (Some((false, _)) | None, Some((true, site))) | (None, Some((false, site))) => Some(site),
-        (Some((_, site)), _) => Some(site),
-        (None, None) => None,
-    }
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    // What is no longer written is where it was.
+    let written = found.iter().find(|(is_written, _)| *is_written);
+    written.or(found.first()).map(|(_, site)| site.clone())
 }
 
 impl InService<'_> {
