@@ -228,9 +228,10 @@ async fn start(folder: &Path) -> Daemon {
         Arc::clone(&metrics),
         Arc::default(),
     );
-    let started = Reloader::start(&settings, Arc::new(keeper), clock::system(), metrics).await;
-    let (reloader, reader) = started.ok().expect("a good tree");
     let trigger = Trigger::default();
+    let keeper = Arc::new(keeper);
+    let started = Reloader::start(&settings, &trigger, keeper, clock::system(), metrics).await;
+    let (reloader, reader) = started.ok().expect("a good tree");
     Daemon {
         reader,
         task: tokio::spawn(reloader.run(trigger.clone())),
