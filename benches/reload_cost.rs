@@ -229,8 +229,14 @@ async fn start(folder: &Path) -> Daemon {
         Arc::default(),
     );
     let trigger = Trigger::default();
-    let keeper = Arc::new(keeper);
-    let started = Reloader::start(&settings, &trigger, keeper, clock::system(), metrics).await;
+    let started = Reloader::start(
+        &settings,
+        &trigger,
+        Arc::new(keeper),
+        clock::system(),
+        metrics,
+    )
+    .await;
     let (reloader, reader) = started.ok().expect("a good tree");
     Daemon {
         reader,

@@ -154,7 +154,7 @@ impl Reloader {
             None => reloader.keeper.keep(built.kept),
             Some(Refused { problems, seen }) => {
                 reloader.metrics.last_good_kept.store(1, Ordering::Relaxed);
-                reloader.refuse(&problems, seen);
+                reloader.refuse(&problems, seen.map(|seen| *seen));
             }
         }
         Ok((reloader, reader))
@@ -182,7 +182,9 @@ impl Reloader {
         }
         let read = match read(self.sources.clone(), self.machine.clone(), trigger).await {
             Ok(read) => read,
-            Err(Refused { problems, seen }) => return self.refuse(&problems, seen),
+            Err(Refused { problems, seen }) => {
+                return self.refuse(&problems, seen.map(|seen| *seen));
+            }
         };
         let current = self.reader.current();
         let is_served = read.seen.tree.is_same_revision(&self.accepted.tree)
@@ -398,7 +400,7 @@ fn attempt(
 struct Refused {
     problems: Diagnostics,
     /// What it was, if it could be read at all.
-    seen: Option<Seen>,
+    seen: Option<Box<Seen>>,
 }
 
 /// Reads, loads and types a tree, off the runtime's threads. Waits while somebody is in the middle of writing.
@@ -427,7 +429,7 @@ async fn read(sources: Sources, machine: Machine, trigger: &Trigger) -> Result<R
             }),
             Err(problems) => Err(Refused {
                 problems,
-                seen: Some(seen),
+                seen: Some(Box::new(seen)),
             }),
         }
     };
@@ -455,7 +457,7 @@ async fn first(
     {
         return Err(Refused {
             problems: empty_over_full(),
-            seen: Some(read.seen),
+            seen: Some(Box::new(read.seen)),
         });
     }
     build_snapshot(read, 1, &BTreeMap::new(), host)

@@ -337,11 +337,7 @@ fn apart(lower: (&Source, &Layer), upper: (&Source, &Layer)) -> Result<(), TreeE
             .iter()
             .any(|name| name.as_encoded_bytes().starts_with(b"."))
     };
-    let holds = |outer: &Path, inner: &Path| {
-        inner
-            .strip_prefix(outer)
-            .is_ok_and(|inside| is_seen(inside))
-    };
+    let holds = |outer: &Path, inner: &Path| inner.strip_prefix(outer).is_ok_and(&is_seen);
     let (inner, outer) = match (holds(&below, &above), holds(&above, &below)) {
         (true, _) => (upper.0, lower.0),
         (_, true) => (lower.0, upper.0),

@@ -410,6 +410,21 @@ fn a_repository_with_sha_256_names_is_read() {
 }
 
 #[test]
+fn a_repository_whose_references_are_no_files_says_so() {
+    let fixture = Fixture::new();
+    fixture.write("a.toml", "1");
+    fixture.commit();
+    // As newer versions of git note it.
+    fixture.git(&["config", "core.repositoryFormatVersion", "1"]);
+    fixture.git(&["config", "extensions.refStorage", "reftable"]);
+    let (error, help) = fixture.error("main");
+    assert!(error.contains("stored as a reftable"), "{error}");
+    assert!(help.contains("git refs migrate"), "{help}");
+    let layer = directory::read(&fixture.path()).unwrap();
+    assert_eq!(is_dirty(&layer), None);
+}
+
+#[test]
 fn the_bytes_of_a_commit_are_what_git_signs() {
     let fixture = Fixture::new();
     fixture.write("a.toml", "");
