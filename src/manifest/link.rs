@@ -1,19 +1,21 @@
 //! From files to one set: names that must be unique, names that must exist, rows that must agree. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::diagnostic::{Diagnostic, Diagnostics, Place, Position};
+use super::cache::Cache;
+use super::diagnostic::{Diagnostic, Diagnostics, Position};
 use super::document::{Document, join};
 use super::gateway::Gateway;
 use super::key::KeyTable;
 use super::role::RoleTable;
 use super::schema::{Finding, NAME_HELP, NAMED_TABLES, Schemas, is_reserved, list};
 use super::secrets::{Misplaced, written};
-use super::service::{Service, ServiceTable};
+use super::service::{Memo, Service, ServiceTable};
 use super::{Located, ManifestSet};
 use crate::auth::key::KeyDigest;
 use crate::auth::role::{AccessRow, CompiledRow, Role, RowProblem, compile, conflicts};
@@ -23,6 +25,9 @@ use crate::names::{KeyName, RoleName, ServiceName, is_name};
 use crate::network::Network;
 use crate::tree::Tree;
 
+/// Most names that a load compares for "did you mean": where thousands are missing, a folder is, and not a letter.
+const MAX_LIKENESSES: usize = 200_000;
+
 /// A place in one of the documents.
 #[derive(Clone, Copy)]
 struct Spot<'a> {
@@ -30,75 +35,169 @@ struct Spot<'a> {
     pointer: &'a str,
 }
 
+/// A name in the heading of a table.
+#[derive(Debug)]
+struct Declared {
+    table: &'static str,
+    name: Box<str>,
+    position: Position,
+}
+
+/// A name that must be declared somewhere in the tree.
+#[derive(Debug)]
+struct Mention {
+    table: &'static str,
+    name: Box<str>,
+    /// JSON pointer of the text that has it.
+    pointer: String,
+    /// Where in that text, and how long, in characters; none for the whole.
+    part: Option<(usize, usize)>,
+    /// What follows from the absence.
+    note: &'static str,
+}
+
+/// The digest of a key.
+#[derive(Debug)]
+struct Digest {
+    digest: KeyDigest,
+    pointer: String,
+    position: Position,
+}
+
+/// What one file says by itself: all of it that does not depend on other files.
+#[derive(Debug)]
+pub(super) struct Part {
+    document: Arc<Document>,
+    problems: Vec<Diagnostic>,
+    names: Vec<Declared>,
+    /// The names of lookups that keys have for themselves.
+    key_lookups: Vec<Box<str>>,
+    mentions: Vec<Mention>,
+    services: Vec<(ServiceName, Arc<Located<Service>>)>,
+    roles: Vec<(RoleName, Arc<Located<Role>>)>,
+    keys: Vec<(KeyName, Arc<Located<KeyTable>>, Vec<Digest>)>,
+    lookups: Vec<(String, Located<String>)>,
+    gateway: Option<Gateway>,
+}
+
+/// Reads one file.
+struct Reader<'a> {
+    schemas: &'a Schemas,
+    /// What stands before file names in messages.
+    label: &'a str,
+    part: Part,
+}
+
 /// Where each name was first written: by table and name.
 #[derive(Default)]
-struct Names(BTreeMap<(&'static str, String), Position>);
+struct Names<'a>(HashMap<(&'static str, &'a str), &'a Position>);
 
-impl Names {
-    fn of(&self, table: &str) -> impl Iterator<Item = &str> {
+impl<'a> Names<'a> {
+    fn of(&self, table: &str) -> impl Iterator<Item = &'a str> {
         self.0
             .keys()
             .filter(move |(of, _)| *of == table)
-            .map(|(_, name)| name.as_str())
+            .map(|(_, name)| *name)
     }
 }
 
+/// Puts together what the files say.
 struct Linker<'a> {
-    schemas: &'a Schemas,
     problems: Vec<Diagnostic>,
-    names: Names,
+    names: Names<'a>,
     /// The names of lookups that keys have for themselves.
-    key_lookups: BTreeSet<String>,
+    key_lookups: BTreeSet<&'a str>,
     /// Whether every file could be read: if not, what seems to be missing may stand in the part that could not.
     is_whole: bool,
-    digests: BTreeMap<KeyDigest, (KeyName, Position)>,
+    digests: HashMap<KeyDigest, (&'a KeyName, &'a Position)>,
+    /// How many likenesses may still be measured.
+    likenesses: usize,
     set: ManifestSet,
 }
 
-pub(super) fn load(tree: &Tree, schemas: &Schemas) -> Result<ManifestSet, Diagnostics> {
-    let mut problems = Vec::new();
-    let files = tree.layers().iter().flat_map(|layer| {
-        layer
-            .files()
-            .map(|(name, bytes)| (tree.file_name(layer, name), bytes))
+pub(super) fn load(
+    tree: &Tree,
+    schemas: &Schemas,
+    cache: &mut Cache,
+) -> Result<ManifestSet, Diagnostics> {
+    let parts = cache.parts(tree, |name, bytes| {
+        Part::read(name, bytes, tree.label(), schemas)
     });
-    let documents: Vec<Arc<Document>> = files
-        .map(|(name, bytes)| Arc::new(Document::parse(name, bytes, &mut problems)))
-        .collect();
     let mut linker = Linker {
-        schemas,
-        problems,
+        problems: Vec::new(),
         names: Names::default(),
         key_lookups: BTreeSet::new(),
-        is_whole: documents.iter().all(|document| document.is_whole),
-        digests: BTreeMap::new(),
+        is_whole: parts.iter().all(|part| part.document.is_whole),
+        digests: HashMap::new(),
+        likenesses: MAX_LIKENESSES,
         set: ManifestSet {
             label: tree.label().to_owned(),
-            files: documents.len(),
+            files: parts.len(),
             ..ManifestSet::default()
         },
     };
-    for document in &documents {
-        linker.declare(document);
+    for part in &parts {
+        linker.declare(part);
     }
-    // What could be read of a broken file is only good for the names in it.
-    for document in documents.iter().filter(|document| document.is_whole) {
-        linker.document(document);
+    for part in &parts {
+        linker.link(part);
     }
     linker.finish(tree)
 }
 
-impl Linker<'_> {
+/// A position with the label of the tree before it.
+fn display(label: &str, position: &Position) -> String {
+    match label.trim_end_matches('/') {
+        "" => position.to_string(),
+        label => format!("{label}/{position}"),
+    }
+}
+
+impl Part {
+    /// Reads a file. `label` stands before file names in messages.
+    fn read(file: Arc<str>, bytes: &[u8], label: &str, schemas: &Schemas) -> Self {
+        let mut problems = Vec::new();
+        let (document, value) = Document::parse(file, bytes, &mut problems);
+        let mut reader = Reader {
+            schemas,
+            label,
+            part: Self {
+                document: Arc::new(document),
+                problems,
+                names: Vec::new(),
+                key_lookups: Vec::new(),
+                mentions: Vec::new(),
+                services: Vec::new(),
+                roles: Vec::new(),
+                keys: Vec::new(),
+                lookups: Vec::new(),
+                gateway: None,
+            },
+        };
+        let document = Arc::clone(&reader.part.document);
+        reader.declare(&document, &value);
+        // What could be read of a broken file is only good for the names in it.
+        if document.is_whole {
+            reader.document(&document, &value);
+        }
+        reader.part
+    }
+}
+
+impl Reader<'_> {
     fn error(&mut self, spot: Spot<'_>, message: impl Into<String>, help: impl Into<String>) {
         let place = spot.document.value_place(spot.pointer);
-        self.problems
-            .push(Diagnostic::error(place, message).with_help(help));
+        self.problem(Diagnostic::error(place, message).with_help(help));
     }
 
-    /// Notes every name in a file; a second one of the same table is an error.
-    fn declare(&mut self, document: &Arc<Document>) {
+    fn problem(&mut self, problem: Diagnostic) {
+        self.part.problems.push(problem);
+    }
+
+    /// Notes every name in a file.
+    fn declare(&mut self, document: &Arc<Document>, value: &Value) {
         for table in NAMED_TABLES.into_iter().chain(["lookup"]) {
-            let Some(Value::Object(entries)) = document.value.get(table) else {
+            let Some(Value::Object(entries)) = value.get(table) else {
                 continue;
             };
             for name in entries.keys() {
@@ -107,7 +206,7 @@ impl Linker<'_> {
                 if !is_name(name) {
                     self.no_name(document, &pointer, name, table);
                 } else if table == "service" && is_reserved(name) {
-                    self.problems.push(
+                    self.problem(
                         Diagnostic::error(
                             document.key_place(&pointer),
                             format!("the service name `{name}` is kept for the gateway itself"),
@@ -121,18 +220,18 @@ impl Linker<'_> {
             }
         }
         // A filter may use what only some keys have.
-        let keys = document.value.get("key").and_then(Value::as_object);
+        let keys = value.get("key").and_then(Value::as_object);
         for (key, table) in keys.into_iter().flatten() {
             let lookups = table.get("lookup").and_then(Value::as_object);
             for name in lookups.into_iter().flat_map(serde_json::Map::keys) {
-                self.key_lookups.insert(name.clone());
+                self.part.key_lookups.push(name.as_str().into());
                 if !is_name(name) {
                     let pointer = join(&join(&join("/key", key), "lookup"), name);
                     self.no_name(document, &pointer, name, "lookup");
                 }
             }
         }
-        if document.value.get("gateway").is_some() {
+        if value.get("gateway").is_some() {
             self.declare_name("gateway", "", document, "/gateway");
         }
     }
@@ -140,7 +239,7 @@ impl Linker<'_> {
     fn no_name(&mut self, document: &Document, pointer: &str, name: &str, table: &str) {
         let message = format!("`{name}` is not a name for a {table}");
         let diagnostic = Diagnostic::error(document.key_place(pointer), message);
-        self.problems.push(diagnostic.with_help(NAME_HELP));
+        self.problem(diagnostic.with_help(NAME_HELP));
     }
 
     fn declare_name(
@@ -150,40 +249,21 @@ impl Linker<'_> {
         document: &Arc<Document>,
         pointer: &str,
     ) {
-        let place = match table {
-            "lookup" => document.key_place(pointer),
-            _ => document.value_place(pointer),
+        let position = match table {
+            "lookup" => document.key_position(pointer),
+            _ => document.value_position(pointer),
         };
-        let key = (table, name.to_owned());
-        if let Some(first) = self.names.0.get(&key) {
-            let what = match table {
-                "gateway" => "the table `gateway` is".to_owned(),
-                table => format!("the {table} `{name}` is"),
-            };
-            let first = self.display(first);
-            self.problems.push(
-                Diagnostic::error(document.key_place(pointer), format!("{what} written twice"))
-                    .with_help(format!(
-                        "the other one is at {first}; rename or remove one of them"
-                    )),
-            );
-        } else {
-            self.names.0.insert(key, place.position);
-        }
+        self.part.names.push(Declared {
+            table,
+            name: name.into(),
+            position,
+        });
     }
 
-    /// A position with the label of the tree before it.
-    fn display(&self, position: &Position) -> String {
-        match self.set.label.trim_end_matches('/') {
-            "" => position.to_string(),
-            label => format!("{label}/{position}"),
-        }
-    }
-
-    fn document(&mut self, document: &Arc<Document>) {
-        let mut findings = self.schemas.check_file(document);
+    fn document(&mut self, document: &Arc<Document>, value: &Value) {
+        let mut findings = self.schemas.check_file(document, value);
         let mut services = Vec::new();
-        if let Some(Value::Object(entries)) = document.value.get("service") {
+        if let Some(Value::Object(entries)) = value.get("service") {
             for (name, table) in entries {
                 let pointer = join("/service", name);
                 let spot = Spot {
@@ -199,16 +279,16 @@ impl Linker<'_> {
             if is_sound(&pointer, &findings)
                 && let Ok(name) = name.parse::<ServiceName>()
             {
-                let position = document.value_place(&pointer).position;
+                let position = document.value_position(&pointer);
                 let value = Located {
                     value: service,
                     position,
                 };
-                self.set.services.entry(name).or_insert(value);
+                self.part.services.push((name, Arc::new(value)));
             }
         }
         for table in ["role", "key"] {
-            let Some(Value::Object(entries)) = document.value.get(table) else {
+            let Some(Value::Object(entries)) = value.get(table) else {
                 continue;
             };
             for (name, value) in entries {
@@ -224,31 +304,32 @@ impl Linker<'_> {
                 }
             }
         }
-        if let Some(Value::Object(entries)) = document.value.get("lookup")
+        if let Some(Value::Object(entries)) = value.get("lookup")
             && is_sound("/lookup", &findings)
         {
             for (name, value) in entries {
-                let position = document.key_place(&join("/lookup", name)).position;
+                let position = document.key_position(&join("/lookup", name));
                 let value = value.as_str().unwrap_or_default().to_owned();
                 let located = Located { value, position };
-                self.set.lookups.entry(name.clone()).or_insert(located);
+                self.part.lookups.push((name.clone(), located));
             }
         }
-        if let Some(table) = document.value.get("gateway")
+        if let Some(table) = value.get("gateway")
             && is_sound("/gateway", &findings)
         {
             self.gateway(document, table);
         }
-        self.problems
+        self.part
+            .problems
             .extend(findings.into_iter().map(|finding| finding.diagnostic));
     }
 
     /// Types a table that follows its schema. What the schema could not say is reported at the table.
     fn typed<T: DeserializeOwned>(&mut self, spot: Spot<'_>, value: &Value) -> Option<T> {
-        match serde_json::from_value(value.clone()) {
+        match T::deserialize(value) {
             Ok(typed) => Some(typed),
             Err(error) => {
-                self.problems.push(Diagnostic::error(
+                self.problem(Diagnostic::error(
                     spot.document.value_place(spot.pointer),
                     format!("this table is not accepted: {error}"),
                 ));
@@ -297,11 +378,12 @@ impl Linker<'_> {
             self.schemas
                 .check_config(&service_type, document, &config, &pointer),
         );
-        for secret in self.schemas.secret_places(&service_type, &config) {
-            let Some(value) = config.pointer(&secret) else {
+        let secrets = self.schemas.secret_places(&service_type, &config);
+        for secret in &secrets {
+            let Some(value) = config.pointer(secret) else {
                 continue;
             };
-            let key = super::document::segments(&secret)
+            let key = super::document::segments(secret)
                 .next_back()
                 .unwrap_or_default();
             if let Err(misplaced) = written(&key, value) {
@@ -314,15 +396,17 @@ impl Linker<'_> {
             }
         }
         // The table itself may still be wrong; then `is_sound` drops the service.
-        let table: ServiceTable = serde_json::from_value(table.clone()).ok()?;
+        let table = ServiceTable::deserialize(table).ok()?;
         Some(Service {
             service_type,
             label: table.label,
             description: table.description,
             active: table.active,
             config,
+            secrets,
             document: Arc::clone(document),
             pointer,
+            typed: Memo::default(),
         })
     }
 
@@ -336,7 +420,7 @@ impl Linker<'_> {
             if !is_sound(&pointer, findings) {
                 continue;
             }
-            let position = spot.document.value_place(&pointer).position;
+            let position = spot.document.value_position(&pointer);
             let row_spot = Spot {
                 document: spot.document,
                 pointer: &pointer,
@@ -346,7 +430,7 @@ impl Linker<'_> {
             };
             match compile(&row, Arc::from(position.line())) {
                 Ok(compiled) => {
-                    self.row_names(spot.document, &pointer, &row, &compiled);
+                    self.row_names(&pointer, &row, &compiled);
                     rows.push(compiled);
                     pointers.push(pointer);
                 }
@@ -363,7 +447,7 @@ impl Linker<'_> {
             else {
                 continue;
             };
-            let other = self.display(&spot.document.value_place(first).position);
+            let other = display(self.label, &spot.document.value_position(first));
             let key = conflict.key;
             let pointer = format!("{second}/{key}");
             self.error(
@@ -387,7 +471,7 @@ impl Linker<'_> {
         let Ok(name) = name.parse::<RoleName>() else {
             return;
         };
-        let position = spot.document.value_place(spot.pointer).position;
+        let position = spot.document.value_position(spot.pointer);
         let role = Role {
             name: name.clone(),
             description: table.description,
@@ -398,20 +482,19 @@ impl Linker<'_> {
             value: role,
             position,
         };
-        self.set.roles.entry(name).or_insert(value);
+        self.part.roles.push((name, Arc::new(value)));
     }
 
     /// The names in a row must exist.
-    fn row_names(
-        &mut self,
-        document: &Arc<Document>,
-        pointer: &str,
-        row: &AccessRow,
-        compiled: &CompiledRow,
-    ) {
+    fn row_names(&mut self, pointer: &str, row: &AccessRow, compiled: &CompiledRow) {
         if let Some(service) = &compiled.service {
-            let place = document.value_place(&format!("{pointer}/service"));
-            self.must_exist(place, "service", service.as_str(), "");
+            self.part.mentions.push(Mention {
+                table: "service",
+                name: service.as_str().into(),
+                pointer: format!("{pointer}/service"),
+                part: None,
+                note: "",
+            });
         }
         let (Some(text), Some(filter)) = (&row.filter, &compiled.rule.filter) else {
             return;
@@ -423,38 +506,17 @@ impl Linker<'_> {
                 continue;
             };
             let before = text.find(name).and_then(|offset| text.get(..offset));
-            let place = document.text_place(
-                &format!("{pointer}/filter"),
-                before.map_or(0, |before| before.chars().count()),
-                name.chars().count(),
-            );
-            let note = "; until then the row lets nothing through";
-            self.must_exist(place, "lookup", lookup, note);
+            self.part.mentions.push(Mention {
+                table: "lookup",
+                name: lookup.into(),
+                pointer: format!("{pointer}/filter"),
+                part: Some((
+                    before.map_or(0, |before| before.chars().count()),
+                    name.chars().count(),
+                )),
+                note: "; until then the row lets nothing through",
+            });
         }
-    }
-
-    fn must_exist(&mut self, place: Place, table: &'static str, name: &str, note: &str) {
-        let is_known = self.names.0.contains_key(&(table, name.to_owned()))
-            || (table == "lookup" && self.key_lookups.contains(name));
-        if !self.is_whole || is_known {
-            return;
-        }
-        let mut known: BTreeSet<&str> = self.names.of(table).collect();
-        if table == "lookup" {
-            known.extend(self.key_lookups.iter().map(String::as_str));
-        }
-        let known: Vec<&str> = known.into_iter().collect();
-        let help = match (nearest(name, known.iter().copied()), known.as_slice()) {
-            (Some(near), _) => format!("did you mean `{near}`?"),
-            (None, []) => match table {
-                "lookup" => format!("add it: [lookup] with {name} = \"…\""),
-                table => format!("add it: [{table}.{name}]"),
-            },
-            (None, known) => format!("the {table}s are {}", list(known)),
-        };
-        let message = format!("there is no {table} `{name}`{note}");
-        self.problems
-            .push(Diagnostic::error(place, message).with_help(help));
     }
 
     fn row_problem(&mut self, document: &Document, pointer: &str, problem: RowProblem) {
@@ -467,7 +529,7 @@ impl Linker<'_> {
             Some(_) => format!("`{}` cannot be read: {}", problem.key, problem.message),
             None => problem.message,
         };
-        self.problems.push(Diagnostic {
+        self.problem(Diagnostic {
             help: problem.help,
             ..Diagnostic::error(place, message)
         });
@@ -483,11 +545,14 @@ impl Linker<'_> {
         let document = spot.document;
         let at = |key: &str| format!("{}/{key}", spot.pointer);
         match &table.role {
-            Some(role) => {
-                let place = document.value_place(&at("role"));
-                self.must_exist(place, "role", role.as_str(), "");
-            }
-            None => self.problems.push(
+            Some(role) => self.part.mentions.push(Mention {
+                table: "role",
+                name: role.as_str().into(),
+                pointer: at("role"),
+                part: None,
+                note: "",
+            }),
+            None => self.problem(
                 Diagnostic::warning(
                     document.value_place(spot.pointer),
                     format!("the key `{name}` has no role: all its calls will be answered 403"),
@@ -509,41 +574,31 @@ impl Linker<'_> {
                 "give it a later moment",
             );
         }
-        for (index, digest) in table.sha256.iter().enumerate() {
-            let pointer = format!("{}/{index}", at("sha256"));
-            let spot = Spot {
-                document,
-                pointer: &pointer,
-            };
-            if let Some((other, position)) = self.digests.get(digest) {
-                let position = self.display(position);
-                let message = if *other == name {
-                    "this digest is written twice".to_owned()
-                } else {
-                    format!("this digest belongs to the key `{other}` already")
-                };
-                let help =
-                    format!("the other one is at {position}; every key has digests of its own");
-                self.error(spot, message, help);
-            } else {
-                let position = document.value_place(&pointer).position;
-                self.digests.insert(*digest, (name.clone(), position));
-            }
-        }
-        let position = document.value_place(spot.pointer).position;
+        let digests = table.sha256.iter().enumerate();
+        let digests = digests
+            .map(|(index, digest)| {
+                let pointer = format!("{}/{index}", at("sha256"));
+                Digest {
+                    digest: *digest,
+                    position: document.value_position(&pointer),
+                    pointer,
+                }
+            })
+            .collect();
+        let position = document.value_position(spot.pointer);
         let value = Located {
             value: table,
             position,
         };
-        self.set.keys.entry(name).or_insert(value);
+        self.part.keys.push((name, Arc::new(value), digests));
     }
 
     fn gateway(&mut self, document: &Arc<Document>, table: &Value) {
-        let before = self.problems.len();
+        let before = self.part.problems.len();
         let proxies = table.get("trusted_proxies").and_then(Value::as_array);
         for (index, proxy) in proxies.into_iter().flatten().enumerate() {
             if let Err(error) = proxy.as_str().unwrap_or_default().parse::<Network>() {
-                self.problems.push(Diagnostic::error(
+                self.problem(Diagnostic::error(
                     document.value_place(&format!("/gateway/trusted_proxies/{index}")),
                     error.to_string(),
                 ));
@@ -553,11 +608,129 @@ impl Linker<'_> {
             document,
             pointer: "/gateway",
         };
-        if self.problems.len() == before
+        if self.part.problems.len() == before
             && let Some(gateway) = self.typed::<Gateway>(spot, table)
         {
-            self.set.gateway = gateway;
+            self.part.gateway = Some(gateway);
         }
+    }
+}
+
+impl<'a> Linker<'a> {
+    /// Notes every name in a file; a second one of the same table is an error.
+    fn declare(&mut self, part: &'a Part) {
+        for Declared {
+            table,
+            name,
+            position,
+        } in &part.names
+        {
+            let first = *self.names.0.entry((*table, name)).or_insert(position);
+            if std::ptr::eq(first, position) {
+                continue;
+            }
+            let (what, pointer) = match *table {
+                "gateway" => ("the table `gateway` is".to_owned(), "/gateway".to_owned()),
+                table => (
+                    format!("the {table} `{name}` is"),
+                    join(&format!("/{table}"), name),
+                ),
+            };
+            let place = part.document.key_place(&pointer);
+            let first = display(&self.set.label, first);
+            self.problems.push(
+                Diagnostic::error(place, format!("{what} written twice")).with_help(format!(
+                    "the other one is at {first}; rename or remove one of them"
+                )),
+            );
+        }
+        let lookups = part.key_lookups.iter();
+        self.key_lookups.extend(lookups.map(|name| &**name));
+    }
+
+    /// Takes what a file says, and looks for what it names.
+    fn link(&mut self, part: &'a Part) {
+        self.problems.extend(part.problems.iter().cloned());
+        for mention in &part.mentions {
+            self.must_exist(&part.document, mention);
+        }
+        for (name, service) in &part.services {
+            let entry = self.set.services.entry(name.clone());
+            entry.or_insert_with(|| Arc::clone(service));
+        }
+        for (name, role) in &part.roles {
+            let entry = self.set.roles.entry(name.clone());
+            entry.or_insert_with(|| Arc::clone(role));
+        }
+        for (name, key, digests) in &part.keys {
+            for digest in digests {
+                self.digest(&part.document, name, digest);
+            }
+            let entry = self.set.keys.entry(name.clone());
+            entry.or_insert_with(|| Arc::clone(key));
+        }
+        for (name, value) in &part.lookups {
+            let entry = self.set.lookups.entry(name.clone());
+            entry.or_insert_with(|| value.clone());
+        }
+        if let Some(gateway) = &part.gateway {
+            self.set.gateway = gateway.clone();
+        }
+    }
+
+    fn must_exist(&mut self, document: &Document, mention: &Mention) {
+        let (table, name) = (mention.table, &*mention.name);
+        let is_known = self.names.0.contains_key(&(table, name))
+            || (table == "lookup" && self.key_lookups.contains(name));
+        if !self.is_whole || is_known {
+            return;
+        }
+        let mut known: BTreeSet<&str> = self.names.of(table).collect();
+        if table == "lookup" {
+            known.extend(&self.key_lookups);
+        }
+        let known: Vec<&str> = known.into_iter().collect();
+        let near = if known.len() <= self.likenesses {
+            self.likenesses -= known.len();
+            nearest(name, known.iter().copied())
+        } else {
+            None
+        };
+        let help = match (near, known.as_slice()) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, []) => match table {
+                "lookup" => format!("add it: [lookup] with {name} = \"…\""),
+                table => format!("add it: [{table}.{name}]"),
+            },
+            (None, known) => format!("the {table}s are {}", list(known)),
+        };
+        let place = match mention.part {
+            None => document.value_place(&mention.pointer),
+            Some((before, length)) => document.text_place(&mention.pointer, before, length),
+        };
+        let message = format!("there is no {table} `{name}`{}", mention.note);
+        self.problems
+            .push(Diagnostic::error(place, message).with_help(help));
+    }
+
+    /// A digest stands for one key.
+    fn digest(&mut self, document: &Document, name: &'a KeyName, digest: &'a Digest) {
+        let found = self.digests.entry(digest.digest);
+        let (other, position) = *found.or_insert((name, &digest.position));
+        if std::ptr::eq(position, &raw const digest.position) {
+            return;
+        }
+        let position = display(&self.set.label, position);
+        let message = if other == name {
+            "this digest is written twice".to_owned()
+        } else {
+            format!("this digest belongs to the key `{other}` already")
+        };
+        let place = document.value_place(&digest.pointer);
+        self.problems
+            .push(Diagnostic::error(place, message).with_help(format!(
+                "the other one is at {position}; every key has digests of its own"
+            )));
     }
 
     fn finish(mut self, tree: &Tree) -> Result<ManifestSet, Diagnostics> {

@@ -2,6 +2,7 @@
 //!
 //! [`load`] reports every problem in the tree at once. Secrets stay references until [`ManifestSet::configs`].
 
+mod cache;
 pub mod diagnostic;
 mod document;
 pub mod gateway;
@@ -22,6 +23,7 @@ use crate::auth::role::Role;
 use crate::connector::AnyConfig;
 use crate::names::{KeyName, RoleName, ServiceName};
 use crate::tree::Tree;
+pub use cache::Cache;
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Position, Severity};
 pub use gateway::Gateway;
 pub use key::KeyTable;
@@ -42,11 +44,11 @@ pub struct Located<T> {
 #[derive(Clone, Debug, Default)]
 pub struct ManifestSet {
     /// Services.
-    pub services: BTreeMap<ServiceName, Located<Service>>,
+    pub services: BTreeMap<ServiceName, Arc<Located<Service>>>,
     /// Roles; the position of each row is in its rule.
-    pub roles: BTreeMap<RoleName, Located<Role>>,
+    pub roles: BTreeMap<RoleName, Arc<Located<Role>>>,
     /// Keys.
-    pub keys: BTreeMap<KeyName, Located<KeyTable>>,
+    pub keys: BTreeMap<KeyName, Arc<Located<KeyTable>>>,
     /// Values for `{lookup.NAME}`.
     pub lookups: BTreeMap<String, Located<String>>,
     /// Settings of the gateway; the defaults where no file has the table.
@@ -69,7 +71,17 @@ pub struct Configs {
 ///
 /// Files are independent of each other and of their names: the same tables in other files mean the same.
 pub fn load(tree: &Tree, schemas: &Schemas) -> Result<ManifestSet, Diagnostics> {
-    link::load(tree, schemas)
+    load_again(tree, schemas, &mut Cache::default())
+}
+
+/// The same, faster where a tree is much like the last one that was loaded with `cache`: of files that did not change
+/// the cache knows what they say. The result is that of [`load`] whatever is in it, as long as the schemas are the same.
+pub fn load_again(
+    tree: &Tree,
+    schemas: &Schemas,
+    cache: &mut Cache,
+) -> Result<ManifestSet, Diagnostics> {
+    link::load(tree, schemas, cache)
 }
 
 impl ManifestSet {
@@ -88,27 +100,22 @@ impl ManifestSet {
     ///
     /// Fails with everything that is wrong: secrets without a value, and what the service types themselves find
     /// wrong with their configs.
-    pub fn configs(
-        &self,
-        source: &dyn SecretSource,
-        schemas: &Schemas,
-    ) -> Result<Configs, Diagnostics> {
-        let mut configs = Configs {
-            services: BTreeMap::new(),
-            secrets: SecretsRead::default(),
-        };
+    pub fn configs(&self, source: &dyn SecretSource) -> Result<Configs, Diagnostics> {
+        let source = secrets::Once::new(source);
+        let mut secrets = SecretsRead::default();
+        let mut services = Vec::with_capacity(self.services.len());
         let mut problems = Vec::new();
         for (name, service) in &self.services {
-            let config = typed(&service.value, source, schemas, &mut configs.secrets);
-            match config {
-                Ok(config) => {
-                    configs.services.insert(name.clone(), config);
-                }
+            match typed(&service.value, &source, &mut secrets) {
+                Ok(config) => services.push((name.clone(), config)),
                 Err(found) => problems.extend(found),
             }
         }
         if problems.is_empty() {
-            Ok(configs)
+            Ok(Configs {
+                services: services.into_iter().collect(),
+                secrets,
+            })
         } else {
             Err(Diagnostics::new(self.label.clone(), self.files, problems))
         }
@@ -118,28 +125,28 @@ impl ManifestSet {
 fn typed(
     service: &Service,
     source: &dyn SecretSource,
-    schemas: &Schemas,
     read: &mut SecretsRead,
 ) -> Result<Arc<dyn AnyConfig>, Vec<Diagnostic>> {
     let document = &service.document;
     let at = |pointer: &str| format!("{}{pointer}", service.pointer);
-    let mut config = service.config.clone();
+    let mut values = Vec::new();
+    let mut digests = Vec::new();
     let mut problems = Vec::new();
-    for pointer in schemas.secret_places(&service.service_type, &service.config) {
-        let Some(value) = config.pointer_mut(&pointer) else {
+    for pointer in &service.secrets {
+        let Some(value) = service.config.pointer(pointer) else {
             continue;
         };
-        let name = document::segments(&pointer).next_back().unwrap_or_default();
+        let name = document::segments(pointer).next_back().unwrap_or_default();
         match secrets::written(&name, value) {
-            Ok(secrets::Written::Plain(text)) => *value = Value::String(text),
+            Ok(secrets::Written::Plain(text)) => values.push((pointer, text)),
             Ok(secrets::Written::Reference(reference)) => match source.read(&reference) {
                 Ok(text) => {
-                    read.add(reference, &text);
-                    *value = Value::String(text);
+                    digests.push(read.add(reference, &text));
+                    values.push((pointer, text));
                 }
                 Err(unreadable) => problems.push(
                     Diagnostic::error(
-                        document.value_place(&at(&pointer)),
+                        document.value_place(&at(pointer)),
                         format!("`{name}` has no value: {reference} {}", unreadable.message),
                     )
                     .with_help(unreadable.help),
@@ -147,12 +154,21 @@ fn typed(
             },
             // `load` has refused it already.
             Err(misplaced) => {
-                problems.push(link::misplaced_secret(document, &at(&pointer), misplaced));
+                problems.push(link::misplaced_secret(document, &at(pointer), misplaced));
             }
         }
     }
     if !problems.is_empty() {
         return Err(problems);
+    }
+    if let Some(config) = service.typed.get(&digests) {
+        return Ok(config);
+    }
+    let mut config = service.config.clone();
+    for (pointer, text) in values {
+        if let Some(value) = config.pointer_mut(pointer) {
+            *value = Value::String(text);
+        }
     }
     let config = (service.service_type.parse)(config).map_err(|error| {
         vec![Diagnostic::error(
@@ -169,6 +185,7 @@ fn typed(
         })
         .collect();
     if problems.is_empty() {
+        service.typed.keep(digests, &config);
         Ok(config)
     } else {
         Err(problems)

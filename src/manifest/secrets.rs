@@ -2,6 +2,8 @@
 //!
 //! References are resolved on the JSON tree, after validation and before typing. No message has a value in it.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -146,6 +148,33 @@ fn file(path: &std::path::Path) -> Result<String, Unreadable> {
     Ok(text)
 }
 
+/// Reads every reference once, however many services name it: they all get one value.
+pub(super) struct Once<'a> {
+    source: &'a dyn SecretSource,
+    read: RefCell<BTreeMap<Reference, Result<String, Unreadable>>>,
+}
+
+impl<'a> Once<'a> {
+    pub(super) fn new(source: &'a dyn SecretSource) -> Self {
+        Self {
+            source,
+            read: RefCell::default(),
+        }
+    }
+}
+
+impl SecretSource for Once<'_> {
+    fn read(&self, reference: &Reference) -> Result<String, Unreadable> {
+        if let Some(known) = self.read.borrow().get(reference) {
+            return known.clone();
+        }
+        let value = self.source.read(reference);
+        let mut read = self.read.borrow_mut();
+        read.insert(reference.clone(), value.clone());
+        value
+    }
+}
+
 /// Stands for the secrets of a machine that is not here: every reference has a value. For `tidegate check`, which
 /// runs where the secrets are not.
 #[derive(Clone, Copy, Debug, Default)]
@@ -159,19 +188,18 @@ impl SecretSource for Placeholders {
 
 /// What was read, as digests: enough to notice that a secret was rotated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SecretsRead(Vec<(Reference, [u8; 32])>);
+pub struct SecretsRead(BTreeMap<Reference, [u8; 32]>);
 
 impl SecretsRead {
-    pub(super) fn add(&mut self, reference: Reference, value: &str) {
+    /// Notes the value of a reference, and gives its digest.
+    pub(super) fn add(&mut self, reference: Reference, value: &str) -> [u8; 32] {
         let digest = Sha256::digest(value.as_bytes()).into();
-        if !self.0.iter().any(|(known, _)| *known == reference) {
-            self.0.push((reference, digest));
-        }
+        *self.0.entry(reference).or_insert(digest)
     }
 
     /// The references that were read.
     pub fn references(&self) -> impl Iterator<Item = &Reference> {
-        self.0.iter().map(|(reference, _)| reference)
+        self.0.keys()
     }
 
     /// Whether one of them has another value now, or none.

@@ -1,7 +1,9 @@
 //! A tree → everything it says, checked as far as it can be without opening anything. The daemon, `check`, `plan` and
 //! `explain` all begin here, so that what passes review is what the daemon accepts. Pure but for the secrets.
 
-use crate::manifest::{Configs, Diagnostics, ManifestSet, Schemas, SecretSource, load};
+use crate::manifest::{
+    Cache, Configs, Diagnostics, ManifestSet, Schemas, SecretSource, load_again,
+};
 use crate::tree::Tree;
 
 /// What a tree says, ready to be built.
@@ -17,9 +19,17 @@ pub struct Candidate {
 impl Candidate {
     /// Loads a tree and types it. Fails with everything that is wrong with it.
     pub fn of(tree: Tree, secrets: &dyn SecretSource) -> Result<Self, Diagnostics> {
-        let schemas = Schemas::standard();
-        let set = load(&tree, schemas)?;
-        let configs = set.configs(secrets, schemas)?;
+        Self::again(tree, secrets, &mut Cache::default())
+    }
+
+    /// The same, faster where the tree is much like the last one that was loaded with `cache`.
+    pub fn again(
+        tree: Tree,
+        secrets: &dyn SecretSource,
+        cache: &mut Cache,
+    ) -> Result<Self, Diagnostics> {
+        let set = load_again(&tree, Schemas::standard(), cache)?;
+        let configs = set.configs(secrets)?;
         Ok(Self { tree, set, configs })
     }
 }
