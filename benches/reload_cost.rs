@@ -19,11 +19,16 @@ use sha2::{Digest as _, Sha256};
 use tidegate::clock;
 use tidegate::daemon::Settings;
 use tidegate::daemon::reload::Reloader;
+use tidegate::manifest::secrets::Machine;
 use tidegate::snapshot::publish::Reader;
 use tidegate::telemetry::metrics::Metrics;
 use tidegate::tree::source::QUIET_WINDOW;
 use tidegate::tree::{Source, Sources};
 use tidegate::watch::Trigger;
+
+// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SERVICES: usize = 10_000;
 const ROLES: usize = 200;
@@ -210,6 +215,7 @@ async fn start(folder: &Path) -> Daemon {
         sources: Sources::new([Source::Directory(folder.to_owned())]),
         listen: "127.0.0.1:0".parse().expect("an address"),
         ops_listen: "127.0.0.1:0".parse().expect("an address"),
+        secrets: Machine::default(),
         data_directory: folder.to_owned(),
         poll: Duration::from_secs(3600),
         workers: None,
@@ -225,6 +231,12 @@ async fn start(folder: &Path) -> Daemon {
 }
 
 impl Daemon {
+    fn stop(self, runtime: &tokio::runtime::Runtime) {
+        self.task.abort();
+        // What it held is dropped by then.
+        let _ = runtime.block_on(self.task);
+    }
+
     /// Waits until another revision is served.
     async fn reload(&mut self) {
         let before = self.reader.newest().revision.generation;
@@ -259,7 +271,7 @@ fn measure(files: usize, rounds: usize) {
         baseline.push(read(round));
         cold.push(cost(|| {
             let other = runtime.block_on(start(&folder));
-            other.task.abort();
+            other.stop(&runtime);
         }));
         baseline.push(read(round));
         let (name, text) =
@@ -272,8 +284,7 @@ fn measure(files: usize, rounds: usize) {
         }
         all.push(cost(|| runtime.block_on(daemon.reload())));
     }
-    daemon.task.abort();
-    drop(daemon);
+    daemon.stop(&runtime);
     fs::remove_dir_all(&scratch).expect("a folder");
     let baseline = median(baseline);
     println!("{SERVICES} services in {files} files");

@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer};
 
 /// A password, a token or a key.
 ///
-/// In a manifest it is a reference (`{ env = "NAME" }`, `{ file = "/run/…" }`, `{ credential = "name" }`, or
-/// `{ plain = "…" }`), and that is what its schema says. References are resolved on the JSON tree before
+/// In a manifest it is a reference (`{ env = "NAME" }`, `{ file = "/run/…" }`, `{ credential = "name" }`,
+/// `{ age = "…" }`, or `{ plain = "…" }`), and that is what its schema says. References are resolved on the JSON tree before
 /// typing (`manifest::secrets`), so deserializing takes the resolved text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -57,11 +57,12 @@ impl JsonSchema for Secret {
             })
         };
         json_schema!({
-            "description": "A secret, always by reference: { env = \"NAME\" }, { file = \"/run/…\" }, { credential = \"name\" }; { plain = \"…\" } says that the value itself is meant to be in the tree.",
+            "description": "A secret, always by reference: { env = \"NAME\" }, { file = \"/run/…\" }, { credential = \"name\" }, or encrypted: { age = \"…\" }; { plain = \"…\" } says that the value itself is meant to be in the tree.",
             "oneOf": [
                 reference("env", "The name of an environment variable of the daemon."),
                 reference("file", "The path of a file whose content, without its last line break, is the secret."),
                 reference("credential", "The name of a systemd credential (LoadCredential=)."),
+                reference("age", "The secret, encrypted for the identity of the host; `tidegate secret encrypt` prints it."),
                 reference("plain", "The secret itself; everybody who can read the tree can read it."),
             ]
         })

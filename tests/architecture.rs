@@ -170,6 +170,16 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "processes are the business of `daemon` and `cli`",
     ),
     (
+        &["age"],
+        &["manifest::encryption"],
+        "one module knows how values are encrypted",
+    ),
+    (
+        &["rustix"],
+        &["manifest::secrets", "cli"],
+        "system calls are the business of `manifest::secrets` and `cli`",
+    ),
+    (
         &["notify"],
         &["watch"],
         "only `watch` knows how files are watched",

@@ -1,8 +1,9 @@
 //! Manifests that must load and manifests that must not, with the exact words that people see.
 //!
 //! `tests/trees/bad/*.txt` hold manifests, a line of dashes, and the diagnostics; a line `# file: NAME` begins a further
-//! file. `tests/trees/good/*/` are folders with `expected.txt` beside the manifests. `TIDEGATE_BLESS=1` writes what is
-//! said now into these files; read the difference as if it were code.
+//! file, and a line `# layer: NAME` a layer above those before it. `tests/trees/good/*/` are folders with `expected.txt`
+//! beside the manifests; the folders that a `layers.txt` names are layers. `TIDEGATE_BLESS=1` writes what is said now
+//! into these files; read the difference as if it were code.
 
 #![expect(
     clippy::unwrap_used,
@@ -172,6 +173,42 @@ fn is_blessing() -> bool {
     std::env::var("TIDEGATE_BLESS").is_ok()
 }
 
+/// A tree as the files of `tests/trees/bad` write it.
+fn written_tree(text: &str) -> Tree {
+    let first = || vec![("a.toml".to_owned(), String::new())];
+    let mut layers: Vec<(&str, Vec<(String, String)>)> = vec![("", first())];
+    for line in text.split_inclusive('\n') {
+        let files = &mut layers.last_mut().unwrap().1;
+        if let Some(name) = line.strip_prefix("# layer: ") {
+            layers.push((name.trim(), first()));
+        } else if let Some(name) = line.strip_prefix("# file: ") {
+            files.push((name.trim().to_owned(), String::new()));
+        } else {
+            files.last_mut().unwrap().1.push_str(line);
+        }
+    }
+    for (_, files) in &mut layers {
+        files.retain(|(_, text)| !text.trim().is_empty());
+    }
+    match layers.as_slice() {
+        [only] => layered(std::slice::from_ref(only)),
+        // Nothing stands above the first line that names a layer.
+        [_, named @ ..] => layered(named),
+        [] => layered(&layers),
+    }
+}
+
+/// A tree of named layers, the lowest first.
+fn layered<N: AsRef<str>, T: AsRef<[u8]>>(layers: &[(&str, Vec<(N, T)>)]) -> Tree {
+    let layers = layers.iter().map(|(label, files)| {
+        let files = files
+            .iter()
+            .map(|(name, text)| (name.as_ref().to_owned(), text.as_ref().to_vec()));
+        Layer::new(*label, files, Provenance::default())
+    });
+    Tree::of(layers.collect())
+}
+
 #[test]
 fn bad_trees_are_refused_with_exactly_these_words() {
     const DASHES: &str = "\n----------------------------------------\n";
@@ -181,21 +218,7 @@ fn bad_trees_are_refused_with_exactly_these_words() {
     for path in cases {
         let text = fs::read_to_string(&path).unwrap();
         let (manifests, expected) = text.split_once(DASHES).unwrap_or((&text, ""));
-        let mut files: Vec<(String, String)> = vec![("a.toml".to_owned(), String::new())];
-        for line in format!("{manifests}\n").split_inclusive('\n') {
-            if let Some(name) = line.strip_prefix("# file: ") {
-                files.push((name.trim().to_owned(), String::new()));
-            } else {
-                files.last_mut().unwrap().1.push_str(line);
-            }
-        }
-        files.retain(|(_, text)| !text.trim().is_empty());
-        let tree = tree(
-            files
-                .iter()
-                .map(|(name, text)| (name.as_str(), text.as_bytes())),
-        );
-        let said = judge(&tree).to_string();
+        let said = judge(&written_tree(&format!("{manifests}\n"))).to_string();
         if is_blessing() {
             fs::write(&path, format!("{manifests}{DASHES}{said}")).unwrap();
         } else if said != expected {
@@ -214,7 +237,21 @@ fn bad_trees_are_refused_with_exactly_these_words() {
 fn good_trees_load_and_mean_what_is_expected() {
     let mut failures = String::new();
     for folder in entries("good") {
-        let tree = Tree::of(vec![directory::read(&folder).unwrap()]);
+        let tree = match fs::read_to_string(folder.join("layers.txt")) {
+            Ok(names) => Tree::of(
+                names
+                    .lines()
+                    .map(|name| {
+                        let layer = directory::read(&folder.join(name)).unwrap();
+                        let files = layer
+                            .files()
+                            .map(|(name, bytes)| (name.to_string(), bytes.to_vec()));
+                        Layer::new(name, files, Provenance::default())
+                    })
+                    .collect(),
+            ),
+            Err(_) => Tree::of(vec![directory::read(&folder).unwrap()]),
+        };
         let said = match load(&tree, schemas()) {
             Ok(set) => describe(&set),
             Err(problems) => problems.to_string(),
@@ -387,8 +424,6 @@ fn secrets_are_resolved_and_a_rotated_one_is_another_config() {
     let config = |configs: &Configs| Arc::clone(&configs.services["orders"]);
     assert!(config(&one).same_as(config(&same).as_ref()));
     assert!(!config(&one).same_as(config(&other).as_ref()));
-    assert!(!one.secrets.have_changed(&Vault("one")));
-    assert!(one.secrets.have_changed(&Vault("other")));
     let typed = config(&one);
     let typed = typed.as_any().downcast_ref::<ExampleConfig>().unwrap();
     assert_eq!(typed.password, Some(Secret::new("one")));
@@ -413,6 +448,8 @@ fn no_diagnostic_shows_a_literal_secret() {
         "password = \"hunter2\"\n",
         "password = [\"hunter2\"]\n",
         "password = { vault = \"hunter2\" }\n",
+        "password = { age = \"hunter2\" }\n",
+        "password = { age = [\"hunter2\"] }\n",
         "password = { plain = \"hunter2\", env = \"X\" }\n",
         "password = { plain = \"hunter2\" \n",
         "password = \"hunter2\nport = 1\n",
@@ -456,6 +493,7 @@ fn the_schema_for_editors_accepts_what_loads_and_refuses_what_does_not() {
     };
     assert!(accepts(SERVICE));
     assert!(accepts(&format!("{SERVICE}password = {{ env = \"X\" }}\n")));
+    assert!(accepts(&format!("{SERVICE}password = {{ age = \"X\" }}\n")));
     assert!(accepts("[service.orders]\ntype = \"sample\"\n"));
     assert!(!accepts("[service.orders]\ntype = \"exampel\"\n"));
     assert!(!accepts(&format!("{SERVICE}prot = 1\n")));
@@ -630,6 +668,140 @@ proptest! {
     }
 }
 
+/// How many kinds of table [`table`] writes.
+const TABLES: usize = 8;
+/// The layers of the properties, the lowest first.
+const LAYERS: [&str; 3] = ["base", "prod", "host"];
+
+/// One table as a layer writes it; `more` stands below its header.
+fn table(kind: usize, layer: usize, more: &str) -> String {
+    let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015";
+    let row = "service = \"orders\"\ncomponent = \"*\"\nfilter = \"a = {lookup.region}\"";
+    match kind {
+        0 => format!("[service.orders]\n{more}type = \"example\"\nconfig.host = \"h{layer}\"\n"),
+        1 => format!(
+            "[service.stock]\n{more}type = \"sample\"\nlabel = \"{layer}\"\nconfig.host = \"h\"\n"
+        ),
+        2 => format!(
+            "[role.reader]\n{more}[[role.reader.access]]\n{row}\nverbs = [\"GET\"]\nfields = [\"f{layer}\"]\n"
+        ),
+        3 => format!(
+            "[role.writer]\n{more}active = {}\n[[role.writer.access]]\n{row}\nverbs = [\"POST\"]\n",
+            layer > 0
+        ),
+        4 => format!(
+            "[key.one]\n{more}role = \"reader\"\nlabel = \"{layer}\"\nsha256 = [\"{digest}ad\"]\n"
+        ),
+        5 => format!(
+            "[key.two]\n{more}role = \"writer\"\nallow_query = {}\nsha256 = [\"{digest}0{layer}\"]\n",
+            layer > 1
+        ),
+        6 => format!("[gateway]\n{more}max_in_flight = {}\n", layer + 1),
+        _ => format!("[lookup.region]\n{more}value = \"{layer}\"\n"),
+    }
+}
+
+/// Whether a layer is among those of `places`, one bit for each.
+fn has(places: usize, layer: usize) -> bool {
+    places & (1 << layer) != 0
+}
+
+/// The tables of each layer: table `kind` stands in the layers of `places[kind]`, and overrides in all but the lowest.
+fn tables_of_layers(places: &[usize]) -> Vec<Vec<String>> {
+    (0..LAYERS.len())
+        .map(|layer| {
+            let here = places
+                .iter()
+                .enumerate()
+                .filter(|(_, places)| has(**places, layer));
+            here.map(|(kind, places)| {
+                let is_above = (0..layer).any(|lower| has(*places, lower));
+                table(kind, layer, if is_above { "override = true\n" } else { "" })
+            })
+            .collect()
+        })
+        .collect()
+}
+
+/// Puts every table of every layer in one of three files, in an order that follows from `shuffle`.
+fn files_of_layers(
+    tables: &[Vec<String>],
+    shuffle: &[usize],
+) -> Vec<(&'static str, Vec<(String, String)>)> {
+    let mut numbers = shuffle.iter().copied().cycle();
+    let mut number = || numbers.next().unwrap();
+    LAYERS
+        .into_iter()
+        .zip(tables)
+        .map(|(label, tables)| {
+            let mut ordered: Vec<(usize, &String)> =
+                tables.iter().map(|text| (number(), text)).collect();
+            ordered.sort();
+            let mut files = vec![(String::new(), String::new()); 3];
+            for (_, text) in ordered {
+                files[number() % 3].1.push_str(text);
+            }
+            for (index, (name, _)) in files.iter_mut().enumerate() {
+                *name = format!("{}/{index}.toml", number() % 5);
+            }
+            (label, files)
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn layers_mean_what_a_merge_by_hand_means_in_whatever_files(
+        places in proptest::collection::vec(1_usize..8, TABLES),
+        shuffle in proptest::collection::vec(0_usize..1000, 7..60),
+    ) {
+        let tables = tables_of_layers(&places);
+        let files = files_of_layers(&tables, &shuffle);
+        let set = load(&layered(&files), schemas())
+            .map_err(|problems| TestCaseError::fail(problems.to_string()))?;
+        let merged: String = places
+            .iter()
+            .enumerate()
+            .map(|(kind, places)| table(kind, (0..3).rev().find(|layer| has(*places, *layer)).unwrap(), ""))
+            .collect();
+        prop_assert_eq!(without_positions(&set), without_positions(&load_text(&merged).unwrap()));
+        // The order of the layers does matter.
+        let mut turned = files;
+        turned.reverse();
+        let replaces = places.iter().any(|places| places.count_ones() > 1);
+        prop_assert_eq!(load(&layered(&turned), schemas()).is_err(), replaces);
+    }
+
+    #[test]
+    fn a_problem_in_a_layer_is_shown_at_its_place(
+        places in proptest::collection::vec(1_usize..8, TABLES),
+        shuffle in proptest::collection::vec(0_usize..1000, 7..60),
+        (layer, kind, indent) in (0_usize..3, 0_usize..TABLES, 0_usize..9),
+    ) {
+        let mut tables = tables_of_layers(&places);
+        // Replaced or not: what is wrong by itself is wrong.
+        let wrong = format!("{}oops = 1\n", " ".repeat(indent));
+        let lowest = (0..3).find(|layer| has(places[kind], *layer)).unwrap();
+        let more = if layer > lowest { "override = true\n" } else { "" };
+        let text = table(kind, layer, &format!("{wrong}{more}"));
+        prop_assume!(has(places[kind], layer));
+        let mut above = places.iter().take(kind).filter(|places| has(**places, layer));
+        tables[layer][above.by_ref().count()] = text;
+        let files = files_of_layers(&tables, &shuffle);
+        let problems = load(&layered(&files), schemas()).unwrap_err();
+        let (label, files) = &files[layer];
+        let (name, text) = files.iter().find(|(_, text)| text.contains("oops")).unwrap();
+        let line = text.lines().position(|line| line.contains("oops")).unwrap() + 1;
+        let shown: Vec<String> = problems
+            .iter()
+            .map(|problem| problem.place.as_ref().unwrap().position.to_string())
+            .collect();
+        prop_assert_eq!(shown, [format!("{label}/{name}:{line}:{}", indent + 1)]);
+    }
+}
+
 const BLOCKS: [&str; 7] = [
     "[service.orders]\ntype = \"example\"\nconfig.host = \"a\"\n",
     "[service.stock]\ntype = \"sample\"\nactive = false\nconfig.host = \"b\"\n",
@@ -672,6 +844,11 @@ const PIECES: &[&str] = &[
     "[lookup]\nregion = \"south\"\n",
     "[lookup]\nregion = \"north\"\n",
     "[lookup]\nreigon = \"south\"\n",
+    "[lookup.region]\noverride = true\nvalue = \"above\"\n",
+    "[service.orders]\noverride = true\ntype = \"example\"\nconfig.host = \"above\"\n",
+    "[key.one]\noverride = true\nsha256 = [\"ca7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"]\n",
+    "[gateway]\noverride = true\nmax_in_flight = 6\n",
+    "[[expect]]\nkey = \"one\"\nrequest = \"GET /orders/_table/a\"\nanswer = \"denied\"\nrule = { role = \"reader\", service = \"*\" }\n",
     "[service.orders]\ntype = \"example\"\nconfig.host = \"z\"\n",
     "[service.ordesr]\ntype = \"example\"\nconfig.host = \"a\"\n",
     "[service.orders]\ntype = \"exampel\"\nconfig.host = \"a\"\n",
@@ -689,7 +866,8 @@ fn seen(
     let configs = set
         .configs(vault)
         .map_err(|problems| problems.to_string())?;
-    Ok((format!("{}{:?}", describe(&set), set.warnings), configs))
+    let text = format!("{}{:?}{:?}", describe(&set), set.expectations, set.warnings);
+    Ok((text, configs))
 }
 
 proptest! {
@@ -729,7 +907,6 @@ proptest! {
             match (again, anew) {
                 (Ok((again, its)), Ok((anew, own))) => {
                     prop_assert_eq!(again, anew);
-                    prop_assert_eq!(its.secrets, own.secrets);
                     prop_assert_eq!(its.services.len(), own.services.len());
                     for (name, config) in its.services {
                         prop_assert!(config.same_as(own.services[name.as_str()].as_ref()));

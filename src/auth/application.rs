@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::key::Key;
+use super::reason::{Reason, Refusal};
 use crate::connector::access::{Access, Lookups, Rules};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 use crate::names::{RoleName, ServiceName};
 
 /// The rules of a role for calls from outside, sorted by service.
@@ -46,30 +47,38 @@ impl Application {
     }
 
     /// What the application may touch in a service that there is. 403 for a key without a role and for an inactive role.
-    pub fn access(&self, service: &ServiceName) -> Result<Access> {
+    pub fn access(&self, service: &ServiceName) -> Result<Access, Refusal> {
         self.access_with(service.as_str(), || service.into())
     }
 
     /// What the application may touch in a service of this name, which need not exist. 403 as for
     /// [`Application::access`].
-    pub fn access_by_name(&self, service: &str) -> Result<Access> {
+    pub fn access_by_name(&self, service: &str) -> Result<Access, Refusal> {
         self.access_with(service, || service.into())
     }
 
     /// Copies nothing where the service has a name to share.
-    fn access_with(&self, service: &str, shared: impl FnOnce() -> Arc<str>) -> Result<Access> {
+    fn access_with(
+        &self,
+        service: &str,
+        shared: impl FnOnce() -> Arc<str>,
+    ) -> Result<Access, Refusal> {
         let Some(role) = &self.role else {
-            return Err(Error::new(
+            let error = Error::new(
                 ErrorKind::Forbidden,
                 "this key has no role, so it may do nothing",
-            )
-            .with_help("give the key a `role` in its manifest"));
+            );
+            return Err(Refusal::new(
+                Reason::NoRole,
+                error.with_help("give the key a `role` in its manifest"),
+            ));
         };
         if !role.is_active {
-            return Err(
-                Error::new(ErrorKind::Forbidden, "the role of this key is not active")
-                    .with_fact("role", role.name.as_str()),
-            );
+            let error = Error::new(ErrorKind::Forbidden, "the role of this key is not active");
+            return Err(Refusal::new(
+                Reason::InactiveRole,
+                error.with_fact("role", role.name.as_str()),
+            ));
         }
         let (service, rules) = match role.rules.get_key_value(service) {
             Some((name, rules)) => (name.into(), rules),

@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-use crate::error::{Error, ErrorKind, Result};
+use super::reason::{Reason, Refusal};
+use crate::error::{Error, ErrorKind};
 use crate::exchange::Query;
 
 /// The header of an application's key, as DreamFactory names it.
@@ -32,23 +33,25 @@ pub struct PresentedKey<'a> {
 ///
 /// An empty header counts as absent. Errors: 401 without a key, or with a token or a password, which no manifest can
 /// accept; 400 when two headers carry different keys.
-pub fn presented_key<'a>(headers: &'a HeaderMap, query: &'a Query) -> Result<PresentedKey<'a>> {
+pub fn presented_key<'a>(
+    headers: &'a HeaderMap,
+    query: &'a Query,
+) -> Result<PresentedKey<'a>, Refusal> {
     let mut found: Option<&str> = None;
     for name in [API_KEY_HEADER, SHORT_API_KEY_HEADER] {
         for value in headers.get_all(name) {
-            let key = value
-                .to_str()
-                .map_err(|error| unauthenticated().with_source(error))?;
+            let key = value.to_str().map_err(|error| {
+                Refusal::new(Reason::UnknownKey, unauthenticated().with_source(error))
+            })?;
             match found {
                 _ if key.is_empty() => {}
                 Some(other) if other != key => {
-                    return Err(Error::new(
+                    let error = Error::new(
                         ErrorKind::ConflictingCredentials,
                         "the request carries two different keys",
                     )
-                    .with_help(
-                        "send one key, in one header: X-API-Key or X-DreamFactory-API-Key",
-                    ));
+                    .with_help("send one key, in one header: X-API-Key or X-DreamFactory-API-Key");
+                    return Err(Refusal::new(Reason::ConflictingKeys, error));
                 }
                 _ => found = Some(key),
             }
@@ -61,7 +64,7 @@ pub fn presented_key<'a>(headers: &'a HeaderMap, query: &'a Query) -> Result<Pre
             .get(SESSION_TOKEN_OPTION)
             .is_some_and(|token| !token.is_empty());
     if has_token {
-        return Err(unauthenticated().with_fact("reason", "a session token or a password was sent"));
+        return Err(rejected(Reason::OtherCredentials));
     }
     let presented = match (
         found,
@@ -75,16 +78,21 @@ pub fn presented_key<'a>(headers: &'a HeaderMap, query: &'a Query) -> Result<Pre
             key,
             in_query: true,
         },
-        (None, None) => return Err(unauthenticated().with_fact("reason", "no key was sent")),
+        (None, None) => return Err(rejected(Reason::NoKey)),
     };
     if presented.key.len() > MAX_CREDENTIAL_LENGTH {
-        return Err(unauthenticated().with_fact("reason", "the key is too long"));
+        return Err(rejected(Reason::UnknownKey));
     }
     Ok(presented)
 }
 
+/// That credentials are not accepted; only the log learns why.
+pub fn rejected(reason: Reason) -> Refusal {
+    Refusal::new(reason, unauthenticated().with_fact("reason", reason.name()))
+}
+
 /// The one answer to missing, unknown, inactive, expired and not yet valid credentials.
-pub fn unauthenticated() -> Error {
+fn unauthenticated() -> Error {
     Error::new(ErrorKind::Unauthenticated, "this request needs a valid key").with_help(
         "send the key of an application in the header X-API-Key, or X-DreamFactory-API-Key",
     )
@@ -109,7 +117,7 @@ mod tests {
         let query = Query::parse(query).unwrap();
         presented_key(&map, &query)
             .map(|found| (found.key.to_owned(), found.in_query))
-            .map_err(|error| error.kind())
+            .map_err(|refusal| refusal.error.kind())
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use super::reason::Reason;
 use crate::names::{KeyName, RoleName};
 
 /// The digest of a key as a manifest writes it.
@@ -95,15 +96,22 @@ pub struct Key {
 }
 
 impl Key {
-    /// Whether it may be used at the time that `now` tells; most keys are good at any time and do not ask.
-    pub fn is_usable(&self, now: impl FnOnce() -> DateTime<Utc>) -> bool {
+    /// Whether it may be used at the time that `now` tells, or why not; most keys are good at any time and do not ask.
+    pub fn check(&self, now: impl FnOnce() -> DateTime<Utc>) -> Result<(), Reason> {
+        if !self.is_active {
+            return Err(Reason::InactiveKey);
+        }
         if self.not_before.is_none() && self.expires.is_none() {
-            return self.is_active;
+            return Ok(());
         }
         let now = now();
-        self.is_active
-            && self.not_before.is_none_or(|start| start <= now)
-            && self.expires.is_none_or(|end| now < end)
+        if self.not_before.is_some_and(|start| now < start) {
+            return Err(Reason::KeyNotYetValid);
+        }
+        if self.expires.is_some_and(|end| end <= now) {
+            return Err(Reason::ExpiredKey);
+        }
+        Ok(())
     }
 }
 
@@ -194,15 +202,17 @@ mod tests {
             expires: Some(at("2027-01-01T00:00:00Z")),
             allow_query: false,
         };
-        assert!(!key.is_usable(|| at("2025-12-31T23:59:59Z")));
-        assert!(key.is_usable(|| at("2026-01-01T00:00:00Z")));
-        assert!(!key.is_usable(|| at("2027-01-01T00:00:00Z")));
-        assert!(
-            !Key {
-                is_active: false,
-                ..key
-            }
-            .is_usable(|| at("2026-06-01T00:00:00Z"))
+        let check = |text: &str| key.check(|| at(text));
+        assert_eq!(check("2025-12-31T23:59:59Z"), Err(Reason::KeyNotYetValid));
+        assert_eq!(check("2026-01-01T00:00:00Z"), Ok(()));
+        assert_eq!(check("2027-01-01T00:00:00Z"), Err(Reason::ExpiredKey));
+        let inactive = Key {
+            is_active: false,
+            ..key
+        };
+        assert_eq!(
+            inactive.check(|| at("2026-06-01T00:00:00Z")),
+            Err(Reason::InactiveKey)
         );
     }
 }

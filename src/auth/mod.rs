@@ -1,6 +1,9 @@
-//! Who is asking, and may they. Knows nothing of snapshots.
+//! Who is asking, for what, and may they. Knows nothing of snapshots.
 
 pub mod application;
+pub mod authorize;
 pub mod identify;
 pub mod key;
+pub mod reason;
 pub mod role;
+pub mod route;

@@ -113,6 +113,16 @@ pub struct CompiledRow {
 }
 
 impl CompiledRow {
+    /// The filter as it was written, without spaces around it.
+    pub fn filter_text(&self) -> Option<&str> {
+        self.filter_text.as_deref()
+    }
+
+    /// The service as it was written: a name or `*`.
+    pub fn service_text(&self) -> &str {
+        self.service.as_ref().map_or("*", ServiceName::as_str)
+    }
+
     /// Whether the row concerns calls of `requester` to `service`.
     pub fn concerns(&self, service: &str, requester: Requester) -> bool {
         self.requesters.contains(&requester)

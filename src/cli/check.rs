@@ -5,20 +5,34 @@ use std::io::Write;
 use clap::Args;
 use serde_json::json;
 
+use super::sources::{SecretArguments, SourceArguments, layers};
 use super::{Failure, GOOD, OutputFormat, PROBLEMS};
-use crate::manifest::secrets::{Machine, Placeholders};
+use crate::manifest::secrets::Placeholders;
 use crate::manifest::{Diagnostics, SecretSource, Severity};
 use crate::snapshot::candidate::Candidate;
 use crate::tree::{Source, Sources};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
-    /// Folders of manifests; each is a tree of its own.
-    #[arg(value_name = "SOURCE", default_value = "gateway.d", value_parser = str::parse::<Source>)]
+    /// Folders of manifests; each is a tree of its own. Default: what `serve` would serve (TIDEGATE_CONFIG, else
+    /// gateway.d).
+    #[arg(value_name = "SOURCE", value_parser = str::parse::<Source>)]
     trees: Vec<Source>,
+    /// The layers of one tree, which are checked together, later ones above earlier ones. Given several times or with
+    /// commas.
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        value_delimiter = ',',
+        value_parser = str::parse::<Source>,
+        conflicts_with = "trees"
+    )]
+    config: Vec<Source>,
     /// Reads the secrets as well. Without it they count as there, so that a check needs none.
     #[arg(long)]
     secrets: bool,
+    #[command(flatten)]
+    secret: SecretArguments,
 }
 
 /// Exit code 0 when every tree would be accepted, 1 otherwise.
@@ -27,16 +41,14 @@ pub(super) fn run(
     format: OutputFormat,
     output: &mut dyn Write,
 ) -> Result<u8, Failure> {
+    let machine = arguments.secret.machine();
     let secrets: &dyn SecretSource = if arguments.secrets {
-        &Machine
+        &machine
     } else {
         &Placeholders
     };
-    let found: Vec<Diagnostics> = arguments
-        .trees
-        .iter()
-        .map(|tree| check(tree, secrets))
-        .collect();
+    let trees = arguments.trees()?;
+    let found: Vec<Diagnostics> = trees.iter().map(|tree| check(tree, secrets)).collect();
     match format {
         OutputFormat::Text => {
             for diagnostics in &found {
@@ -44,8 +56,7 @@ pub(super) fn run(
             }
         }
         OutputFormat::Json => {
-            let trees: Vec<_> = arguments
-                .trees
+            let trees: Vec<_> = trees
                 .iter()
                 .zip(&found)
                 .map(|(tree, diagnostics)| {
@@ -67,10 +78,23 @@ pub(super) fn run(
     Ok(if is_good { GOOD } else { PROBLEMS })
 }
 
+impl CheckArguments {
+    fn trees(&self) -> Result<Vec<Sources>, Failure> {
+        if !self.config.is_empty() {
+            return Ok(vec![layers(&self.config)?]);
+        }
+        if self.trees.is_empty() {
+            return Ok(vec![SourceArguments::unsaid()?.sources()?]);
+        }
+        let alone = |source: &Source| Sources::new([source.clone()]);
+        Ok(self.trees.iter().map(alone).collect())
+    }
+}
+
 /// The warnings of a tree that would be accepted, or everything that is wrong with it.
-fn check(source: &Source, secrets: &dyn SecretSource) -> Diagnostics {
+fn check(sources: &Sources, secrets: &dyn SecretSource) -> Diagnostics {
     // Git holds its lock while it runs a pre-commit hook, so there is no waiting for it here.
-    let outcome = Sources::new([source.clone()])
+    let outcome = sources
         .read()
         .map_err(Diagnostics::from)
         .and_then(|tree| Candidate::of(tree, secrets));
@@ -90,7 +114,9 @@ mod tests {
         std::fs::write(folder.path().join("a.toml"), text).unwrap();
         let arguments = CheckArguments {
             trees: vec![Source::Directory(folder.path().to_owned())],
+            config: Vec::new(),
             secrets: false,
+            secret: SecretArguments::default(),
         };
         let mut output = Vec::new();
         let code = run(&arguments, format, &mut output).unwrap();

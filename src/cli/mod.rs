@@ -5,6 +5,7 @@ mod completions;
 mod key;
 mod openapi;
 mod schema;
+mod secret;
 pub mod serve;
 pub mod sources;
 
@@ -66,6 +67,8 @@ enum Command {
     Schema,
     /// Makes keys and their digests.
     Key(key::KeyArguments),
+    /// Encrypts secrets for the tree, and makes the keys that open them.
+    Secret(secret::SecretCommands),
     /// Prints completions for a shell.
     Completions(completions::CompletionsArguments),
 }
@@ -147,6 +150,7 @@ pub fn run() -> ExitCode {
         Some(Command::Openapi(openapi)) => openapi::run(&openapi, arguments.format, &mut output),
         Some(Command::Schema) => schema::run(&mut output),
         Some(Command::Key(key)) => key::run(&key, arguments.format, &mut output),
+        Some(Command::Secret(secret)) => secret::run(&secret, arguments.format, &mut output),
         Some(Command::Completions(completions)) => completions::run(&completions, &mut output),
     };
     match outcome {
@@ -202,6 +206,7 @@ mod tests {
             &["tidegate", "--port", "80"][..],
             &["tidegate", "chek"],
             &["tidegate", "key"],
+            &["tidegate", "secret"],
             &["tidegate", "--poll-seconds", "0"],
             &["tidegate", "completions", "klingon"],
         ] {

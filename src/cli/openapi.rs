@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::sources::SourceArguments;
+use super::sources::{SecretArguments, SourceArguments};
 use super::{Failure, GOOD, OutputFormat, PROBLEMS};
 use crate::clock;
 use crate::connector::Description;
 use crate::connector::access::{Access, Pattern, Rule, Verbs};
 use crate::manifest::Diagnostics;
-use crate::manifest::secrets::Machine;
 use crate::openapi::{ServiceDescription, document};
 use crate::snapshot::assemble::{application, wanted};
 use crate::snapshot::candidate::Candidate;
 use crate::snapshot::{Service, build};
 use crate::telemetry::metrics::Metrics;
+use crate::tree::Sources;
 
 /// How long one backend may take to tell its tables.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct OpenApiArguments {
     #[command(flatten)]
     source: SourceArguments,
+    #[command(flatten)]
+    secret: SecretArguments,
     /// Only this service. Default: all.
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
@@ -41,7 +43,7 @@ pub(super) fn run(
     format: OutputFormat,
     output: &mut dyn Write,
 ) -> Result<u8, Failure> {
-    match read(arguments) {
+    match read(arguments, &arguments.source.sources()?) {
         Ok(candidate) => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -60,9 +62,8 @@ pub(super) fn run(
     }
 }
 
-fn read(arguments: &OpenApiArguments) -> Result<Candidate, Diagnostics> {
-    let tree = arguments.source.sources().read()?;
-    Candidate::of(tree, &Machine)
+fn read(arguments: &OpenApiArguments, sources: &Sources) -> Result<Candidate, Diagnostics> {
+    Candidate::of(sources.read()?, &arguments.secret.machine())
 }
 
 async fn print(arguments: &OpenApiArguments, candidate: Candidate) -> Result<String, Failure> {
@@ -124,7 +125,7 @@ async fn print(arguments: &OpenApiArguments, candidate: Candidate) -> Result<Str
             None => everything(service.name.as_str()),
             Some(application) => application
                 .access(&service.name)
-                .map_err(|error| Failure::new(error.message().to_owned()))?,
+                .map_err(|refusal| Failure::new(refusal.error.message().to_owned()))?,
         };
         descriptions.push(ServiceDescription {
             name: service.name.as_str(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::sources::SourceArguments;
+use super::sources::{SecretArguments, SourceArguments};
 use super::{Failure, GOOD, PROBLEMS};
 use crate::daemon;
 use crate::telemetry::log::{self, LogFormat};
@@ -17,6 +17,9 @@ pub struct ServeArguments {
     /// Where the manifests and the data are.
     #[command(flatten)]
     pub source: SourceArguments,
+    /// What opens the secrets of the tree.
+    #[command(flatten)]
+    pub secret: SecretArguments,
     /// Address and port of the API.
     #[arg(
         long,
@@ -76,7 +79,8 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
     });
     log::start(format, &arguments.log);
     let settings = daemon::Settings {
-        sources: arguments.source.sources(),
+        sources: arguments.source.sources()?,
+        secrets: arguments.secret.machine(),
         data_directory: arguments.source.data_directory()?,
         listen: arguments.listen,
         ops_listen: arguments.ops_listen,

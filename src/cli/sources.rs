@@ -1,10 +1,11 @@
-//! Where a tree comes from: the flags that several commands share.
+//! Where a tree comes from, and what opens its secrets: the flags that several commands share.
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, Command, FromArgMatches as _};
 
 use super::Failure;
+use crate::manifest::secrets::Machine;
 use crate::tree::{Source, Sources};
 
 /// Where the manifests and the data are.
@@ -26,9 +27,18 @@ pub struct SourceArguments {
 }
 
 impl SourceArguments {
-    /// The sources, the lowest first.
-    pub(super) fn sources(&self) -> Sources {
-        Sources::new(self.config.iter().cloned())
+    /// What counts where the command line says nothing: `TIDEGATE_CONFIG`, else the default.
+    pub(super) fn unsaid() -> Result<Self, Failure> {
+        let command = Self::augment_args(Command::new("tidegate").no_binary_name(true));
+        command
+            .try_get_matches_from([""; 0])
+            .and_then(|matches| Self::from_arg_matches(&matches))
+            .map_err(|error| Failure::usage(error.to_string()))
+    }
+
+    /// The sources, the lowest first. Exit code 2 when one is given twice.
+    pub(super) fn sources(&self) -> Result<Sources, Failure> {
+        layers(&self.config)
     }
 
     /// Where relative paths of data start. Exit code 2 when nobody can know.
@@ -42,5 +52,31 @@ impl SourceArguments {
                 Failure::usage("no place for relative paths of data")
                     .with_help("add --data-dir DIR")
             })
+    }
+}
+
+/// One tree of several layers, the lowest first. Exit code 2 when one is given twice.
+pub(super) fn layers(sources: &[Source]) -> Result<Sources, Failure> {
+    let sources = Sources::new(sources.iter().cloned());
+    match sources.repeated() {
+        None => Ok(sources),
+        Some(twice) => Err(Failure::usage(format!("the layer {twice} is given twice"))
+            .with_help("give each layer once, the lowest first")),
+    }
+}
+
+/// What opens the secrets of a tree.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SecretArguments {
+    /// The file with the private keys of this host, which open secrets written as { age = "…" }. Default: the systemd
+    /// credential `age-identity`.
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_AGE_IDENTITY")]
+    age_identity: Option<PathBuf>,
+}
+
+impl SecretArguments {
+    /// The secrets of this machine.
+    pub(super) fn machine(&self) -> Machine {
+        Machine::new(self.age_identity.clone())
     }
 }

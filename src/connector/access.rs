@@ -4,12 +4,16 @@
 //! more for every table, file or routine that the call turns out to touch.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use http::Method;
 
 use crate::connector::filter::Filter;
 use crate::error::{Error, ErrorKind, Result, brief};
+
+/// The fact of a refusal that names the row which decided.
+pub const RULE_FACT: &str = "rule";
 
 /// A set of verbs. HEAD counts as GET; OPTIONS needs no grant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -147,6 +151,11 @@ impl Pattern {
         }
     }
 
+    /// Whether it is an exact one, which comes before every other.
+    pub fn is_exact(&self) -> bool {
+        matches!(self, Self::Exact(_))
+    }
+
     /// How many segments of a path it names, the last one perhaps in part: 0 for everything and for the root, 2 for
     /// `_table/x` and `_table/x/*`, 3 for `_table/x/1`.
     fn named_segments(&self) -> usize {
@@ -156,6 +165,18 @@ impl Pattern {
                 .split('/')
                 .filter(|segment| !segment.is_empty())
                 .count(),
+        }
+    }
+}
+
+/// As a role writes it: `*`, `_table/album`, `_table/album/*`, `_table/al*`; empty for the root.
+impl fmt::Display for Pattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everything => formatter.write_str("*"),
+            Self::Exact(text) => formatter.write_str(text),
+            Self::Below(text) => write!(formatter, "{text}/*"),
+            Self::Prefix(text) => write!(formatter, "{text}*"),
         }
     }
 }
@@ -192,6 +213,7 @@ impl Rules {
             (right.rank().cmp(&left.rank()))
                 .then_with(|| left.pattern.cmp(&right.pattern))
                 .then_with(|| left.verbs.mask().cmp(&right.verbs.mask()))
+                .then_with(|| left.position.cmp(&right.position))
         });
         Self(rules.into())
     }
@@ -205,7 +227,7 @@ impl<R: IntoIterator<Item = Rule>> From<R> for Rules {
 
 impl Rule {
     /// Which rule decides: one that names the service before one that does not, then the more specific one.
-    fn rank(&self) -> (bool, (bool, usize)) {
+    pub fn rank(&self) -> (bool, (bool, usize)) {
         (self.names_service, self.pattern.specificity())
     }
 }
@@ -288,15 +310,29 @@ impl Grant {
     }
 }
 
-/// Why a call was admitted or refused, for the audit line and `tidegate explain`.
+/// What the rules say of verbs on a component. Each answer but the last names the row that decided; a row is known by
+/// its very `Rule::position`, the same [`Arc`].
 #[derive(Clone, Debug)]
 pub enum Decision {
     /// A row grants it.
     Granted(Grant),
     /// A row with `deny = true` decided.
     Denied(Arc<str>),
-    /// The most specific rows do not list the verb, or no row matches at all.
-    NotGranted,
+    /// The most specific rows, this one among them, do not list the verb.
+    NotListed(Arc<str>),
+    /// No row covers the component.
+    NoRow,
+}
+
+impl Decision {
+    /// The row that decided.
+    pub fn position(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Granted(grant) => Some(&grant.position),
+            Self::Denied(position) | Self::NotListed(position) => Some(position),
+            Self::NoRow => None,
+        }
+    }
 }
 
 impl Access {
@@ -357,10 +393,10 @@ impl Access {
     }
 
     fn decide_as(&self, component: &str, verbs: Verbs, exact_case: bool) -> Decision {
-        let mut rank = None;
+        let mut first: Option<&Rule> = None;
         let mut granting: Option<&Rule> = None;
         for rule in self.rules.0.iter() {
-            if rank.is_some_and(|rank| rank != rule.rank()) {
+            if first.is_some_and(|first| first.rank() != rule.rank()) {
                 break;
             }
             if !rule.pattern.covers(component, exact_case)
@@ -371,7 +407,7 @@ impl Access {
             if rule.deny {
                 return Decision::Denied(Arc::clone(&rule.position));
             }
-            rank = Some(rule.rank());
+            first = first.or(Some(rule));
             // The manifest refuses rows of equal specificity that grant the same verb with different conditions. Rows
             // that differ in nothing but case may do so: the one in the case at hand is meant.
             let is_better = |known: &Rule| {
@@ -381,15 +417,21 @@ impl Access {
                 granting = Some(rule);
             }
         }
-        match granting {
-            Some(rule) => Decision::Granted(Grant {
+        match (granting, first) {
+            (Some(rule), _) => Decision::Granted(Grant {
                 filter: rule.filter.clone(),
                 fields: rule.fields.clone(),
                 position: Arc::clone(&rule.position),
                 named_segments: rule.pattern.named_segments(),
             }),
-            None => Decision::NotGranted,
+            (None, Some(rule)) => Decision::NotListed(Arc::clone(&rule.position)),
+            (None, None) => Decision::NoRow,
         }
+    }
+
+    /// The same for a path as the caller wrote it: ASCII case does not count.
+    pub fn decide_path(&self, component: &str, verbs: Verbs) -> Decision {
+        self.decide_as(component, verbs, false)
     }
 
     /// The grant for a method on a component (a canonical name, such as `_table/album`), or 403.
@@ -400,33 +442,38 @@ impl Access {
 
     /// The same for a path as the caller wrote it: ASCII case does not count.
     pub fn of_path(&self, component: &str, method: &Method) -> Result<Grant> {
-        let decision = self.decide_as(component, Verbs::of(method), false);
+        let decision = self.decide_path(component, Verbs::of(method));
         self.granted(decision, component, method)
     }
 
     fn granted(&self, decision: Decision, component: &str, method: &Method) -> Result<Grant> {
         match decision {
             Decision::Granted(grant) => Ok(grant),
-            Decision::Denied(position) => Err(self
-                .refusal(component, method)
-                .with_fact("rule", position.as_ref())),
-            Decision::NotGranted => Err(self.refusal(component, method).with_fact("rule", "none")),
+            Decision::Denied(position) | Decision::NotListed(position) => {
+                Err(self.refusal(Some(&position), component, method))
+            }
+            Decision::NoRow => Err(self.refusal(None, component, method)),
         }
     }
 
-    fn refusal(&self, component: &str, method: &Method) -> Error {
+    /// The 403 for what the rules do not grant. `position` is the row that decided, for the log.
+    pub fn refusal(&self, position: Option<&Arc<str>>, component: &str, method: &Method) -> Error {
         let place = match component {
             "" => "the root".to_owned(),
             _ => format!("component '{}'", brief(component)),
         };
-        Error::new(
+        let error = Error::new(
             ErrorKind::Forbidden,
             format!(
                 "{method} access to {place} of service '{}' is not allowed by this role",
                 brief(&self.service)
             ),
         )
-        .with_fact("role", self.role.as_ref())
+        .with_fact("role", self.role.as_ref());
+        match position {
+            Some(position) => error.with_fact(RULE_FACT, position.as_ref()),
+            None => error,
+        }
     }
 
     /// The verbs granted on a component, for listings and documentation.

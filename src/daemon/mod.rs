@@ -15,6 +15,7 @@ use tokio::sync::watch as channel;
 use crate::clock::{self, Clock};
 use crate::http::{Listener, Server};
 use crate::manifest::diagnostic::Diagnostics;
+use crate::manifest::secrets::Machine;
 use crate::pipeline::Gateway;
 use crate::pipeline::operations::Readiness;
 use crate::snapshot::publish::Reader;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where operators connect.
     pub ops_listen: SocketAddr,
+    /// The secrets of this machine.
+    pub secrets: Machine,
     /// Where relative data paths start.
     pub data_directory: PathBuf,
     /// Time between two looks at the tree.

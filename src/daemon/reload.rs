@@ -9,7 +9,7 @@ use super::provenance::is_dirty;
 use super::{Failure, Settings};
 use crate::clock::Clock;
 use crate::manifest::secrets::Machine;
-use crate::manifest::{Diagnostic, Diagnostics, SecretsRead};
+use crate::manifest::{Diagnostic, Diagnostics, Recorder, SecretsRead};
 use crate::names::ServiceName;
 use crate::snapshot::assemble::{applications, settings, wanted};
 use crate::snapshot::build;
@@ -25,6 +25,7 @@ use crate::watch::Trigger;
 /// Looks at the tree and publishes what it says.
 pub struct Reloader {
     sources: Sources,
+    machine: Machine,
     data_directory: PathBuf,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -32,14 +33,23 @@ pub struct Reloader {
     reader: Reader,
     /// The digest of the tree that is served.
     accepted: String,
-    /// The digest of the last tree that was refused, so that it is reported once.
-    refused: Option<String>,
+    /// What was read of the secrets of that tree.
+    secrets: SecretsRead,
+    /// The last tree that was refused, so that it is reported once.
+    refused: Option<Seen>,
+}
+
+/// A tree that was looked at: its digest, and what was read of its secrets.
+#[derive(Clone)]
+struct Seen {
+    digest: String,
     secrets: SecretsRead,
 }
 
-/// A candidate, and whether its tree differs from the commit.
+/// A candidate, what was read of its secrets, and whether its tree differs from the commit.
 struct Read {
     candidate: Candidate,
+    secrets: SecretsRead,
     dirty: Option<bool>,
 }
 
@@ -51,12 +61,13 @@ impl Reloader {
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Reader), Failure> {
         let sources = settings.sources.clone();
+        let machine = settings.secrets.clone();
         let data_directory = settings.data_directory.clone();
-        let read = read(sources.clone())
+        let read = read(sources.clone(), machine.clone())
             .await
             .map_err(|refused| Failure::Tree(refused.problems))?;
         warn(&read.candidate.set.warnings);
-        let secrets = read.candidate.configs.secrets.clone();
+        let secrets = read.secrets.clone();
         let running = BTreeMap::new();
         let (snapshot, tally) =
             build_snapshot(read, 1, &running, &data_directory, &clock, &metrics)
@@ -69,14 +80,15 @@ impl Reloader {
         );
         let reloader = Self {
             sources,
+            machine,
             data_directory,
             clock,
             metrics,
             publisher,
             reader: reader.clone(),
             accepted,
-            refused: None,
             secrets,
+            refused: None,
         };
         reloader.report_applied(&snapshot, tally);
         Ok((reloader, reader))
@@ -95,13 +107,17 @@ impl Reloader {
         if self.is_unchanged().await {
             return;
         }
-        let read = match read(self.sources.clone()).await {
+        let read = match read(self.sources.clone(), self.machine.clone()).await {
             Ok(read) => read,
-            Err(Refused { problems, digest }) => return self.refuse(&problems, digest),
+            Err(Refused { problems, seen }) => return self.refuse(&problems, seen),
         };
         let candidate = &read.candidate;
-        let digest = candidate.tree.digest().to_string();
-        if digest == self.accepted && candidate.configs.secrets == self.secrets {
+        let seen = Seen {
+            digest: candidate.tree.digest().to_string(),
+            secrets: read.secrets.clone(),
+        };
+        if seen.digest == self.accepted && seen.secrets == self.secrets {
+            self.secrets = seen.secrets;
             return self.unchanged();
         }
         if candidate.set.is_empty() && !candidate.set.gateway.allow_empty && !self.serves_nothing()
@@ -111,11 +127,10 @@ impl Reloader {
                 "the tree is empty, and an empty tree never replaces a full one",
             )
             .with_help("restore the manifests, or say `allow_empty = true` in a [gateway] table");
-            return self.refuse(&Diagnostics::new("", 0, vec![problem]), Some(digest));
+            return self.refuse(&Diagnostics::new("", 0, vec![problem]), Some(seen));
         }
         warn(&candidate.set.warnings);
         let current = self.reader.current();
-        let secrets = candidate.configs.secrets.clone();
         let generation = current.revision.generation.saturating_add(1);
         let built = build_snapshot(
             read,
@@ -127,40 +142,43 @@ impl Reloader {
         )
         .await;
         match built {
-            Err(problems) => self.refuse(&problems, Some(digest)),
+            Err(problems) => self.refuse(&problems, Some(seen)),
             Ok((snapshot, tally)) => {
                 self.publisher.publish(Arc::clone(&snapshot));
                 self.publisher
                     .attempted(attempt(&self.clock, "applied", Vec::new()));
-                self.accepted = digest;
+                self.accepted = seen.digest;
+                self.secrets = seen.secrets;
                 self.refused = None;
-                self.secrets = secrets;
                 self.report_applied(&snapshot, tally);
             }
         }
     }
 
-    /// A cheap first look: one read, one digest. A tree that is neither the served nor the refused one is read again, with
-    /// care.
+    /// A cheap first look: one read, one digest. A tree that is neither the served nor the refused one, or whose secrets
+    /// may have other values now, is read again, with care.
     async fn is_unchanged(&mut self) -> bool {
         let sources = self.sources.clone();
-        let secrets = self.secrets.clone();
+        let machine = self.machine.clone();
+        let accepted = Seen {
+            digest: self.accepted.clone(),
+            secrets: self.secrets.clone(),
+        };
+        let refused = self.refused.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            let digest = sources.read().ok().map(|tree| tree.digest().to_string());
-            (digest, secrets.have_changed(&Machine))
+            let digest = sources.read().ok()?.digest().to_string();
+            let is_again =
+                |seen: &Seen| seen.digest == digest && !seen.secrets.have_changed(&machine);
+            Some((is_again(&accepted), refused.as_ref().is_some_and(is_again)))
         })
         .await;
-        let Ok((Some(digest), secrets_changed)) = looked else {
+        let Ok(Some((is_accepted, is_refused))) = looked else {
             return false;
         };
-        if secrets_changed {
-            return false;
-        }
-        if digest == self.accepted {
+        if is_accepted {
             self.unchanged();
-            return true;
         }
-        self.refused.as_ref() == Some(&digest)
+        is_accepted || is_refused
     }
 
     fn serves_nothing(&self) -> bool {
@@ -178,13 +196,13 @@ impl Reloader {
         }
     }
 
-    fn refuse(&mut self, problems: &Diagnostics, digest: Option<String>) {
+    fn refuse(&mut self, problems: &Diagnostics, seen: Option<Seen>) {
         self.metrics.reloaded(ReloadOutcome::Refused, 0);
         let document = problems.to_json();
         let list = document.as_array().cloned().unwrap_or_default();
         let is_news = self.reader.last_attempt().outcome != "refused"
             || self.reader.last_attempt().problems != list;
-        self.refused = digest;
+        self.refused = seen;
         if is_news {
             let revision = &self.reader.current().revision;
             tracing::error!(
@@ -242,27 +260,36 @@ fn attempt(
 /// Why a tree cannot be served.
 struct Refused {
     problems: Diagnostics,
-    /// Its digest, if it could be read at all.
-    digest: Option<String>,
+    /// What it was, if it could be read at all.
+    seen: Option<Seen>,
 }
 
 /// Reads, loads and types a tree, off the runtime's threads.
-async fn read(sources: Sources) -> Result<Read, Refused> {
+async fn read(sources: Sources, machine: Machine) -> Result<Read, Refused> {
     let label = sources.to_string();
     let work = move || {
         let tree = sources
             .read_settled(&mut std::thread::sleep)
             .map_err(|error| Refused {
                 problems: error.into(),
-                digest: None,
+                seen: None,
             })?;
         let digest = tree.digest().to_string();
         let dirty = dirty(&tree);
-        let candidate = Candidate::of(tree, &Machine).map_err(|problems| Refused {
-            problems,
-            digest: Some(digest),
-        })?;
-        Ok(Read { candidate, dirty })
+        let recorder = Recorder::new(&machine);
+        let candidate = Candidate::of(tree, &recorder);
+        let secrets = recorder.finish();
+        match candidate {
+            Ok(candidate) => Ok(Read {
+                candidate,
+                secrets,
+                dirty,
+            }),
+            Err(problems) => Err(Refused {
+                problems,
+                seen: Some(Seen { digest, secrets }),
+            }),
+        }
     };
     tokio::task::spawn_blocking(work)
         .await
@@ -270,7 +297,7 @@ async fn read(sources: Sources) -> Result<Read, Refused> {
             let problem = Diagnostic::error(None, format!("reading the tree broke off: {error}"));
             Err(Refused {
                 problems: Diagnostics::new(label, 0, vec![problem]),
-                digest: None,
+                seen: None,
             })
         })
 }
@@ -293,7 +320,9 @@ async fn build_snapshot(
     clock: &Arc<dyn Clock>,
     metrics: &Metrics,
 ) -> Result<(Arc<Snapshot>, Tally), Diagnostics> {
-    let Read { candidate, dirty } = read;
+    let Read {
+        candidate, dirty, ..
+    } = read;
     let Candidate { tree, set, configs } = candidate;
     let wanted = wanted(&set, configs);
     let (services, tally) = build::services(running, wanted, data_directory, clock, metrics)

@@ -20,20 +20,21 @@ struct Known {
 }
 
 impl Cache {
-    /// What every file of a tree says, layer by layer in the order of their names. `read` reads those that the last tree
-    /// did not have in just this form; it must depend on name, bytes and the tree's label alone.
+    /// What every file of a tree says, with the number of its layer, the lowest first, and within a layer in the order of
+    /// names. `read` reads those that the last tree did not have in just this form; it must depend on name, bytes and the
+    /// tree's label alone.
     pub(super) fn parts(
         &mut self,
         tree: &Tree,
         read: impl Fn(Arc<str>, &[u8]) -> Part,
-    ) -> Vec<Arc<Part>> {
+    ) -> Vec<(usize, Arc<Part>)> {
         if self.label != tree.label() {
             tree.label().clone_into(&mut self.label);
             self.files.clear();
         }
         let mut files = HashMap::with_capacity(tree.file_count());
         let mut parts = Vec::with_capacity(tree.file_count());
-        for layer in tree.layers() {
+        for (index, layer) in tree.layers().iter().enumerate() {
             for (name, bytes) in layer.files() {
                 let name = tree.file_name(layer, name);
                 let known = self.files.remove(&name);
@@ -41,7 +42,7 @@ impl Cache {
                     Some(known) => known.part,
                     None => Arc::new(read(Arc::clone(&name), bytes)),
                 };
-                parts.push(Arc::clone(&part));
+                parts.push((index, Arc::clone(&part)));
                 let bytes = Arc::clone(bytes);
                 files.insert(name, Known { bytes, part });
             }

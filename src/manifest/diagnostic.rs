@@ -330,6 +330,13 @@ impl Diagnostics {
         }
     }
 
+    /// The same with one more.
+    #[must_use]
+    pub fn with(mut self, diagnostic: Diagnostic) -> Self {
+        self.list.push(diagnostic);
+        Self::new(self.label, self.files, self.list)
+    }
+
     /// One by one, sorted by file and line.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()

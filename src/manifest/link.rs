@@ -1,5 +1,9 @@
 //! From files to one set: names that must be unique, names that must exist, rows that must agree. Pure.
+//!
+//! In a tree of layers the table of the highest layer counts. It must say `override = true` where it replaces one, and
+//! what it replaces is checked by itself, but not against the others: nothing needs what is replaced.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -10,20 +14,24 @@ use serde_json::Value;
 use super::cache::Cache;
 use super::diagnostic::{Diagnostic, Diagnostics, Position};
 use super::document::{Document, join};
+use super::expect::{ExpectTable, Expectation, ExpectedRule, RuleTable};
 use super::gateway::Gateway;
 use super::key::KeyTable;
+use super::lookup::LookupEntry;
 use super::role::RoleTable;
-use super::schema::{Finding, NAME_HELP, NAMED_TABLES, Schemas, is_reserved, list};
+use super::schema::{Finding, NAME_HELP, NAMED_TABLES, OVERRIDE, Schemas, is_reserved, list};
 use super::secrets::{Misplaced, written};
 use super::service::{Memo, Service, ServiceTable};
 use super::{Located, ManifestSet};
 use crate::auth::key::KeyDigest;
 use crate::auth::role::{AccessRow, CompiledRow, Role, RowProblem, compile, conflicts};
+use crate::auth::route::Question;
+use crate::connector::access::Pattern;
 use crate::connector::filter::{Filter, Operand};
 use crate::error::nearest;
 use crate::names::{KeyName, RoleName, ServiceName, is_name};
 use crate::network::Network;
-use crate::tree::Tree;
+use crate::tree::{Layer, Tree};
 
 /// Most names that a load compares for "did you mean": where thousands are missing, a folder is, and not a letter.
 const MAX_LIKENESSES: usize = 200_000;
@@ -35,49 +43,77 @@ struct Spot<'a> {
     pointer: &'a str,
 }
 
-/// A name in the heading of a table.
-#[derive(Debug)]
-struct Declared {
-    table: &'static str,
-    name: Box<str>,
-    position: Position,
+/// What one file says by itself: all of it that does not depend on other files, nor on the layer.
+pub(super) struct Part {
+    document: Arc<Document>,
+    problems: Vec<Diagnostic>,
+    /// The tables that have names, and `[gateway]` under the empty one.
+    tables: Vec<Table>,
+    expectations: Vec<Arc<Expectation>>,
+    /// What the access tests mention.
+    mentions: Vec<Mention>,
 }
 
-/// A name that must be declared somewhere in the tree.
-#[derive(Debug)]
-struct Mention {
-    table: &'static str,
+/// A table that has a name.
+struct Table {
+    kind: &'static str,
     name: Box<str>,
-    /// JSON pointer of the text that has it.
-    pointer: String,
-    /// Where in that text, and how long, in characters; none for the whole.
-    part: Option<(usize, usize)>,
-    /// What follows from the absence.
-    note: &'static str,
+    position: Position,
+    /// What it says of replacing one in a layer below.
+    overrides: Option<bool>,
+    /// The names of lookups that a key has for itself.
+    key_lookups: Vec<Box<str>>,
+    /// What it says; none where that is wrong.
+    content: Option<Content>,
+    /// The names in it that must be declared somewhere, if it counts.
+    mentions: Vec<Mention>,
+    /// What somebody should look at, if it counts.
+    warnings: Vec<Diagnostic>,
+}
+
+enum Content {
+    Service(ServiceName, Arc<Located<Service>>),
+    Role(RoleName, Arc<Located<Role>>),
+    Key(KeyName, Arc<Located<KeyTable>>, KeyPlaces),
+    Lookup(Located<String>),
+    Gateway(Box<Gateway>),
+}
+
+/// Where some of what a key says stands.
+struct KeyPlaces {
+    role: Option<Position>,
+    digests: Vec<Digest>,
 }
 
 /// The digest of a key.
-#[derive(Debug)]
 struct Digest {
     digest: KeyDigest,
     pointer: String,
     position: Position,
 }
 
-/// What one file says by itself: all of it that does not depend on other files.
-#[derive(Debug)]
-pub(super) struct Part {
-    document: Arc<Document>,
-    problems: Vec<Diagnostic>,
-    names: Vec<Declared>,
-    /// The names of lookups that keys have for themselves.
-    key_lookups: Vec<Box<str>>,
-    mentions: Vec<Mention>,
-    services: Vec<(ServiceName, Arc<Located<Service>>)>,
-    roles: Vec<(RoleName, Arc<Located<Role>>)>,
-    keys: Vec<(KeyName, Arc<Located<KeyTable>>, Vec<Digest>)>,
-    lookups: Vec<(String, Located<String>)>,
-    gateway: Option<Gateway>,
+/// A name that must be declared somewhere in the tree.
+struct Mention {
+    kind: &'static str,
+    name: Box<str>,
+    /// JSON pointer of the text that has it.
+    pointer: String,
+    /// Where in that text, and how long, in characters; none for the whole.
+    part: Option<(usize, usize)>,
+    /// What follows from its absence.
+    note: &'static str,
+}
+
+impl Mention {
+    fn new(kind: &'static str, name: &str, pointer: String) -> Self {
+        Self {
+            kind,
+            name: name.into(),
+            pointer,
+            part: None,
+            note: "",
+        }
+    }
 }
 
 /// Reads one file.
@@ -88,16 +124,34 @@ struct Reader<'a> {
     part: Part,
 }
 
-/// Where each name was first written: by table and name.
+/// Where a name is written: the lowest layer that does, and the highest, which counts.
+#[derive(Clone, Copy)]
+struct Declaration<'a> {
+    lowest: usize,
+    layer: usize,
+    /// The first place in the highest layer.
+    position: &'a Position,
+}
+
+/// Where each name is written, by kind of table and name.
 #[derive(Default)]
-struct Names<'a>(HashMap<(&'static str, &'a str), &'a Position>);
+struct Names<'a>(HashMap<(&'static str, &'a str), Declaration<'a>>);
 
 impl<'a> Names<'a> {
-    fn of(&self, table: &str) -> impl Iterator<Item = &'a str> {
+    /// The names of a kind, sorted.
+    fn of(&self, kind: &str, is_meant: impl Fn(&Declaration<'a>) -> bool) -> BTreeSet<&'a str> {
         self.0
-            .keys()
-            .filter(move |(of, _)| *of == table)
-            .map(|(_, name)| *name)
+            .iter()
+            .filter(|((of, _), declaration)| *of == kind && is_meant(declaration))
+            .map(|((_, name), _)| *name)
+            .collect()
+    }
+
+    /// Whether no higher layer than `layer` writes the name of a table.
+    fn counts(&self, table: &Table, layer: usize) -> bool {
+        self.0
+            .get(&(table.kind, &*table.name))
+            .is_none_or(|declaration| declaration.layer == layer)
     }
 }
 
@@ -109,8 +163,10 @@ struct Linker<'a> {
     key_lookups: BTreeSet<&'a str>,
     /// Whether every file could be read: if not, what seems to be missing may stand in the part that could not.
     is_whole: bool,
+    /// How many layers the tree has.
+    layers: usize,
     digests: HashMap<KeyDigest, (&'a KeyName, &'a Position)>,
-    /// How many likenesses may still be measured.
+    /// How many names may still be compared.
     likenesses: usize,
     set: ManifestSet,
 }
@@ -127,7 +183,8 @@ pub(super) fn load(
         problems: Vec::new(),
         names: Names::default(),
         key_lookups: BTreeSet::new(),
-        is_whole: parts.iter().all(|part| part.document.is_whole),
+        is_whole: parts.iter().all(|(_, part)| part.document.is_whole),
+        layers: tree.layers().len(),
         digests: HashMap::new(),
         likenesses: MAX_LIKENESSES,
         set: ManifestSet {
@@ -136,11 +193,14 @@ pub(super) fn load(
             ..ManifestSet::default()
         },
     };
-    for part in &parts {
-        linker.declare(part);
+    for (layer, part) in &parts {
+        linker.declare(*layer, part);
     }
-    for part in &parts {
-        linker.link(part);
+    for (layer, part) in &parts {
+        linker.declare_key_lookups(*layer, part);
+    }
+    for (layer, part) in &parts {
+        linker.link(*layer, part);
     }
     linker.finish(tree)
 }
@@ -153,29 +213,32 @@ fn display(label: &str, position: &Position) -> String {
     }
 }
 
+/// What people call a table: "the service `orders`".
+fn called(kind: &str, name: &str) -> String {
+    match kind {
+        "gateway" => "the table `gateway`".to_owned(),
+        kind => format!("the {kind} `{name}`"),
+    }
+}
+
 impl Part {
     /// Reads a file. `label` stands before file names in messages.
     fn read(file: Arc<str>, bytes: &[u8], label: &str, schemas: &Schemas) -> Self {
         let mut problems = Vec::new();
         let (document, value) = Document::parse(file, bytes, &mut problems);
+        let document = Arc::new(document);
         let mut reader = Reader {
             schemas,
             label,
             part: Self {
-                document: Arc::new(document),
+                document: Arc::clone(&document),
                 problems,
-                names: Vec::new(),
-                key_lookups: Vec::new(),
+                tables: Vec::new(),
+                expectations: Vec::new(),
                 mentions: Vec::new(),
-                services: Vec::new(),
-                roles: Vec::new(),
-                keys: Vec::new(),
-                lookups: Vec::new(),
-                gateway: None,
             },
         };
-        let document = Arc::clone(&reader.part.document);
-        reader.declare(&document, &value);
+        reader.names(&document, &value);
         // What could be read of a broken file is only good for the names in it.
         if document.is_whole {
             reader.document(&document, &value);
@@ -195,17 +258,17 @@ impl Reader<'_> {
     }
 
     /// Notes every name in a file.
-    fn declare(&mut self, document: &Arc<Document>, value: &Value) {
-        for table in NAMED_TABLES.into_iter().chain(["lookup"]) {
-            let Some(Value::Object(entries)) = value.get(table) else {
+    fn names(&mut self, document: &Arc<Document>, value: &Value) {
+        for kind in NAMED_TABLES.into_iter().chain(["lookup"]) {
+            let Some(Value::Object(entries)) = value.get(kind) else {
                 continue;
             };
-            for name in entries.keys() {
-                let pointer = join(&format!("/{table}"), name);
-                self.declare_name(table, name, document, &pointer);
+            for (name, table) in entries {
+                let pointer = join(&format!("/{kind}"), name);
+                self.name(kind, name, document, &pointer, table);
                 if !is_name(name) {
-                    self.no_name(document, &pointer, name, table);
-                } else if table == "service" && is_reserved(name) {
+                    self.no_name(document, &pointer, name, kind);
+                } else if kind == "service" && is_reserved(name) {
                     self.problem(
                         Diagnostic::error(
                             document.key_place(&pointer),
@@ -219,21 +282,43 @@ impl Reader<'_> {
                 }
             }
         }
-        // A filter may use what only some keys have.
-        let keys = value.get("key").and_then(Value::as_object);
-        for (key, table) in keys.into_iter().flatten() {
+        if let Some(table) = value.get("gateway") {
+            self.name("gateway", "", document, "/gateway", table);
+        }
+    }
+
+    fn name(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        document: &Arc<Document>,
+        pointer: &str,
+        table: &Value,
+    ) {
+        let mut key_lookups = Vec::new();
+        if kind == "key" {
             let lookups = table.get("lookup").and_then(Value::as_object);
             for name in lookups.into_iter().flat_map(serde_json::Map::keys) {
-                self.part.key_lookups.push(name.as_str().into());
+                key_lookups.push(name.as_str().into());
                 if !is_name(name) {
-                    let pointer = join(&join(&join("/key", key), "lookup"), name);
+                    let pointer = join(&join(pointer, "lookup"), name);
                     self.no_name(document, &pointer, name, "lookup");
                 }
             }
         }
-        if value.get("gateway").is_some() {
-            self.declare_name("gateway", "", document, "/gateway");
-        }
+        self.part.tables.push(Table {
+            kind,
+            name: name.into(),
+            position: match kind {
+                "lookup" => document.key_position(pointer),
+                _ => document.value_position(pointer),
+            },
+            overrides: overrides(table),
+            key_lookups,
+            content: None,
+            mentions: Vec::new(),
+            warnings: Vec::new(),
+        });
     }
 
     fn no_name(&mut self, document: &Document, pointer: &str, name: &str, table: &str) {
@@ -242,91 +327,93 @@ impl Reader<'_> {
         self.problem(diagnostic.with_help(NAME_HELP));
     }
 
-    fn declare_name(
-        &mut self,
-        table: &'static str,
-        name: &str,
-        document: &Arc<Document>,
-        pointer: &str,
-    ) {
-        let position = match table {
-            "lookup" => document.key_position(pointer),
-            _ => document.value_position(pointer),
-        };
-        self.part.names.push(Declared {
-            table,
-            name: name.into(),
-            position,
-        });
-    }
-
+    /// Reads every table of a file. They come in the order in which their names were noted.
     fn document(&mut self, document: &Arc<Document>, value: &Value) {
         let mut findings = self.schemas.check_file(document, value);
-        let mut services = Vec::new();
-        if let Some(Value::Object(entries)) = value.get("service") {
-            for (name, table) in entries {
-                let pointer = join("/service", name);
-                let spot = Spot {
-                    document,
-                    pointer: &pointer,
-                };
-                if let Some(service) = self.service_config(spot, table, &mut findings) {
-                    services.push((name, pointer, service));
-                }
-            }
-        }
-        for (name, pointer, service) in services {
-            if is_sound(&pointer, &findings)
-                && let Ok(name) = name.parse::<ServiceName>()
-            {
-                let position = document.value_position(&pointer);
-                let value = Located {
-                    value: service,
-                    position,
-                };
-                self.part.services.push((name, Arc::new(value)));
-            }
-        }
-        for table in ["role", "key"] {
-            let Some(Value::Object(entries)) = value.get(table) else {
+        let mut tables = std::mem::take(&mut self.part.tables);
+        for table in &mut tables {
+            let (kind, name) = (table.kind, &*table.name);
+            let pointer = match kind {
+                "gateway" => "/gateway".to_owned(),
+                kind => join(&format!("/{kind}"), name),
+            };
+            let spot = Spot {
+                document,
+                pointer: &pointer,
+            };
+            let value = match kind {
+                "gateway" => value.get(kind),
+                kind => value.get(kind).and_then(|entries| entries.get(name)),
+            };
+            let Some(value) = value else {
                 continue;
             };
-            for (name, value) in entries {
-                let pointer = join(&format!("/{table}"), name);
+            table.content = match kind {
+                "service" => self.service(spot, name, value, &mut findings),
+                "role" => self.role(spot, name, value, &findings, &mut table.mentions),
+                _ if !is_sound(&pointer, &findings) => None,
+                "key" => {
+                    let key = self.key(spot, name, value, &mut table.mentions);
+                    if let Some(Content::Key(_, key, _)) = &key
+                        && key.value.role.is_none()
+                    {
+                        table.warnings.push(
+                            Diagnostic::warning(
+                                document.value_place(&pointer),
+                                format!("the key `{name}` has no role: all its calls will be answered 403"),
+                            )
+                            .with_help("add role = \"…\""),
+                        );
+                    }
+                    key
+                }
+                // One wrong value of `[lookup]` puts the others aside as well.
+                "lookup" if !is_sound("/lookup", &findings) => None,
+                "lookup" => self.typed::<LookupEntry>(spot, value).map(|entry| {
+                    Content::Lookup(Located {
+                        value: entry.into_value(),
+                        position: table.position.clone(),
+                    })
+                }),
+                _ => self.gateway(spot, value),
+            };
+        }
+        self.part.tables = tables;
+        let expectations = value.get("expect").and_then(Value::as_array);
+        for (index, value) in expectations.into_iter().flatten().enumerate() {
+            let pointer = format!("/expect/{index}");
+            if is_sound(&pointer, &findings) {
                 let spot = Spot {
                     document,
                     pointer: &pointer,
                 };
-                if table == "role" {
-                    self.role(spot, name, value, &findings);
-                } else if is_sound(&pointer, &findings) {
-                    self.key(spot, name, value);
-                }
+                self.expect(spot, value);
             }
-        }
-        if let Some(Value::Object(entries)) = value.get("lookup")
-            && is_sound("/lookup", &findings)
-        {
-            for (name, value) in entries {
-                let position = document.key_position(&join("/lookup", name));
-                let value = value.as_str().unwrap_or_default().to_owned();
-                let located = Located { value, position };
-                self.part.lookups.push((name.clone(), located));
-            }
-        }
-        if let Some(table) = value.get("gateway")
-            && is_sound("/gateway", &findings)
-        {
-            self.gateway(document, table);
         }
         self.part
             .problems
             .extend(findings.into_iter().map(|finding| finding.diagnostic));
     }
 
+    fn service(
+        &mut self,
+        spot: Spot<'_>,
+        name: &str,
+        table: &Value,
+        findings: &mut Vec<Finding>,
+    ) -> Option<Content> {
+        let value = self.service_config(spot, table, findings)?;
+        if !is_sound(spot.pointer, findings) {
+            return None;
+        }
+        let position = spot.document.value_position(spot.pointer);
+        let service = Arc::new(Located { value, position });
+        Some(Content::Service(name.parse().ok()?, service))
+    }
+
     /// Types a table that follows its schema. What the schema could not say is reported at the table.
     fn typed<T: DeserializeOwned>(&mut self, spot: Spot<'_>, value: &Value) -> Option<T> {
-        match T::deserialize(value) {
+        match T::deserialize(&*without_override(value)) {
             Ok(typed) => Some(typed),
             Err(error) => {
                 self.problem(Diagnostic::error(
@@ -378,25 +465,28 @@ impl Reader<'_> {
             self.schemas
                 .check_config(&service_type, document, &config, &pointer),
         );
-        let secrets = self.schemas.secret_places(&service_type, &config);
-        for secret in &secrets {
-            let Some(value) = config.pointer(secret) else {
+        let mut secrets = Vec::new();
+        for secret in self.schemas.secret_places(&service_type, &config) {
+            let Some(value) = config.pointer(&secret) else {
                 continue;
             };
-            let key = super::document::segments(secret)
+            let key = super::document::segments(&secret)
                 .next_back()
                 .unwrap_or_default();
-            if let Err(misplaced) = written(&key, value) {
-                let pointer = format!("{pointer}{secret}");
-                let diagnostic = misplaced_secret(document, &pointer, misplaced);
-                findings.push(Finding {
-                    pointer,
-                    diagnostic,
-                });
+            match written(&key, value) {
+                Ok(written) => secrets.push((secret, written)),
+                Err(misplaced) => {
+                    let pointer = format!("{pointer}{secret}");
+                    let diagnostic = misplaced_secret(document, &pointer, misplaced);
+                    findings.push(Finding {
+                        pointer,
+                        diagnostic,
+                    });
+                }
             }
         }
         // The table itself may still be wrong; then `is_sound` drops the service.
-        let table = ServiceTable::deserialize(table).ok()?;
+        let table = ServiceTable::deserialize(&*without_override(table)).ok()?;
         Some(Service {
             service_type,
             label: table.label,
@@ -410,7 +500,14 @@ impl Reader<'_> {
         })
     }
 
-    fn role(&mut self, spot: Spot<'_>, name: &str, value: &Value, findings: &[Finding]) {
+    fn role(
+        &mut self,
+        spot: Spot<'_>,
+        name: &str,
+        value: &Value,
+        findings: &[Finding],
+        mentions: &mut Vec<Mention>,
+    ) -> Option<Content> {
         let mut rows: Vec<CompiledRow> = Vec::new();
         let mut pointers = Vec::new();
         let written = value.get("access").and_then(Value::as_array);
@@ -430,7 +527,7 @@ impl Reader<'_> {
             };
             match compile(&row, Arc::from(position.line())) {
                 Ok(compiled) => {
-                    self.row_names(&pointer, &row, &compiled);
+                    row_names(&pointer, &row, &compiled, mentions);
                     rows.push(compiled);
                     pointers.push(pointer);
                 }
@@ -463,15 +560,10 @@ impl Reader<'_> {
             );
         }
         if !is_sound(spot.pointer, findings) {
-            return;
+            return None;
         }
-        let Some(table) = self.typed::<RoleTable>(spot, value) else {
-            return;
-        };
-        let Ok(name) = name.parse::<RoleName>() else {
-            return;
-        };
-        let position = spot.document.value_position(spot.pointer);
+        let table = self.typed::<RoleTable>(spot, value)?;
+        let name: RoleName = name.parse().ok()?;
         let role = Role {
             name: name.clone(),
             description: table.description,
@@ -480,43 +572,9 @@ impl Reader<'_> {
         };
         let value = Located {
             value: role,
-            position,
+            position: spot.document.value_position(spot.pointer),
         };
-        self.part.roles.push((name, Arc::new(value)));
-    }
-
-    /// The names in a row must exist.
-    fn row_names(&mut self, pointer: &str, row: &AccessRow, compiled: &CompiledRow) {
-        if let Some(service) = &compiled.service {
-            self.part.mentions.push(Mention {
-                table: "service",
-                name: service.as_str().into(),
-                pointer: format!("{pointer}/service"),
-                part: None,
-                note: "",
-            });
-        }
-        let (Some(text), Some(filter)) = (&row.filter, &compiled.rule.filter) else {
-            return;
-        };
-        let mut names = Vec::new();
-        lookups(filter, &mut names);
-        for name in names {
-            let Some(lookup) = name.strip_prefix("lookup.") else {
-                continue;
-            };
-            let before = text.find(name).and_then(|offset| text.get(..offset));
-            self.part.mentions.push(Mention {
-                table: "lookup",
-                name: lookup.into(),
-                pointer: format!("{pointer}/filter"),
-                part: Some((
-                    before.map_or(0, |before| before.chars().count()),
-                    name.chars().count(),
-                )),
-                note: "; until then the row lets nothing through",
-            });
-        }
+        Some(Content::Role(name, Arc::new(value)))
     }
 
     fn row_problem(&mut self, document: &Document, pointer: &str, problem: RowProblem) {
@@ -535,30 +593,19 @@ impl Reader<'_> {
         });
     }
 
-    fn key(&mut self, spot: Spot<'_>, name: &str, value: &Value) {
-        let Some(table) = self.typed::<KeyTable>(spot, value) else {
-            return;
-        };
-        let Ok(name) = name.parse::<KeyName>() else {
-            return;
-        };
+    fn key(
+        &mut self,
+        spot: Spot<'_>,
+        name: &str,
+        value: &Value,
+        mentions: &mut Vec<Mention>,
+    ) -> Option<Content> {
+        let table = self.typed::<KeyTable>(spot, value)?;
+        let name: KeyName = name.parse().ok()?;
         let document = spot.document;
         let at = |key: &str| format!("{}/{key}", spot.pointer);
-        match &table.role {
-            Some(role) => self.part.mentions.push(Mention {
-                table: "role",
-                name: role.as_str().into(),
-                pointer: at("role"),
-                part: None,
-                note: "",
-            }),
-            None => self.problem(
-                Diagnostic::warning(
-                    document.value_place(spot.pointer),
-                    format!("the key `{name}` has no role: all its calls will be answered 403"),
-                )
-                .with_help("add role = \"…\""),
-            ),
+        if let Some(role) = &table.role {
+            mentions.push(Mention::new("role", role.as_str(), at("role")));
         }
         if let (Some(start), Some(end)) = (table.not_before, table.expires)
             && start >= end
@@ -575,25 +622,144 @@ impl Reader<'_> {
             );
         }
         let digests = table.sha256.iter().enumerate();
-        let digests = digests
-            .map(|(index, digest)| {
-                let pointer = format!("{}/{index}", at("sha256"));
-                Digest {
-                    digest: *digest,
-                    position: document.value_position(&pointer),
-                    pointer,
-                }
-            })
-            .collect();
-        let position = document.value_position(spot.pointer);
+        let digests = digests.map(|(index, digest)| {
+            let pointer = format!("{}/{index}", at("sha256"));
+            Digest {
+                digest: *digest,
+                position: document.value_position(&pointer),
+                pointer,
+            }
+        });
+        let places = KeyPlaces {
+            role: table
+                .role
+                .as_ref()
+                .map(|_| document.value_position(&at("role"))),
+            digests: digests.collect(),
+        };
         let value = Located {
             value: table,
-            position,
+            position: document.value_position(spot.pointer),
         };
-        self.part.keys.push((name, Arc::new(value), digests));
+        Some(Content::Key(name, Arc::new(value), places))
     }
 
-    fn gateway(&mut self, document: &Arc<Document>, table: &Value) {
+    /// An access test. The names in it must exist; whether it holds is asked once the whole tree is good.
+    fn expect(&mut self, spot: Spot<'_>, value: &Value) {
+        let Some(table) = self.typed::<ExpectTable>(spot, value) else {
+            return;
+        };
+        let document = spot.document;
+        let at = |key: &str| format!("{}/{key}", spot.pointer);
+        let mention = Mention::new("key", table.key.as_str(), at("key"));
+        self.part.mentions.push(mention);
+        let question = self.question(spot, &table.request);
+        let rule = match table.rule {
+            Some(rule) => self.expected_rule(spot, rule).map(Some),
+            None => Some(None),
+        };
+        if let (Some(question), Some(rule)) = (question, rule) {
+            self.part.expectations.push(Arc::new(Expectation {
+                key: table.key,
+                question,
+                answer: table.answer,
+                rule,
+                at: table.at,
+                description: table.description,
+                position: document.value_position(spot.pointer),
+                document: Arc::clone(document),
+                pointer: spot.pointer.to_owned(),
+            }));
+        }
+    }
+
+    /// The request of an access test: a method, one space, and a path to a service that is there.
+    fn question(&mut self, spot: Spot<'_>, text: &str) -> Option<Question> {
+        let document = spot.document;
+        let pointer = format!("{}/request", spot.pointer);
+        let length = |text: &str| text.chars().count();
+        let Some((method, path)) = text.split_once(' ') else {
+            let spot = Spot {
+                document,
+                pointer: &pointer,
+            };
+            let help = "write request = \"GET /api/v2/SERVICE/_table/TABLE\"";
+            self.error(spot, "`request` must be a method and a path", help);
+            return None;
+        };
+        let before_path = length(method) + 1;
+        let place = |characters, length| document.text_place(&pointer, characters, length);
+        match Question::new(method, path) {
+            Ok(question) => {
+                if let Some(service) = question.service() {
+                    // A name that is written with escapes is pointed at as a whole.
+                    let lowered = path.to_ascii_lowercase();
+                    let part = match lowered.find(&format!("/{service}")) {
+                        Some(offset) => {
+                            let before = length(lowered.get(..=offset).unwrap_or_default());
+                            (before_path + before, length(service))
+                        }
+                        None => (before_path, length(path)),
+                    };
+                    self.part.mentions.push(Mention {
+                        part: Some(part),
+                        ..Mention::new("service", service, pointer)
+                    });
+                }
+                Some(question)
+            }
+            Err(invalid) => {
+                let place = if invalid.is_method {
+                    place(0, length(method))
+                } else {
+                    place(before_path, length(path))
+                };
+                self.problem(Diagnostic {
+                    help: invalid.help,
+                    ..Diagnostic::error(place, invalid.message)
+                });
+                None
+            }
+        }
+    }
+
+    /// The row that an access test expects to decide.
+    fn expected_rule(&mut self, spot: Spot<'_>, table: RuleTable) -> Option<ExpectedRule> {
+        let document = spot.document;
+        let at = |key: &str| document.value_place(&format!("{}/rule{key}", spot.pointer));
+        if table == RuleTable::default() {
+            let diagnostic = Diagnostic::error(at(""), "`rule` must say something of the row");
+            let help = "write rule = { role = \"…\", service = \"…\", component = \"…\" }, or some of them";
+            self.problem(diagnostic.with_help(help));
+            return None;
+        }
+        let pointer = |key: &str| format!("{}/rule/{key}", spot.pointer);
+        if let Some(role) = &table.role {
+            let mention = Mention::new("role", role.as_str(), pointer("role"));
+            self.part.mentions.push(mention);
+        }
+        if let Some(service) = table.service.as_deref().filter(|service| *service != "*") {
+            let mention = Mention::new("service", service, pointer("service"));
+            self.part.mentions.push(mention);
+        }
+        let component = match table.component.as_deref().map(Pattern::parse) {
+            None => None,
+            Some(Ok(component)) => Some(component),
+            Some(Err(message)) => {
+                let help = "write the component as the row has it";
+                self.problem(Diagnostic::error(at("/component"), message).with_help(help));
+                return None;
+            }
+        };
+        Some(ExpectedRule {
+            role: table.role,
+            service: table.service,
+            component,
+        })
+    }
+
+    fn gateway(&mut self, spot: Spot<'_>, table: &Value) -> Option<Content> {
+        let document = spot.document;
         let before = self.part.problems.len();
         let proxies = table.get("trusted_proxies").and_then(Value::as_array);
         for (index, proxy) in proxies.into_iter().flatten().enumerate() {
@@ -604,119 +770,238 @@ impl Reader<'_> {
                 ));
             }
         }
-        let spot = Spot {
-            document,
-            pointer: "/gateway",
-        };
-        if self.part.problems.len() == before
-            && let Some(gateway) = self.typed::<Gateway>(spot, table)
-        {
-            self.part.gateway = Some(gateway);
+        if self.part.problems.len() > before {
+            return None;
         }
+        let gateway = self.typed::<Gateway>(spot, table)?;
+        Some(Content::Gateway(Box::new(gateway)))
+    }
+}
+
+/// The names in a row must exist.
+fn row_names(pointer: &str, row: &AccessRow, compiled: &CompiledRow, mentions: &mut Vec<Mention>) {
+    if let Some(service) = &compiled.service {
+        let pointer = format!("{pointer}/service");
+        mentions.push(Mention::new("service", service.as_str(), pointer));
+    }
+    let (Some(text), Some(filter)) = (&row.filter, &compiled.rule.filter) else {
+        return;
+    };
+    let mut names = Vec::new();
+    lookups(filter, &mut names);
+    for name in names {
+        let Some(lookup) = name.strip_prefix("lookup.") else {
+            continue;
+        };
+        let before = text.find(name).and_then(|offset| text.get(..offset));
+        mentions.push(Mention {
+            part: Some((
+                before.map_or(0, |before| before.chars().count()),
+                name.chars().count(),
+            )),
+            note: "; until then the row lets nothing through",
+            ..Mention::new("lookup", lookup, format!("{pointer}/filter"))
+        });
     }
 }
 
 impl<'a> Linker<'a> {
-    /// Notes every name in a file; a second one of the same table is an error.
-    fn declare(&mut self, part: &'a Part) {
-        for Declared {
-            table,
-            name,
-            position,
-        } in &part.names
-        {
-            let first = *self.names.0.entry((*table, name)).or_insert(position);
-            if std::ptr::eq(first, position) {
+    /// Notes every name in a file. A second one of the same table is an error, in a layer above unless it overrides.
+    /// Files come by layers, the lowest first, so that all names below are known by now.
+    fn declare(&mut self, layer: usize, part: &'a Part) {
+        let document = &part.document;
+        for table in &part.tables {
+            let (kind, name) = (table.kind, &*table.name);
+            let pointer = || match kind {
+                "gateway" => "/gateway".to_owned(),
+                kind => join(&format!("/{kind}"), name),
+            };
+            let below = self.names.0.get(&(kind, name)).copied();
+            if let Some(first) = below.filter(|below| below.layer == layer) {
+                let first = display(&self.set.label, first.position);
+                self.problems.push(
+                    Diagnostic::error(
+                        document.key_place(&pointer()),
+                        format!("{} is written twice", called(kind, name)),
+                    )
+                    .with_help(format!(
+                        "the other one is at {first}; rename or remove one of them"
+                    )),
+                );
                 continue;
             }
-            let (what, pointer) = match *table {
-                "gateway" => ("the table `gateway` is".to_owned(), "/gateway".to_owned()),
-                table => (
-                    format!("the {table} `{name}` is"),
-                    join(&format!("/{table}"), name),
-                ),
+            match (below, table.overrides) {
+                // What a broken file says may be missing in it.
+                (Some(below), None) if document.is_whole => {
+                    let below = display(&self.set.label, below.position);
+                    let mend = match kind {
+                        "lookup" => {
+                            format!(
+                                "write {name} = {{ value = \"…\", override = true }} to replace it"
+                            )
+                        }
+                        _ => "add `override = true` to replace all of it".to_owned(),
+                    };
+                    let or = match kind {
+                        "gateway" => "",
+                        _ => ", or rename this one",
+                    };
+                    self.problems.push(
+                        Diagnostic::error(
+                            document.key_place(&pointer()),
+                            format!("{} is written in a layer below already", called(kind, name)),
+                        )
+                        .with_help(format!("that one is at {below}; {mend}{or}")),
+                    );
+                }
+                (None, Some(true)) => self.nothing_below(table, layer, document, &pointer()),
+                _ => {}
+            }
+            let declaration = Declaration {
+                lowest: below.map_or(layer, |below| below.lowest),
+                layer,
+                position: &table.position,
             };
-            let place = part.document.key_place(&pointer);
-            let first = display(&self.set.label, first);
-            self.problems.push(
-                Diagnostic::error(place, format!("{what} written twice")).with_help(format!(
-                    "the other one is at {first}; rename or remove one of them"
-                )),
-            );
+            self.names.0.insert((kind, name), declaration);
         }
-        let lookups = part.key_lookups.iter();
-        self.key_lookups.extend(lookups.map(|name| &**name));
     }
 
-    /// Takes what a file says, and looks for what it names.
-    fn link(&mut self, part: &'a Part) {
+    /// Whoever overrides what is not there has misspelt its name.
+    fn nothing_below(&mut self, table: &Table, layer: usize, document: &Document, pointer: &str) {
+        if !self.is_whole {
+            return;
+        }
+        let (kind, name) = (table.kind, &*table.name);
+        let below = self
+            .names
+            .of(kind, |declaration| declaration.lowest < layer);
+        let below: Vec<&str> = below.into_iter().collect();
+        let help = match (self.near(name, &below), below.as_slice()) {
+            (Some(near), _) if kind != "gateway" => {
+                format!("did you mean `{near}`? to add a {kind}, remove `override = true`")
+            }
+            _ if self.layers == 1 => "remove it, or give the layers below as well, the lowest \
+                 first: --config LOWER --config THIS"
+                .to_owned(),
+            _ if layer == 0 => "remove it: this is the lowest layer".to_owned(),
+            (_, []) => "remove it".to_owned(),
+            (_, below) => format!("remove it; the {kind}s below are {}", list(below)),
+        };
+        let what = match kind {
+            "gateway" => "no table `gateway`".to_owned(),
+            kind => format!("no {kind} `{name}`"),
+        };
+        let place = document.value_place(&format!("{pointer}/override"));
+        self.problems.push(
+            Diagnostic::error(
+                place,
+                format!("there is {what} in a layer below that this could replace"),
+            )
+            .with_help(help),
+        );
+    }
+
+    /// The name that was probably meant, while there is time to look for it.
+    fn near<'n>(&mut self, name: &str, known: &[&'n str]) -> Option<&'n str> {
+        self.likenesses = self.likenesses.checked_sub(known.len())?;
+        nearest(name, known.iter().copied())
+    }
+
+    /// Notes the lookups that keys have for themselves: a filter may use what only some keys have.
+    fn declare_key_lookups(&mut self, layer: usize, part: &'a Part) {
+        for table in &part.tables {
+            if !table.key_lookups.is_empty() && self.names.counts(table, layer) {
+                let names = table.key_lookups.iter();
+                self.key_lookups.extend(names.map(|name| &**name));
+            }
+        }
+    }
+
+    /// Takes what a file says, and looks for what it mentions. What a layer above replaces is left out.
+    fn link(&mut self, layer: usize, part: &'a Part) {
         self.problems.extend(part.problems.iter().cloned());
+        for table in &part.tables {
+            if !self.names.counts(table, layer) {
+                continue;
+            }
+            self.problems.extend(table.warnings.iter().cloned());
+            for mention in &table.mentions {
+                self.must_exist(&part.document, mention);
+            }
+            if let Some(content) = &table.content {
+                self.take(content, &table.name, &part.document);
+            }
+        }
         for mention in &part.mentions {
             self.must_exist(&part.document, mention);
         }
-        for (name, service) in &part.services {
-            let entry = self.set.services.entry(name.clone());
-            entry.or_insert_with(|| Arc::clone(service));
-        }
-        for (name, role) in &part.roles {
-            let entry = self.set.roles.entry(name.clone());
-            entry.or_insert_with(|| Arc::clone(role));
-        }
-        for (name, key, digests) in &part.keys {
-            for digest in digests {
-                self.digest(&part.document, name, digest);
+        let expectations = part.expectations.iter().map(Arc::clone);
+        self.set.expectations.extend(expectations);
+    }
+
+    fn take(&mut self, content: &'a Content, name: &str, document: &Document) {
+        let set = &mut self.set;
+        match content {
+            Content::Service(name, service) => {
+                let entry = set.services.entry(name.clone());
+                entry.or_insert_with(|| Arc::clone(service));
             }
-            let entry = self.set.keys.entry(name.clone());
-            entry.or_insert_with(|| Arc::clone(key));
-        }
-        for (name, value) in &part.lookups {
-            let entry = self.set.lookups.entry(name.clone());
-            entry.or_insert_with(|| value.clone());
-        }
-        if let Some(gateway) = &part.gateway {
-            self.set.gateway = gateway.clone();
+            Content::Role(name, role) => {
+                let entry = set.roles.entry(name.clone());
+                entry.or_insert_with(|| Arc::clone(role));
+            }
+            Content::Key(name, key, places) => {
+                if let Some(position) = &places.role {
+                    let entry = set.key_roles.entry(name.clone());
+                    entry.or_insert_with(|| position.clone());
+                }
+                let entry = set.keys.entry(name.clone());
+                entry.or_insert_with(|| Arc::clone(key));
+                for digest in &places.digests {
+                    self.digest(document, name, digest);
+                }
+            }
+            Content::Lookup(value) => {
+                let entry = set.lookups.entry(name.to_owned());
+                entry.or_insert_with(|| value.clone());
+            }
+            Content::Gateway(gateway) => set.gateway = gateway.as_ref().clone(),
         }
     }
 
     fn must_exist(&mut self, document: &Document, mention: &Mention) {
-        let (table, name) = (mention.table, &*mention.name);
-        let is_known = self.names.0.contains_key(&(table, name))
-            || (table == "lookup" && self.key_lookups.contains(name));
+        let (kind, name) = (mention.kind, &*mention.name);
+        let is_known = self.names.0.contains_key(&(kind, name))
+            || (kind == "lookup" && self.key_lookups.contains(name));
         if !self.is_whole || is_known {
             return;
         }
-        let mut known: BTreeSet<&str> = self.names.of(table).collect();
-        if table == "lookup" {
+        let mut known = self.names.of(kind, |_| true);
+        if kind == "lookup" {
             known.extend(&self.key_lookups);
         }
         let known: Vec<&str> = known.into_iter().collect();
-        let near = if known.len() <= self.likenesses {
-            self.likenesses -= known.len();
-            nearest(name, known.iter().copied())
-        } else {
-            None
-        };
-        let help = match (near, known.as_slice()) {
+        let help = match (self.near(name, &known), known.as_slice()) {
             (Some(near), _) => format!("did you mean `{near}`?"),
-            (None, []) => match table {
+            (None, []) => match kind {
                 "lookup" => format!("add it: [lookup] with {name} = \"…\""),
-                table => format!("add it: [{table}.{name}]"),
+                kind => format!("add it: [{kind}.{name}]"),
             },
-            (None, known) => format!("the {table}s are {}", list(known)),
+            (None, known) => format!("the {kind}s are {}", list(known)),
         };
         let place = match mention.part {
             None => document.value_place(&mention.pointer),
             Some((before, length)) => document.text_place(&mention.pointer, before, length),
         };
-        let message = format!("there is no {table} `{name}`{}", mention.note);
+        let message = format!("there is no {kind} `{name}`{}", mention.note);
         self.problems
             .push(Diagnostic::error(place, message).with_help(help));
     }
 
     /// A digest stands for one key.
     fn digest(&mut self, document: &Document, name: &'a KeyName, digest: &'a Digest) {
-        let found = self.digests.entry(digest.digest);
-        let (other, position) = *found.or_insert((name, &digest.position));
+        let first = self.digests.entry(digest.digest);
+        let (other, position) = *first.or_insert((name, &digest.position));
         if std::ptr::eq(position, &raw const digest.position) {
             return;
         }
@@ -726,18 +1011,18 @@ impl<'a> Linker<'a> {
         } else {
             format!("this digest belongs to the key `{other}` already")
         };
+        let help = format!("the other one is at {position}; every key has digests of its own");
         let place = document.value_place(&digest.pointer);
         self.problems
-            .push(Diagnostic::error(place, message).with_help(format!(
-                "the other one is at {position}; every key has digests of its own"
-            )));
+            .push(Diagnostic::error(place, message).with_help(help));
     }
 
     fn finish(mut self, tree: &Tree) -> Result<ManifestSet, Diagnostics> {
         if self.names.0.is_empty() && self.problems.is_empty() {
-            let folder = match tree.label() {
-                "" => "the tree",
-                label => label,
+            let labels: Vec<&str> = tree.layers().iter().map(Layer::label).collect();
+            let folder = match labels.join(", ") {
+                folder if folder.is_empty() => "the tree".to_owned(),
+                folder => folder,
             };
             let (message, help) = if self.set.files == 0 {
                 (
@@ -767,6 +1052,27 @@ impl<'a> Linker<'a> {
     }
 }
 
+/// What a table says of replacing one in a layer below; nothing if it does not say `override`, or false.
+fn overrides(table: &Value) -> Option<bool> {
+    match table.get(OVERRIDE)? {
+        Value::Bool(false) => None,
+        Value::Bool(true) => Some(true),
+        // The schema has refused it; what it was meant to be is plain.
+        _ => Some(false),
+    }
+}
+
+/// A table as its type knows it: `override` is the linker's business alone.
+fn without_override(table: &Value) -> Cow<'_, Value> {
+    let mut table = Cow::Borrowed(table);
+    if table.get(OVERRIDE).is_some()
+        && let Value::Object(members) = table.to_mut()
+    {
+        members.shift_remove(OVERRIDE);
+    }
+    table
+}
+
 /// Whether nothing is wrong with the value at a pointer.
 fn is_sound(pointer: &str, findings: &[Finding]) -> bool {
     !findings.iter().any(|finding| {
@@ -778,11 +1084,7 @@ fn is_sound(pointer: &str, findings: &[Finding]) -> bool {
 }
 
 /// What to say of something that stands where a secret belongs.
-pub(super) fn misplaced_secret(
-    document: &Document,
-    pointer: &str,
-    misplaced: Misplaced,
-) -> Diagnostic {
+fn misplaced_secret(document: &Document, pointer: &str, misplaced: Misplaced) -> Diagnostic {
     let place = document.value_place(pointer);
     let place = if misplaced.hide {
         place.masked()

@@ -1,10 +1,12 @@
-//! What the files say: text → JSON → validated → linked and typed. Pure but for [`secrets`].
+//! What the files say: text → JSON → validated → linked and typed. Pure but for [`secrets`] and [`encryption`].
 //!
 //! [`load`] reports every problem in the tree at once. Secrets stay references until [`ManifestSet::configs`].
 
 mod cache;
 pub mod diagnostic;
 mod document;
+pub mod encryption;
+pub mod expect;
 pub mod gateway;
 pub mod key;
 mod link;
@@ -25,10 +27,12 @@ use crate::names::{KeyName, RoleName, ServiceName};
 use crate::tree::Tree;
 pub use cache::Cache;
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Position, Severity};
+pub use expect::Expectation;
 pub use gateway::Gateway;
 pub use key::KeyTable;
 pub use schema::Schemas;
-pub use secrets::{SecretSource, SecretsRead};
+pub use secrets::{Recorder, SecretSource, SecretsRead};
+use secrets::{Reference, Unreadable, Written};
 pub use service::Service;
 
 /// Something, and where its table stands.
@@ -51,10 +55,14 @@ pub struct ManifestSet {
     pub keys: BTreeMap<KeyName, Arc<Located<KeyTable>>>,
     /// Values for `{lookup.NAME}`.
     pub lookups: BTreeMap<String, Located<String>>,
+    /// Access tests, in the order of files and lines.
+    pub expectations: Vec<Arc<Expectation>>,
     /// Settings of the gateway; the defaults where no file has the table.
     pub gateway: Gateway,
     /// What somebody should look at, although the tree is accepted.
     pub warnings: Diagnostics,
+    /// Where each key says which role it has.
+    key_roles: BTreeMap<KeyName, Position>,
     label: String,
     files: usize,
 }
@@ -63,8 +71,6 @@ pub struct ManifestSet {
 pub struct Configs {
     /// One for each service, active or not.
     pub services: BTreeMap<ServiceName, Arc<dyn AnyConfig>>,
-    /// What was read for them, to notice a rotated secret.
-    pub secrets: SecretsRead,
 }
 
 /// Reads a tree: everything it says, or everything that is wrong with it.
@@ -91,6 +97,16 @@ impl ManifestSet {
         self.services.is_empty() && self.roles.is_empty() && self.keys.is_empty()
     }
 
+    /// Where a key says which role it has; none for a key without one.
+    pub fn role_position(&self, key: &str) -> Option<&Position> {
+        self.key_roles.get(key)
+    }
+
+    /// What is wrong with this tree, with the label and the count of its files.
+    pub fn problems(&self, list: Vec<Diagnostic>) -> Diagnostics {
+        Diagnostics::new(self.label.clone(), self.files, list)
+    }
+
     /// How many files the tree has.
     pub fn files(&self) -> usize {
         self.files
@@ -101,12 +117,10 @@ impl ManifestSet {
     /// Fails with everything that is wrong: secrets without a value, and what the service types themselves find
     /// wrong with their configs.
     pub fn configs(&self, source: &dyn SecretSource) -> Result<Configs, Diagnostics> {
-        let source = secrets::Once::new(source);
-        let mut secrets = SecretsRead::default();
         let mut services = Vec::with_capacity(self.services.len());
         let mut problems = Vec::new();
         for (name, service) in &self.services {
-            match typed(&service.value, &source, &mut secrets) {
+            match typed(&service.value, source) {
                 Ok(config) => services.push((name.clone(), config)),
                 Err(found) => problems.extend(found),
             }
@@ -114,10 +128,9 @@ impl ManifestSet {
         if problems.is_empty() {
             Ok(Configs {
                 services: services.into_iter().collect(),
-                secrets,
             })
         } else {
-            Err(Diagnostics::new(self.label.clone(), self.files, problems))
+            Err(self.problems(problems))
         }
     }
 }
@@ -125,37 +138,15 @@ impl ManifestSet {
 fn typed(
     service: &Service,
     source: &dyn SecretSource,
-    read: &mut SecretsRead,
 ) -> Result<Arc<dyn AnyConfig>, Vec<Diagnostic>> {
     let document = &service.document;
     let at = |pointer: &str| format!("{}{pointer}", service.pointer);
-    let mut values = Vec::new();
-    let mut digests = Vec::new();
     let mut problems = Vec::new();
-    for pointer in &service.secrets {
-        let Some(value) = service.config.pointer(pointer) else {
-            continue;
-        };
-        let name = document::segments(pointer).next_back().unwrap_or_default();
-        match secrets::written(&name, value) {
-            Ok(secrets::Written::Plain(text)) => values.push((pointer, text)),
-            Ok(secrets::Written::Reference(reference)) => match source.read(&reference) {
-                Ok(text) => {
-                    digests.push(read.add(reference, &text));
-                    values.push((pointer, text));
-                }
-                Err(unreadable) => problems.push(
-                    Diagnostic::error(
-                        document.value_place(&at(pointer)),
-                        format!("`{name}` has no value: {reference} {}", unreadable.message),
-                    )
-                    .with_help(unreadable.help),
-                ),
-            },
-            // `load` has refused it already.
-            Err(misplaced) => {
-                problems.push(link::misplaced_secret(document, &at(pointer), misplaced));
-            }
+    let mut digests = Vec::new();
+    for (pointer, reference) in service.references() {
+        match source.digest(reference) {
+            Ok(digest) => digests.push(digest),
+            Err(why) => problems.push(no_value(service, pointer, reference, why)),
         }
     }
     if !problems.is_empty() {
@@ -165,10 +156,27 @@ fn typed(
         return Ok(config);
     }
     let mut config = service.config.clone();
-    for (pointer, text) in values {
+    digests.clear();
+    for (pointer, written) in &service.secrets {
+        let text = match written {
+            Written::Plain(text) => text.clone(),
+            Written::Reference(reference) => match source.read(reference) {
+                Ok(text) => {
+                    digests.push(secrets::digest(&text));
+                    text
+                }
+                Err(why) => {
+                    problems.push(no_value(service, pointer, reference, why));
+                    continue;
+                }
+            },
+        };
         if let Some(value) = config.pointer_mut(pointer) {
             *value = Value::String(text);
         }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
     }
     let config = (service.service_type.parse)(config).map_err(|error| {
         vec![Diagnostic::error(
@@ -190,4 +198,20 @@ fn typed(
     } else {
         Err(problems)
     }
+}
+
+/// What to say of a reference to a secret that has no value.
+fn no_value(
+    service: &Service,
+    pointer: &str,
+    reference: &Reference,
+    why: Unreadable,
+) -> Diagnostic {
+    let name = document::segments(pointer).next_back().unwrap_or_default();
+    let place = format!("{}{pointer}", service.pointer);
+    Diagnostic::error(
+        service.document.value_place(&place),
+        format!("`{name}` has no value: {reference} {}", why.message),
+    )
+    .with_help(why.help)
 }

@@ -1,15 +1,18 @@
 //! JSON Schemas from the Rust types: for editors, for validation, and for words about what is expected. Pure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::LazyLock;
 
 use jsonschema::{ValidationError, Validator, error::ValidationErrorKind};
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::diagnostic::{Diagnostic, MAX_DIAGNOSTICS};
 use super::document::{Document, join, segments};
+use super::expect::ExpectTable;
 use super::gateway::Gateway;
 use super::key::KeyTable;
 use super::lookup::LookupTable;
@@ -32,15 +35,48 @@ const MAX_QUOTED: usize = 80;
 #[expect(dead_code, reason = "its schema is what it is for")]
 pub(super) struct ManifestFile {
     /// Services by name: the first segment of a path after `/api/v2/`.
-    service: Option<BTreeMap<String, ServiceTable>>,
+    service: Option<BTreeMap<String, Layered<ServiceTable>>>,
     /// Roles by name.
-    role: Option<BTreeMap<String, RoleTable>>,
+    role: Option<BTreeMap<String, Layered<RoleTable>>>,
     /// Keys by name; each stands for one application.
-    key: Option<BTreeMap<String, KeyTable>>,
+    key: Option<BTreeMap<String, Layered<KeyTable>>>,
     /// Values for `{lookup.NAME}` in filters.
     lookup: Option<LookupTable>,
+    /// Access tests: a tree of which one fails is refused.
+    expect: Option<Vec<ExpectTable>>,
     /// Settings of the gateway itself.
-    gateway: Option<Gateway>,
+    gateway: Option<Layered<Gateway>>,
+}
+
+/// What a table of a layer says to replace the one of the same name below.
+pub(super) const OVERRIDE: &str = "override";
+
+/// A table as a layer may write it: what its type says, and `override`, which the linker takes away before typing.
+struct Layered<T>(PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for Layered<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = T::json_schema(generator);
+        let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+        if let Some(properties) = properties {
+            properties.insert(OVERRIDE.to_owned(), override_schema());
+        }
+        schema
+    }
+}
+
+/// The schema of `override`.
+pub(super) fn override_schema() -> Value {
+    json!({
+        "type": "boolean",
+        "description": "Whether this replaces all of what a layer below says under the same name (`--config base --config \
+                        prod`). Default: false, and then no layer below may have the name.",
+        "default": false
+    })
 }
 
 /// The tables of a file whose keys are names.
@@ -199,7 +235,7 @@ fn generator() -> SchemaGenerator {
     SchemaSettings::draft2020_12().into_generator()
 }
 
-fn schema_of(make: impl Fn(&mut SchemaGenerator) -> schemars::Schema) -> Value {
+fn schema_of(make: impl Fn(&mut SchemaGenerator) -> Schema) -> Value {
     let mut schema = make(&mut generator()).to_value();
     tidy(&mut schema);
     schema
@@ -590,7 +626,9 @@ impl Context<'_> {
             return nearest(text, allowed.iter().copied())
                 .map(|near| format!("did you mean \"{near}\"?"));
         }
-        match (schema.get("type").and_then(Value::as_str)?, instance) {
+        // Of several types the first is the usual one.
+        let kind = schema.get("type").map(|kind| kind.get(0).unwrap_or(kind));
+        match (kind.and_then(Value::as_str)?, instance) {
             ("integer", Value::String(text)) if text.trim().parse::<i64>().is_ok() => {
                 Some(format!("remove the quotes: {}", write(text.trim())))
             }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::document::Document;
+use super::secrets::{Reference, Written};
 use crate::connector::{AnyConfig, ServiceType};
 
 /// A service: one database, and later one file store, remote API, script runner or mailer.
@@ -50,14 +51,26 @@ pub struct Service {
     pub active: bool,
     /// Settings, validated, secrets unresolved.
     pub(super) config: Value,
-    /// JSON pointers of the secrets in the config.
-    pub(super) secrets: Vec<String>,
+    /// The secrets in the config, by their JSON pointers there.
+    pub(super) secrets: Vec<(String, Written)>,
     /// The file it stands in.
     pub(super) document: Arc<Document>,
     /// JSON pointer of the config in that file.
     pub(super) pointer: String,
     /// What the config was typed to last.
     pub(super) typed: Memo,
+}
+
+impl Service {
+    /// The references to secrets in the config, with their JSON pointers there.
+    pub(super) fn references(&self) -> impl Iterator<Item = (&str, &Reference)> {
+        self.secrets
+            .iter()
+            .filter_map(|(pointer, written)| match written {
+                Written::Reference(reference) => Some((pointer.as_str(), reference)),
+                Written::Plain(_) => None,
+            })
+    }
 }
 
 /// Remembers what a config was typed to, so that an unchanged service is not typed again.

@@ -536,7 +536,7 @@ fn component_for(path: &str, table: &str) -> String {
 fn granted(service: &ServiceDescription<'_>, component: &str, method: &Method) -> Option<Grant> {
     match service.access.decide(component, Verbs::of(method)) {
         Decision::Granted(grant) => Some(grant),
-        Decision::Denied(_) | Decision::NotGranted => None,
+        Decision::Denied(_) | Decision::NotListed(_) | Decision::NoRow => None,
     }
 }
 

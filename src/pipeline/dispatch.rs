@@ -26,8 +26,7 @@ pub async fn dispatch(
     settings: &Settings,
     clock: &Arc<dyn Clock>,
 ) -> Result<Reply> {
-    let operation = permit.operation()?;
-    let (name, effect) = (operation.name, operation.effect);
+    let (name, effect) = (permit.operation(), permit.effect());
     let (service, parameters, component, grant, access) = permit.into_parts();
     let remaining = context.deadline.saturating_duration_since(clock.instant());
     let (body, arrival) = timed(body, remaining);

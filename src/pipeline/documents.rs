@@ -1,4 +1,5 @@
-//! What the gateway itself answers: the list of services, OpenAPI documents, the documentation page, OPTIONS.
+//! What the gateway itself answers: the list of services, OpenAPI documents, the documentation page, OPTIONS. Whether it
+//! may was decided before.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,12 +9,12 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::permit::{Caller, unknown_service};
-use super::route::Target;
+use super::permit::Caller;
+use crate::auth::authorize::{OptionsAdmission, READS};
+use crate::auth::route::Target;
 use crate::clock::Clock;
-use crate::connector::operation::allowed_methods;
 use crate::connector::{Description, service_types};
-use crate::error::{Error, ErrorKind, Result, brief};
+use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::compress::without_coding;
 use crate::exchange::format::negotiate;
 use crate::exchange::{Body, Format, Query, Reply, RequestHead};
@@ -28,7 +29,6 @@ pub fn services(
     head: &RequestHead,
     query: &Query,
 ) -> Result<Reply> {
-    only_reads(head, "/api/v2")?;
     let format = negotiate(head, query, &[Format::Json, Format::Xml])?;
     let groups = query.get("group").map(str::to_ascii_lowercase);
     let wanted = |group: &str, name: &str| match (&groups, query.get("type")) {
@@ -84,18 +84,6 @@ fn may_see(caller: &Caller, service: &Service) -> bool {
         .is_ok_and(|access| !access.is_empty())
 }
 
-fn only_reads(head: &RequestHead, path: &str) -> Result<()> {
-    if head.method == Method::GET || head.method == Method::HEAD {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::MethodNotAllowed,
-        format!("{} requests for {path} are not supported", head.method),
-    )
-    .with_help("configuration changes by commits alone; this resource takes GET")
-    .with_allow("GET, HEAD, OPTIONS"))
-}
-
 /// The OpenAPI document of one service or of all: only what the caller may do. A backend that does not answer leaves
 /// its general operations in the document.
 pub async fn api_docs(
@@ -107,7 +95,6 @@ pub async fn api_docs(
     deadline: Instant,
     clock: &Arc<dyn Clock>,
 ) -> Result<Reply> {
-    only_reads(head, "/api/v2/api_docs")?;
     let format = negotiate(head, query, &[Format::Json])?;
     let services: Vec<&Arc<Service>> = match service {
         None => snapshot
@@ -115,28 +102,7 @@ pub async fn api_docs(
             .values()
             .filter(|service| service.is_active && may_see(caller, service))
             .collect(),
-        Some(name) => {
-            // The name is judged before the existence, as for every call to the service.
-            if caller.application().access_by_name(name)?.is_empty() {
-                return Err(Error::new(
-                    ErrorKind::Forbidden,
-                    format!(
-                        "this role has no access to the documentation of service '{}'",
-                        brief(name)
-                    ),
-                ));
-            }
-            match snapshot.service(name) {
-                Some(service) if service.is_active => vec![service],
-                Some(_) => {
-                    return Err(Error::new(
-                        ErrorKind::ServiceDeactivated,
-                        format!("service {name} is deactivated"),
-                    ));
-                }
-                None => return Err(unknown_service(name)),
-            }
-        }
+        Some(name) => snapshot.service(name).into_iter().collect(),
     };
     let remaining = deadline.saturating_duration_since(clock.instant()) / 2;
     let described =
@@ -194,35 +160,9 @@ fn written(
     Format::Json.write_document(&document)
 }
 
-/// The answer to OPTIONS: `Allow`, for resources of services that the caller may see.
-pub fn options(snapshot: &Snapshot, caller: &Caller, target: &Target) -> Result<Reply> {
-    let allow = match target {
-        Target::Service { service, component } => {
-            let access = caller.application().access_by_name(service)?;
-            if access.is_empty() {
-                return Err(Error::new(
-                    ErrorKind::Forbidden,
-                    format!("this role has no access to service '{}'", brief(service)),
-                ));
-            }
-            let found = snapshot
-                .service(service)
-                .ok_or_else(|| unknown_service(service))?;
-            allowed_methods(found.config.operations(), component).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::UnknownResource,
-                    format!(
-                        "resource '{}' not found for service '{service}'",
-                        brief(component.as_str())
-                    ),
-                )
-            })?
-        }
-        Target::Services | Target::ApiDocs(_) | Target::Docs(_) | Target::Root => {
-            "GET, HEAD, OPTIONS".to_owned()
-        }
-    };
-    let allow = HeaderValue::try_from(allow).map_err(|error| {
+/// The answer to OPTIONS: `Allow`.
+pub fn options(admission: OptionsAdmission) -> Result<Reply> {
+    let allow = HeaderValue::try_from(admission.into_allow()).map_err(|error| {
         Error::internal("an Allow header is not visible text").with_source(error)
     })?;
     Ok(Reply::empty(StatusCode::NO_CONTENT).with_header(ALLOW, allow))
@@ -232,9 +172,8 @@ pub fn options(snapshot: &Snapshot, caller: &Caller, target: &Target) -> Result<
 pub fn page(target: &Target, head: &RequestHead) -> Result<Reply> {
     if head.method == Method::OPTIONS {
         return Ok(Reply::empty(StatusCode::NO_CONTENT)
-            .with_header(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS")));
+            .with_header(ALLOW, HeaderValue::from_static(READS)));
     }
-    only_reads(head, "/docs")?;
     let Target::Docs(path) = target else {
         return Ok(redirect("/docs/"));
     };

@@ -7,7 +7,6 @@ pub mod encode;
 pub mod envelope;
 pub mod operations;
 pub mod permit;
-pub mod route;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,15 +16,18 @@ use std::time::Instant;
 use http::{HeaderMap, Method, Uri};
 
 use crate::auth::application::Application;
+use crate::auth::authorize::{self, Admission};
+use crate::auth::reason::{Reason, Refusal};
+use crate::auth::route::{self, Target};
 use crate::clock::Clock;
+use crate::connector::access::RULE_FACT;
 use crate::error::{Error, ErrorKind, Origin, Result};
 use crate::exchange::format::negotiate;
 use crate::exchange::{Body, CallContext, Format, Query, Reply, RequestHead, RequestId};
 use crate::snapshot::publish::Reader;
 use crate::snapshot::{Service, Snapshot};
 use crate::telemetry::metrics::{Metrics, OperationMetrics};
-use permit::{authorize, identify};
-use route::Target;
+use permit::{Permit, authorize, identify};
 
 /// Serves requests on the current snapshot.
 pub struct Gateway {
@@ -42,7 +44,38 @@ struct Trail {
     application: Option<Arc<Application>>,
     service: Option<Arc<Service>>,
     operation: Option<&'static str>,
+    reason: Option<Reason>,
     rule: Option<Arc<str>>,
+}
+
+impl Trail {
+    /// Notes why something was refused.
+    fn refused(&mut self, refusal: Refusal) -> Error {
+        self.reason = Some(refusal.reason);
+        self.rule = refusal.rule;
+        refusal.error
+    }
+
+    /// Notes why something was allowed.
+    fn admitted(&mut self, admission: &Admission) {
+        self.reason = Some(admission.reason());
+        self.rule = admission.rule().map(Arc::clone);
+    }
+
+    /// Notes that a call which was allowed touched what the role does not admit.
+    fn refused_inside(&mut self, error: &Error) {
+        if matches!(
+            error.kind(),
+            ErrorKind::Forbidden | ErrorKind::RowNotPermitted
+        ) {
+            self.reason = Some(Reason::RefusedInside);
+            self.rule = error
+                .facts()
+                .iter()
+                .find(|(name, _)| *name == RULE_FACT)
+                .map(|(_, rule)| Arc::from(rule.as_str()));
+        }
+    }
 }
 
 impl Gateway {
@@ -157,19 +190,24 @@ impl Gateway {
         let query = Query::parse(head.query())?;
         *format = negotiate(&head, &query, Format::ALL).unwrap_or(Format::Json);
         let target = route::target(head.uri.path())?;
-        match &target {
-            Target::Root | Target::Docs(_) => return documents::page(&target, &head),
-            Target::Services | Target::ApiDocs(_) | Target::Service { .. } => {}
+        if let Target::Root | Target::Docs(_) = &target {
+            authorize::page(&head.method).map_err(|refusal| trail.refused(refusal))?;
+            trail.admitted(&Admission::Page);
+            return documents::page(&target, &head);
         }
-        let caller = identify(snapshot, &head, &query, self.clock.as_ref())?;
+        let caller = identify(snapshot, &head, &query, self.clock.as_ref())
+            .map_err(|refusal| trail.refused(refusal))?;
         trail.application = Some(Arc::clone(caller.application()));
-        if head.method == Method::OPTIONS {
-            return documents::options(snapshot, &caller, &target);
-        }
         head.method = route::tunnelled(&head.method, &head.headers, query.get("method"))?;
-        match target {
-            Target::Services => documents::services(snapshot, &caller, &head, &query),
-            Target::ApiDocs(service) => {
+        if let Target::Service { service, .. } = &target {
+            trail.service = snapshot.service(service).cloned();
+        }
+        let admission = authorize(snapshot, &caller, target, &head.method)
+            .map_err(|refusal| trail.refused(refusal))?;
+        trail.admitted(&admission);
+        match admission {
+            Admission::Services => documents::services(snapshot, &caller, &head, &query),
+            Admission::ApiDocs(service) => {
                 documents::api_docs(
                     snapshot,
                     &caller,
@@ -181,15 +219,15 @@ impl Gateway {
                 )
                 .await
             }
-            Target::Service { service, component } => {
-                trail.service = snapshot.service(&service).cloned();
-                let permit = authorize(snapshot, &caller, &service, component, &head.method)?;
-                trail.operation = Some(permit.operation()?.name);
-                trail.rule = Some(Arc::clone(permit.rule()));
+            Admission::Options(options) => documents::options(options),
+            Admission::Call(call) => {
+                let permit = Permit::new(trail.service.as_ref(), call)?;
+                trail.operation = Some(permit.operation());
                 dispatch::dispatch(permit, context, head, body, &snapshot.settings, &self.clock)
                     .await
+                    .inspect_err(|error| trail.refused_inside(error))
             }
-            Target::Root | Target::Docs(_) => Err(Error::internal("a page was not served as one")),
+            Admission::Page => Err(Error::internal("a page was not served as one")),
         }
     }
 
@@ -240,6 +278,8 @@ impl Gateway {
             role.name = trail.application.as_ref().and_then(|application| application.role_name()),
             service.name = trail.service.as_ref().map(|service| service.name.as_str()),
             operation.name = trail.operation,
+            decision = trail.reason.map(Reason::decision),
+            reason = trail.reason.map(Reason::name),
             rule = trail.rule.as_deref(),
             duration_micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
             bytes,

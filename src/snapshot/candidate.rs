@@ -2,7 +2,7 @@
 //! `explain` all begin here, so that what passes review is what the daemon accepts. Pure but for the secrets.
 
 use crate::manifest::{
-    Cache, Configs, Diagnostics, ManifestSet, Schemas, SecretSource, load_again,
+    Cache, Configs, Diagnostic, Diagnostics, ManifestSet, Schemas, SecretSource, load_again,
 };
 use crate::tree::Tree;
 
@@ -28,8 +28,12 @@ impl Candidate {
         secrets: &dyn SecretSource,
         cache: &mut Cache,
     ) -> Result<Self, Diagnostics> {
-        let set = load_again(&tree, Schemas::standard(), cache)?;
+        let mut set = load_again(&tree, Schemas::standard(), cache)?;
         let configs = set.configs(secrets)?;
+        if let Some(caution) = secrets.caution() {
+            let warning = Diagnostic::warning(None, caution.message).with_help(caution.help);
+            set.warnings = set.warnings.with(warning);
+        }
         Ok(Self { tree, set, configs })
     }
 }

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 
 use crate::auth::application::Application;
+use crate::auth::authorize::ServiceFacts;
 use crate::auth::key::KeyRing;
 use crate::connector::{AnyConfig, Connector, ServiceType};
 use crate::error::Error;
@@ -150,6 +151,15 @@ pub struct Service {
 }
 
 impl Service {
+    /// What a decision needs to know of it.
+    pub fn facts(&self) -> ServiceFacts<'_> {
+        ServiceFacts {
+            name: &self.name,
+            is_active: self.is_active,
+            operations: self.config.operations(),
+        }
+    }
+
     /// Notes what the outcome of a call or a probe says of the backend, and logs it where that is news.
     pub fn note_health(&self, outcome: Result<(), &Error>) {
         let service = self.name.as_str();

@@ -14,11 +14,11 @@ use sha2::{Digest as _, Sha256};
 
 pub use source::{Source, Sources};
 
-/// Most files that a tree may have.
+/// Most files that a tree may have, in all layers together.
 pub const MAX_FILES: usize = 50_000;
 /// Most bytes that one file may have: 1 MiB.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
-/// Most bytes that all files together may have: 64 MiB.
+/// Most bytes that all files of all layers together may have: 64 MiB.
 pub const MAX_TREE_BYTES: u64 = 64 * 1024 * 1024;
 /// Most folders within folders.
 pub const MAX_DEPTH: usize = 16;
@@ -115,6 +115,11 @@ impl Layer {
     /// The bytes of one file.
     pub fn file(&self, name: &str) -> Option<&Arc<[u8]>> {
         self.files.get(name)
+    }
+
+    /// How many bytes all files have together.
+    pub fn bytes(&self) -> u64 {
+        self.files.values().map(|bytes| bytes.len() as u64).sum()
     }
 
     /// What stands before names in diagnostics; may be empty.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Layer, Tree, TreeError, directory};
+use super::{Layer, MAX_FILES, MAX_TREE_BYTES, Tree, TreeError, directory};
 
 /// How long a tree must stay the same before it counts.
 pub const QUIET_WINDOW: Duration = Duration::from_millis(100);
@@ -77,14 +77,50 @@ impl Sources {
         &self.0
     }
 
+    /// The first source that is written twice in the same words.
+    pub fn repeated(&self) -> Option<&Source> {
+        let mut sources = self.0.iter().enumerate();
+        sources.find_map(|(index, source)| {
+            let is_known = self.0.iter().take(index).any(|other| other == source);
+            is_known.then_some(source)
+        })
+    }
+
     /// Reads all layers once, as they are.
+    ///
+    /// Fails as the sources do, beyond the limits of [`super`], which hold for all layers together, and when a file
+    /// would belong to two layers.
     pub fn read(&self) -> Result<Tree, TreeError> {
-        let layers = self
-            .list()
-            .iter()
-            .map(Source::read)
-            .collect::<Result<_, _>>()?;
+        let mut layers: Vec<Layer> = Vec::with_capacity(self.0.len());
+        let mut files = 0;
+        let mut bytes = 0_u64;
+        for source in &self.0 {
+            let layer = source.read()?;
+            for (lower, layer_below) in self.0.iter().zip(&layers) {
+                apart((lower, layer_below), (source, &layer))?;
+            }
+            files += layer.files().len();
+            bytes = bytes.saturating_add(layer.bytes());
+            if files > MAX_FILES || bytes > MAX_TREE_BYTES {
+                return Err(self.too_large(files));
+            }
+            layers.push(layer);
+        }
         Ok(Tree::of(layers))
+    }
+
+    fn too_large(&self, files: usize) -> TreeError {
+        TreeError {
+            path: self.to_string(),
+            message: if files > MAX_FILES {
+                format!("there are more than {MAX_FILES} manifests in all layers together")
+            } else {
+                format!(
+                    "the manifests of all layers together are larger than {MAX_TREE_BYTES} bytes"
+                )
+            },
+            help: Some("are these the right folders?".to_owned()),
+        }
     }
 
     /// Reads all layers until two reads with a quiet window between them agree and nobody is at work there.
@@ -122,6 +158,50 @@ impl Sources {
             },
         })
     }
+}
+
+/// Whether two layers have no file in common.
+fn apart(lower: (&Source, &Layer), upper: (&Source, &Layer)) -> Result<(), TreeError> {
+    let (Source::Directory(_), Source::Directory(_)) = (lower.0, upper.0);
+    let places = lower.1.provenance().path.as_deref();
+    let Some((below, above)) = places.zip(upper.1.provenance().path.as_deref()) else {
+        return Ok(());
+    };
+    let refused = |inner: &Source, message: String, help: &str| {
+        Err(TreeError {
+            path: inner.to_string(),
+            message,
+            help: Some(help.to_owned()),
+        })
+    };
+    if below == above {
+        return refused(
+            upper.0,
+            format!("this is the same folder as the layer {}", lower.0),
+            "give each folder once",
+        );
+    }
+    // What a folder ignores is no part of it.
+    let is_seen = |inside: &Path| {
+        !inside
+            .iter()
+            .any(|name| name.as_encoded_bytes().starts_with(b"."))
+    };
+    let holds = |outer: &Path, inner: &Path| {
+        inner
+            .strip_prefix(outer)
+            .is_ok_and(|inside| is_seen(inside))
+    };
+    let (inner, outer) = match (holds(below, above), holds(above, below)) {
+        (true, _) => (upper.0, lower.0),
+        (_, true) => (lower.0, upper.0),
+        (false, false) => return Ok(()),
+    };
+    refused(
+        inner,
+        format!("this layer lies within the layer {outer}, and its files would be read twice"),
+        "put the folders of the layers beside each other",
+    )
 }
 
 /// The sources, separated by commas.
@@ -180,6 +260,75 @@ mod tests {
         assert_eq!(bytes(&tree, 0), b"base");
         assert_eq!(bytes(&tree, 1), b"half and the rest");
         assert_eq!(pauses, 2);
+    }
+
+    #[test]
+    fn a_file_belongs_to_one_layer() {
+        let root = folder(&[
+            ("base/a.toml", ""),
+            ("base/prod/b.toml", ""),
+            ("base/.host/c.toml", ""),
+        ]);
+        std::os::unix::fs::symlink("base/prod", root.path().join("link")).unwrap();
+        let at = |name: &str| root.path().join(name);
+        let message = |folders: [&str; 2]| {
+            let folders = folders.map(at);
+            let error = sources(&[&folders[0], &folders[1]]).read().unwrap_err();
+            format!(
+                "{}: {}",
+                Path::new(&error.path).file_name().unwrap().display(),
+                error.message
+            )
+        };
+        for folders in [["base", "base/prod"], ["base/prod", "base"]] {
+            let said = message(folders);
+            assert!(said.starts_with("prod: this layer lies within"), "{said}");
+        }
+        assert!(message(["base", "link"]).starts_with("link: this layer lies within"));
+        assert!(message(["base/prod", "link"]).contains("link: this is the same folder as"));
+        // A folder is none of the layer that ignores it.
+        let tree = sources(&[&at("base"), &at("base/.host")]).read().unwrap();
+        assert_eq!(tree.file_count(), 3);
+        let twice = sources(&[&at("base"), &at("link"), &at("link")]);
+        assert_eq!(twice.repeated(), Some(&Source::Directory(at("link"))));
+        assert_eq!(sources(&[&at("base"), &at("link")]).repeated(), None);
+    }
+
+    #[test]
+    fn the_limits_hold_for_all_layers_together() {
+        // Each layer by itself is within the limits.
+        let text = " ".repeat(1024 * 1024);
+        let of = |count: usize| {
+            let names: Vec<String> = (0..count).map(|number| format!("{number}.toml")).collect();
+            let files: Vec<(&str, &str)> = names
+                .iter()
+                .map(|name| (name.as_str(), text.as_str()))
+                .collect();
+            folder(&files)
+        };
+        let (half, rest) = (of(32), of(33));
+        let error = sources(&[half.path(), rest.path()]).read().unwrap_err();
+        assert!(
+            error
+                .message
+                .contains("of all layers together are larger than"),
+            "{error}"
+        );
+        let many = |count: usize| {
+            let folder = tempfile::tempdir().unwrap();
+            for number in 0..count {
+                fs::write(folder.path().join(format!("{number}.toml")), "").unwrap();
+            }
+            folder
+        };
+        let (half, rest) = (many(MAX_FILES / 2), many(MAX_FILES / 2 + 1));
+        let error = sources(&[half.path(), rest.path()]).read().unwrap_err();
+        assert!(
+            error
+                .message
+                .contains("more than 10000 manifests in all layers"),
+            "{error}"
+        );
     }
 
     #[test]

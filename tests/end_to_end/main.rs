@@ -28,6 +28,7 @@ mod readme;
 mod reload;
 mod roles;
 mod round_trips;
+mod secrets;
 mod serving;
 mod shutdown;
 mod streaming;

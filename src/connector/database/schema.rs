@@ -82,7 +82,7 @@ impl<'a> SchemaView<'a> {
             match self.access.decide(&component, Verbs::of(method)) {
                 Decision::Granted(grant) => records.push(grant),
                 Decision::Denied(_) => is_denied = true,
-                Decision::NotGranted => {}
+                Decision::NotListed(_) | Decision::NoRow => {}
             }
         }
         VisibleColumns {

@@ -1,10 +1,14 @@
 //! Method and path → what is asked for. Only splits the path: whether the service exists is asked after
 //! authorization. Pure.
 
+use std::fmt;
+
 use http::Method;
+use http::uri::PathAndQuery;
 
 use crate::connector::operation::Component;
-use crate::error::{Error, ErrorKind, Result, brief};
+use crate::error::{Error, ErrorKind, Result, brief, nearest};
+use crate::exchange::Query;
 use crate::exchange::query::decode_percent;
 
 /// Most segments a path may have.
@@ -150,9 +154,179 @@ pub fn tunnelled(
     }
 }
 
+/// Methods that a [`Question`] can ask with.
+const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+];
+
+/// A request as people write it: `DELETE /api/v2/chinook/_table/album/1`. `/api/v2` may be left out, and a query string
+/// may follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    sent: Method,
+    path: String,
+    /// The method that is meant: the one that a POST carries in its option `method`, if it does.
+    pub method: Method,
+    /// What the path names.
+    pub target: Target,
+}
+
+/// Why a text is no [`Question`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidQuestion {
+    /// Whether it is the method that is wrong, and not the path.
+    pub is_method: bool,
+    /// What is wrong, lower case, no full stop.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+impl Question {
+    /// Reads a method and a path. Whether anything is there is not looked at.
+    pub fn new(method: &str, path: &str) -> Result<Self, InvalidQuestion> {
+        let Some(sent) = METHODS.into_iter().find(|known| known.as_str() == method) else {
+            let names = METHODS.each_ref().map(Method::as_str);
+            return Err(InvalidQuestion {
+                is_method: true,
+                message: format!("`{}` is not a method", brief(method)),
+                help: Some(match nearest(method, names) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => format!("the methods are {}", names.join(", ")),
+                }),
+            });
+        };
+        let invalid = |message: String, help: Option<&str>| InvalidQuestion {
+            is_method: false,
+            message,
+            help: help.map(str::to_owned),
+        };
+        let whole = whole_path(path);
+        let read = match PathAndQuery::try_from(whole.as_str()) {
+            Ok(read) if !path.contains("://") && !path.contains('#') => read,
+            _ => {
+                let message = format!("`{}` is not the path of a request", brief(path));
+                let help = "write it from /api/v2 on, with spaces and the like as %20";
+                return Err(invalid(message, Some(help)));
+            }
+        };
+        let of = |error: Error| invalid(error.message().to_owned(), error.help());
+        let query = Query::parse(read.query().unwrap_or_default()).map_err(of)?;
+        let target = target(read.path()).map_err(of)?;
+        let method = tunnelled(&sent, &http::HeaderMap::new(), query.get("method")).map_err(of)?;
+        Ok(Self {
+            sent,
+            path: whole,
+            method,
+            target,
+        })
+    }
+
+    /// The method that is sent.
+    pub fn sent(&self) -> &Method {
+        &self.sent
+    }
+
+    /// Path and query string as they are sent, with `/api/v2`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The name of the service that is asked, in lower case.
+    pub fn service(&self) -> Option<&str> {
+        match &self.target {
+            Target::Service { service, .. } | Target::ApiDocs(Some(service)) => Some(service),
+            Target::Services | Target::ApiDocs(None) | Target::Docs(_) | Target::Root => None,
+        }
+    }
+
+    /// The path below the service.
+    pub fn component(&self) -> Option<&Component> {
+        match &self.target {
+            Target::Service { component, .. } => Some(component),
+            Target::Services | Target::ApiDocs(_) | Target::Docs(_) | Target::Root => None,
+        }
+    }
+}
+
+/// `DELETE /api/v2/chinook/_table/album/1`
+impl fmt::Display for Question {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.sent, self.path)
+    }
+}
+
+/// A path as it is sent: what begins with neither `api` nor `docs` stands below `/api/v2`.
+fn whole_path(path: &str) -> String {
+    let below = path.strip_prefix('/').unwrap_or(path);
+    let first = below.split(['/', '?']).next().unwrap_or_default();
+    if path == "/" || matches!(first, "api" | "docs") {
+        format!("/{below}")
+    } else {
+        format!("/api/v2/{below}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_question_is_a_method_and_a_path_with_or_without_its_beginning() {
+        let asked = |method: &str, path: &str| {
+            let question = Question::new(method, path).unwrap();
+            (question.to_string(), question.target)
+        };
+        let whole = asked("GET", "/api/v2/shop/_table/a%2Fb?limit=1");
+        assert_eq!(whole.0, "GET /api/v2/shop/_table/a%2Fb?limit=1");
+        for same in ["shop/_table/a%2Fb?limit=1", "/shop/_table/a%2Fb?limit=1"] {
+            assert_eq!(asked("GET", same), whole);
+        }
+        assert_eq!(
+            asked("GET", "/api_docs/shop").1,
+            Target::ApiDocs(Some("shop".into()))
+        );
+        assert_eq!(asked("GET", "/api/v2").1, Target::Services);
+        assert_eq!(asked("GET", "").1, Target::Services);
+        assert_eq!(asked("GET", "/").1, Target::Root);
+        assert_eq!(asked("GET", "docs/").1, Target::Docs(String::new()));
+        let tunnelled = Question::new("POST", "/shop/_table/a?method=DELETE").unwrap();
+        assert_eq!(
+            (tunnelled.sent(), &tunnelled.method),
+            (&Method::POST, &Method::DELETE)
+        );
+    }
+
+    #[test]
+    fn what_is_no_question_says_why() {
+        for (method, path, is_method, words) in [
+            ("get", "/shop", true, "did you mean GET?"),
+            ("DELTE", "/shop", true, "did you mean DELETE?"),
+            ("", "/shop", true, "the methods are GET, HEAD"),
+            ("GET", "/shop/_table/a b", false, "%20"),
+            (
+                "GET",
+                "http://127.0.0.1:8080/api/v2/shop",
+                false,
+                "from /api/v2 on",
+            ),
+            ("GET", "/shop#x", false, "from /api/v2 on"),
+            ("GET", "/shop//a", false, "%2F"),
+            ("GET", "/api/v2/shop/%ff", false, ""),
+            ("POST", "/shop?method=TRACE", false, "X-HTTP-Method takes"),
+        ] {
+            let invalid = Question::new(method, path).unwrap_err();
+            assert_eq!(invalid.is_method, is_method, "{method} {path}");
+            let help = invalid.help.unwrap_or_default();
+            assert!(help.contains(words), "{method} {path}: {help}");
+        }
+    }
 
     fn service(path: &str) -> (String, String) {
         match target(path).unwrap() {
