@@ -216,6 +216,7 @@ async fn start(folder: &Path) -> Daemon {
         listen: "127.0.0.1:0".parse().expect("an address"),
         ops_listen: "127.0.0.1:0".parse().expect("an address"),
         secrets: Machine::default(),
+        fetch: None,
         data_directory: folder.to_owned(),
         poll: Duration::from_secs(3600),
         workers: None,

@@ -168,10 +168,7 @@ fn call(
     component: Component,
     method: &Method,
 ) -> Result<CallAdmission, Refusal> {
-    let access = match facts {
-        Some(facts) => application.access(facts.name),
-        None => application.access_by_name(name),
-    }?;
+    let access = access(application, name, facts)?;
     let refused = |reason, rule: Option<Arc<str>>| {
         // A method that nothing here takes is 405 for those who may use the resource at all.
         if let Some(facts) = facts
@@ -209,13 +206,25 @@ fn call(
     })
 }
 
+/// What the application may touch in a service, which need not exist.
+fn access(
+    application: &Application,
+    name: &str,
+    facts: Option<ServiceFacts<'_>>,
+) -> Result<Access, Refusal> {
+    match facts {
+        Some(facts) => application.access(facts.name),
+        None => application.access_by_name(name),
+    }
+}
+
 /// The documentation of a service is for those who may do something there.
 fn documentation(
     application: &Application,
     name: &str,
     facts: Option<ServiceFacts<'_>>,
 ) -> Result<(), Refusal> {
-    if application.access_by_name(name)?.is_empty() {
+    if access(application, name, facts)?.is_empty() {
         return Err(no_access(format!(
             "this role has no access to the documentation of service '{}'",
             brief(name)
@@ -249,13 +258,14 @@ fn options<'a>(
             });
         }
     };
-    if application.access_by_name(name)?.is_empty() {
+    let facts = service(name);
+    if access(application, name, facts)?.is_empty() {
         return Err(no_access(format!(
             "this role has no access to service '{}'",
             brief(name)
         )));
     }
-    let facts = service(name).ok_or_else(|| unknown_service(name))?;
+    let facts = facts.ok_or_else(|| unknown_service(name))?;
     match allowed_methods(facts.operations, component) {
         Some(allow) => Ok(OptionsAdmission {
             reason: Reason::SomeAccess,

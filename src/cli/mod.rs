@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod duration;
 mod key;
 mod openapi;
 mod schema;

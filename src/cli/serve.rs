@@ -7,9 +7,11 @@ use std::time::Duration;
 use clap::Args;
 
 use super::sources::{SecretArguments, SourceArguments};
-use super::{Failure, GOOD, PROBLEMS};
+use super::{Failure, GOOD, PROBLEMS, duration};
 use crate::daemon;
+use crate::daemon::fetch::{Rhythm, followed};
 use crate::telemetry::log::{self, LogFormat};
+use crate::tree::Sources;
 
 /// What belongs to the host and not to the tree.
 #[derive(Clone, Debug, Args)]
@@ -45,6 +47,24 @@ pub struct ServeArguments {
         env = "TIDEGATE_POLL_SECONDS"
     )]
     pub poll_seconds: u32,
+    /// Lets git fetch the commits that are served, this often and on SIGHUP: 30s, 5m, 1h. Needs a source such as
+    /// git:/srv/config.git#main.
+    #[arg(
+        long,
+        value_name = "INTERVAL",
+        value_parser = duration::parse,
+        env = "TIDEGATE_GIT_FETCH"
+    )]
+    pub git_fetch: Option<Duration>,
+    /// Longest that one fetch may take.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "1m",
+        value_parser = duration::parse,
+        env = "TIDEGATE_GIT_FETCH_TIMEOUT"
+    )]
+    pub git_fetch_timeout: Duration,
     /// How log lines look. Default: pretty on a terminal, else json.
     #[arg(long, value_enum, env = "TIDEGATE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -68,6 +88,23 @@ pub struct ServeArguments {
     pub workers: Option<u16>,
 }
 
+/// How often to fetch. Exit code 2 where there is nothing that a fetch could move.
+fn rhythm(arguments: &ServeArguments, sources: &Sources) -> Result<Option<Rhythm>, Failure> {
+    let Some(interval) = arguments.git_fetch else {
+        return Ok(None);
+    };
+    if followed(sources).is_empty() {
+        return Err(Failure::usage(
+            "--git-fetch is given, and no source follows a branch or a tag of a repository",
+        )
+        .with_help("name one: --config git:/srv/config.git#main:gateway.d"));
+    }
+    Ok(Some(Rhythm {
+        interval,
+        timeout: arguments.git_fetch_timeout,
+    }))
+}
+
 /// Serves until a signal ends it.
 pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
     let format = arguments.log_format.unwrap_or_else(|| {
@@ -78,8 +115,10 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
         }
     });
     log::start(format, &arguments.log);
+    let sources = arguments.source.sources()?;
     let settings = daemon::Settings {
-        sources: arguments.source.sources()?,
+        fetch: rhythm(arguments, &sources)?,
+        sources,
         secrets: arguments.secret.machine(),
         data_directory: arguments.source.data_directory()?,
         listen: arguments.listen,

@@ -1,7 +1,7 @@
 //! The composition root: starts everything, in order. Contains no decisions.
 
+pub mod fetch;
 pub mod health;
-mod provenance;
 pub mod reload;
 pub mod shutdown;
 
@@ -20,9 +20,11 @@ use crate::pipeline::Gateway;
 use crate::pipeline::operations::Readiness;
 use crate::snapshot::publish::Reader;
 use crate::telemetry::metrics::Metrics;
+use crate::tree::git::watched_folders;
 use crate::tree::{Source, Sources};
 use crate::watch::signal::Hangups;
-use crate::watch::{Trigger, directory, interval};
+use crate::watch::{Trigger, directory, folders, interval};
+use fetch::{Around, Fetcher, Rhythm, fetchers};
 use reload::Reloader;
 use shutdown::Stops;
 
@@ -44,6 +46,8 @@ pub struct Settings {
     pub data_directory: PathBuf,
     /// Time between two looks at the tree.
     pub poll: Duration,
+    /// How often the sources that are commits are fetched; not at all without it.
+    pub fetch: Option<Rhythm>,
     /// Threads that serve; as many as there are processors by default.
     pub workers: Option<usize>,
 }
@@ -103,7 +107,22 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         "listening"
     );
 
-    let background = background(&settings, reloader, reader, hangups, &clock);
+    let trigger = Trigger::default();
+    let around = Around {
+        clock: Arc::clone(&clock),
+        metrics,
+        readiness: Arc::clone(&readiness),
+        trigger: trigger.clone(),
+    };
+    let fetchers = fetchers(&settings.sources, settings.fetch, &around);
+    let mut background = background(&settings, reloader, reader, &trigger, &clock);
+    let hung_up = fetchers.iter().map(Fetcher::asked).chain([trigger]);
+    background.push(tokio::spawn(hangups.run(hung_up.collect())));
+    background.extend(
+        fetchers
+            .into_iter()
+            .map(|fetcher| tokio::spawn(fetcher.run())),
+    );
     let (stop_api, api_stops) = channel::channel(false);
     let (stop_operations, operations_stop) = channel::channel(false);
     let api = tokio::spawn(Server::api(Arc::clone(&gateway)).run(api, api_stops, DRAIN));
@@ -147,24 +166,28 @@ fn background(
     settings: &Settings,
     reloader: Reloader,
     reader: Reader,
-    hangups: Hangups,
+    trigger: &Trigger,
     clock: &Arc<dyn Clock>,
 ) -> Vec<tokio::task::JoinHandle<()>> {
-    let trigger = Trigger::default();
-    let watches = settings.sources.list().iter().filter_map(Source::folder);
+    let watches = settings.sources.list().iter();
     let mut tasks: Vec<_> = watches
-        .map(|folder| {
-            tokio::spawn(directory::run(
-                trigger.clone(),
-                folder.to_owned(),
-                Arc::clone(clock),
-            ))
+        .map(|source| {
+            let (trigger, clock) = (trigger.clone(), Arc::clone(clock));
+            match source {
+                Source::Directory(folder) => {
+                    tokio::spawn(directory::run(trigger, folder.clone(), clock))
+                }
+                Source::Git(location) => {
+                    let location = location.clone();
+                    let list = move || watched_folders(&location);
+                    tokio::spawn(folders::run(trigger, list, clock))
+                }
+            }
         })
         .collect();
     tasks.extend([
         tokio::spawn(interval::run(trigger.clone(), settings.poll)),
-        tokio::spawn(hangups.run(trigger.clone())),
-        tokio::spawn(reloader.run(trigger)),
+        tokio::spawn(reloader.run(trigger.clone())),
         tokio::spawn(health::run(reader)),
     ]);
     tasks

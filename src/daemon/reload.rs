@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::provenance::is_dirty;
 use super::{Failure, Settings};
 use crate::clock::Clock;
 use crate::manifest::secrets::Machine;
@@ -19,7 +18,7 @@ use crate::snapshot::plan::Tally;
 use crate::snapshot::publish::{Attempt, Publisher, Reader};
 use crate::snapshot::{Revision, Service, Snapshot};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
-use crate::tree::{Sources, Tree};
+use crate::tree::{Fingerprint, Sources};
 use crate::watch::Trigger;
 
 /// Looks at the tree and publishes what it says.
@@ -31,26 +30,23 @@ pub struct Reloader {
     metrics: Arc<Metrics>,
     publisher: Publisher,
     reader: Reader,
-    /// The digest of the tree that is served.
-    accepted: String,
-    /// What was read of the secrets of that tree.
-    secrets: SecretsRead,
+    /// The tree that is served.
+    accepted: Seen,
     /// The last tree that was refused, so that it is reported once.
     refused: Option<Seen>,
 }
 
-/// A tree that was looked at: its digest, and what was read of its secrets.
+/// A tree that was looked at, and what was read of its secrets.
 #[derive(Clone)]
 struct Seen {
-    digest: String,
+    tree: Fingerprint,
     secrets: SecretsRead,
 }
 
-/// A candidate, what was read of its secrets, and whether its tree differs from the commit.
+/// A candidate, and what it was read from.
 struct Read {
     candidate: Candidate,
-    secrets: SecretsRead,
-    dirty: Option<bool>,
+    seen: Seen,
 }
 
 impl Reloader {
@@ -67,13 +63,12 @@ impl Reloader {
             .await
             .map_err(|refused| Failure::Tree(refused.problems))?;
         warn(&read.candidate.set.warnings);
-        let secrets = read.secrets.clone();
+        let accepted = read.seen.clone();
         let running = BTreeMap::new();
         let (snapshot, tally) =
             build_snapshot(read, 1, &running, &data_directory, &clock, &metrics)
                 .await
                 .map_err(Failure::Tree)?;
-        let accepted = snapshot.revision.digest.clone();
         let (publisher, reader) = Publisher::new(
             Arc::clone(&snapshot),
             attempt(&clock, "applied", Vec::new()),
@@ -87,7 +82,6 @@ impl Reloader {
             publisher,
             reader: reader.clone(),
             accepted,
-            secrets,
             refused: None,
         };
         reloader.report_applied(&snapshot, tally);
@@ -112,12 +106,10 @@ impl Reloader {
             Err(Refused { problems, seen }) => return self.refuse(&problems, seen),
         };
         let candidate = &read.candidate;
-        let seen = Seen {
-            digest: candidate.tree.digest().to_string(),
-            secrets: read.secrets.clone(),
-        };
-        if seen.digest == self.accepted && seen.secrets == self.secrets {
-            self.secrets = seen.secrets;
+        let seen = read.seen.clone();
+        if seen.tree.is_same_revision(&self.accepted.tree) && seen.secrets == self.accepted.secrets
+        {
+            self.accepted = seen;
             return self.unchanged();
         }
         if candidate.set.is_empty() && !candidate.set.gateway.allow_empty && !self.serves_nothing()
@@ -147,29 +139,32 @@ impl Reloader {
                 self.publisher.publish(Arc::clone(&snapshot));
                 self.publisher
                     .attempted(attempt(&self.clock, "applied", Vec::new()));
-                self.accepted = seen.digest;
-                self.secrets = seen.secrets;
+                self.accepted = seen;
                 self.refused = None;
                 self.report_applied(&snapshot, tally);
             }
         }
     }
 
-    /// A cheap first look: one read, one digest. A tree that is neither the served nor the refused one, or whose secrets
-    /// may have other values now, is read again, with care.
+    /// A cheap first look: one read of folders, one name of commits. A tree that is neither the served nor the refused
+    /// one, or whose secrets may have other values now, is read again, with care.
     async fn is_unchanged(&mut self) -> bool {
         let sources = self.sources.clone();
         let machine = self.machine.clone();
-        let accepted = Seen {
-            digest: self.accepted.clone(),
-            secrets: self.secrets.clone(),
-        };
+        let accepted = self.accepted.clone();
         let refused = self.refused.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            let digest = sources.read().ok()?.digest().to_string();
-            let is_again =
-                |seen: &Seen| seen.digest == digest && !seen.secrets.have_changed(&machine);
-            Some((is_again(&accepted), refused.as_ref().is_some_and(is_again)))
+            let known: Vec<&Fingerprint> = std::iter::once(&accepted)
+                .chain(&refused)
+                .map(|seen| &seen.tree)
+                .collect();
+            let tree = sources.fingerprint(&known).ok()??;
+            let is_again = |seen: &Seen| !seen.secrets.have_changed(&machine);
+            let is_refused = refused
+                .as_ref()
+                .is_some_and(|refused| refused.tree.digest() == tree.digest() && is_again(refused));
+            let is_accepted = tree.is_same_revision(&accepted.tree) && is_again(&accepted);
+            Some((is_accepted, is_refused))
         })
         .await;
         let Ok(Some((is_accepted, is_refused))) = looked else {
@@ -274,20 +269,18 @@ async fn read(sources: Sources, machine: Machine) -> Result<Read, Refused> {
                 problems: error.into(),
                 seen: None,
             })?;
-        let digest = tree.digest().to_string();
-        let dirty = dirty(&tree);
+        let fingerprint = tree.fingerprint().clone();
         let recorder = Recorder::new(&machine);
         let candidate = Candidate::of(tree, &recorder);
-        let secrets = recorder.finish();
+        let seen = Seen {
+            tree: fingerprint,
+            secrets: recorder.finish(),
+        };
         match candidate {
-            Ok(candidate) => Ok(Read {
-                candidate,
-                secrets,
-                dirty,
-            }),
+            Ok(candidate) => Ok(Read { candidate, seen }),
             Err(problems) => Err(Refused {
                 problems,
-                seen: Some(Seen { digest, secrets }),
+                seen: Some(seen),
             }),
         }
     };
@@ -302,16 +295,6 @@ async fn read(sources: Sources, machine: Machine) -> Result<Read, Refused> {
         })
 }
 
-/// Whether any layer differs from its commit; none where one of them has none or nobody knows.
-fn dirty(tree: &Tree) -> Option<bool> {
-    let mut layers = tree.layers().iter().map(|layer| {
-        let provenance = layer.provenance();
-        provenance.commit.as_ref()?;
-        is_dirty(provenance.path.as_deref()?)
-    });
-    layers.try_fold(false, |dirty, layer| Some(dirty | layer?))
-}
-
 async fn build_snapshot(
     read: Read,
     generation: u64,
@@ -320,10 +303,7 @@ async fn build_snapshot(
     clock: &Arc<dyn Clock>,
     metrics: &Metrics,
 ) -> Result<(Arc<Snapshot>, Tally), Diagnostics> {
-    let Read {
-        candidate, dirty, ..
-    } = read;
-    let Candidate { tree, set, configs } = candidate;
+    let Candidate { tree, set, configs } = read.candidate;
     let wanted = wanted(&set, configs);
     let (services, tally) = build::services(running, wanted, data_directory, clock, metrics)
         .await
@@ -343,7 +323,7 @@ async fn build_snapshot(
         generation,
         tree.digest().to_string(),
         tree.commit().map(str::to_owned),
-        dirty,
+        tree.dirty(),
         clock.now(),
     );
     let snapshot = Snapshot {

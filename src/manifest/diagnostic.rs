@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
-use crate::tree::TreeError;
+use crate::tree::{TreeError, join};
 
 /// Most problems that are reported at once.
 pub const MAX_DIAGNOSTICS: usize = 500;
@@ -362,10 +362,7 @@ impl Diagnostics {
 
     /// The file of a position as people find it: with the label of the tree.
     pub fn display_file(&self, position: &Position) -> String {
-        match self.label.trim_end_matches('/') {
-            "" => position.file.to_string(),
-            label => format!("{label}/{}", position.file),
-        }
+        join(&self.label, &position.file)
     }
 
     /// `[{"severity","file","line","column","message","help"}]`

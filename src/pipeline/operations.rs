@@ -1,33 +1,70 @@
 //! What operators ask: `/livez`, `/readyz`, `/status`, `/metrics`. Read-only, on a listener of their own.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Gateway;
 use crate::exchange::{Body, Reply};
 use crate::snapshot::HealthState;
 
-/// Whether the daemon still takes requests; false while it drains.
-#[derive(Debug)]
-pub struct Readiness(AtomicBool);
+/// What operators are told of the daemon itself, beside the revision that it serves.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    drains: AtomicBool,
+    /// By source.
+    fetches: Mutex<BTreeMap<String, Fetch>>,
+}
 
-impl Default for Readiness {
-    fn default() -> Self {
-        Self(AtomicBool::new(true))
-    }
+/// How the last fetch of a source ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// When it was.
+    pub at: DateTime<Utc>,
+    /// Why nothing could be fetched; none if all is well.
+    pub problem: Option<String>,
 }
 
 impl Readiness {
     /// The daemon stops taking requests.
     pub fn drain(&self) {
-        self.0.store(false, Ordering::Release);
+        self.drains.store(true, Ordering::Release);
     }
 
-    /// Whether the daemon takes requests.
+    /// Whether the daemon takes requests; false while it drains.
     pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        !self.drains.load(Ordering::Acquire)
+    }
+
+    /// Notes how a fetch of a source ended.
+    pub fn fetched(&self, source: &str, fetch: Fetch) {
+        self.locked().insert(source.to_owned(), fetch);
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Fetch>> {
+        self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All sources together: the time of the latest fetch, and what is wrong with any. Null before the first one.
+    fn fetch(&self) -> Value {
+        let fetches = self.locked();
+        let Some(at) = fetches.values().map(|fetch| fetch.at).max() else {
+            return Value::Null;
+        };
+        let problems: Vec<String> = fetches
+            .iter()
+            .filter_map(|(source, fetch)| Some(format!("{source}: {}", fetch.problem.as_ref()?)))
+            .collect();
+        let is_good = problems.is_empty();
+        json!({
+            "at": at.to_rfc3339_opts(SecondsFormat::Millis, true),
+            "outcome": if is_good { "fetched" } else { "failed" },
+            "message": (!is_good).then(|| problems.join("; ")),
+        })
     }
 }
 
@@ -56,7 +93,7 @@ pub fn answer(gateway: &Gateway, readiness: &Readiness, method: &Method, path: &
         "/livez" => text(StatusCode::OK, "live\n".to_owned()),
         "/readyz" => ready(gateway, readiness),
         "/metrics" => metrics(gateway),
-        _ => json_reply(StatusCode::OK, &status(gateway)),
+        _ => json_reply(StatusCode::OK, &status(gateway, readiness)),
     }
 }
 
@@ -79,7 +116,7 @@ fn is_degraded(gateway: &Gateway) -> bool {
 }
 
 /// The document of `/status`.
-pub fn status(gateway: &Gateway) -> Value {
+pub fn status(gateway: &Gateway, readiness: &Readiness) -> Value {
     let snapshot = gateway.reader().current();
     let attempt = gateway.reader().last_attempt();
     let services: Vec<Value> = snapshot
@@ -101,13 +138,14 @@ pub fn status(gateway: &Gateway) -> Value {
         "digest": snapshot.revision.digest,
         "commit": snapshot.revision.commit,
         "dirty": snapshot.revision.dirty,
-        "loaded_at": snapshot.revision.loaded_at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        "loaded_at": snapshot.revision.loaded_at.to_rfc3339_opts(SecondsFormat::Millis, true),
         "degraded": is_degraded(gateway),
         "last_attempt": {
-            "at": attempt.at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            "at": attempt.at.to_rfc3339_opts(SecondsFormat::Millis, true),
             "outcome": attempt.outcome,
             "problems": attempt.problems,
         },
+        "fetch": readiness.fetch(),
         "services": services,
     })
 }

@@ -55,6 +55,15 @@ pub struct Metrics {
     /// Connections open on the API listener.
     pub connections: AtomicI64,
     reload: Mutex<ReloadMetrics>,
+    /// None until something was fetched or should have been.
+    fetch: Mutex<Option<FetchMetrics>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct FetchMetrics {
+    fetched: u64,
+    failed: u64,
+    last_success_seconds: i64,
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +119,18 @@ impl Metrics {
         reload.last_successful = outcome != ReloadOutcome::Refused;
         if outcome == ReloadOutcome::Applied {
             reload.last_success_seconds = now_seconds;
+        }
+    }
+
+    /// Notes the end of a fetch from a remote.
+    pub fn fetched(&self, is_good: bool, now_seconds: i64) {
+        let mut fetch = locked(&self.fetch);
+        let fetch = fetch.get_or_insert_default();
+        if is_good {
+            fetch.fetched += 1;
+            fetch.last_success_seconds = now_seconds;
+        } else {
+            fetch.failed += 1;
         }
     }
 
@@ -256,6 +277,31 @@ impl Metrics {
                 "tidegate_reloads_total{{outcome=\"{outcome}\"}} {value}"
             );
         }
+        if let Some(fetch) = *locked(&self.fetch) {
+            header(
+                out,
+                "tidegate_last_git_fetch_success_timestamp_seconds",
+                "gauge",
+                "When something was last fetched from a remote, 0 for never.",
+            );
+            let _ = writeln!(
+                out,
+                "tidegate_last_git_fetch_success_timestamp_seconds {}",
+                fetch.last_success_seconds
+            );
+            header(
+                out,
+                "tidegate_git_fetches",
+                "counter",
+                "Fetches from remotes, by outcome.",
+            );
+            for (outcome, value) in [("fetched", fetch.fetched), ("failed", fetch.failed)] {
+                let _ = writeln!(
+                    out,
+                    "tidegate_git_fetches_total{{outcome=\"{outcome}\"}} {value}"
+                );
+            }
+        }
         header(
             out,
             "tidegate_revision_info",
@@ -312,6 +358,22 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("tidegate_service_up{service=\"stock\"} 0\n# EOF\n"));
+    }
+
+    #[test]
+    fn fetches_have_series_once_there_was_one() {
+        let metrics = Metrics::default();
+        assert!(!metrics.encode([]).contains("git_fetch"));
+        metrics.fetched(true, 7);
+        metrics.fetched(false, 9);
+        let text = metrics.encode([]);
+        for line in [
+            "tidegate_git_fetches_total{outcome=\"fetched\"} 1\n",
+            "tidegate_git_fetches_total{outcome=\"failed\"} 1\n",
+            "tidegate_last_git_fetch_success_timestamp_seconds 7\n",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
     }
 
     #[test]

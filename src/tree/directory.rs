@@ -40,6 +40,7 @@ pub fn read(folder: &Path) -> Result<Layer, TreeError> {
     let provenance = Provenance {
         path: Some(root.clone()),
         commit,
+        dirty: None,
     };
     Ok(Layer::new(label, files, provenance))
 }

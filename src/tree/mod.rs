@@ -54,8 +54,11 @@ impl fmt::Debug for Digest {
 pub struct Provenance {
     /// The folder, with every link resolved; none for a tree that was never on disk.
     pub path: Option<PathBuf>,
-    /// The commit that is checked out around the folder, 40 or 64 hexadecimal digits.
+    /// The commit that it was read from, or that is checked out around the folder: 40 or 64 hexadecimal digits.
     pub commit: Option<String>,
+    /// Whether the files differ from those of the commit; none where that is not known. Only
+    /// [`Sources::read_settled`] looks.
+    pub dirty: Option<bool>,
 }
 
 /// Why a tree cannot be read.
@@ -136,13 +139,77 @@ impl Layer {
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
     }
+
+    /// What tells whether it is still the same.
+    pub fn print(&self) -> LayerPrint {
+        LayerPrint {
+            label: self.label.clone(),
+            digest: self.digest,
+            commit: self.provenance.commit.clone(),
+        }
+    }
+}
+
+/// What of a layer tells whether it is still the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerPrint {
+    /// Its label.
+    pub label: String,
+    /// The digest of its names and bytes.
+    pub digest: Digest,
+    /// Its commit.
+    pub commit: Option<String>,
+}
+
+/// What of a tree tells whether it is still the same, without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    layers: Vec<LayerPrint>,
+    digest: Digest,
+}
+
+impl Fingerprint {
+    /// That of a tree with these layers, the lowest first.
+    pub fn of(layers: Vec<LayerPrint>) -> Self {
+        let digest = match layers.as_slice() {
+            [layer] => layer.digest,
+            layers => digest_of_layers(layers),
+        };
+        Self { layers, digest }
+    }
+
+    /// Those of the layers, the lowest first.
+    pub fn layers(&self) -> &[LayerPrint] {
+        &self.layers
+    }
+
+    /// The digest of all names and bytes.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Whether both have the same files and are of the same commit. The same files in a new commit are a new revision, so
+    /// that whoever waits for the newest commit sees it arrive.
+    pub fn is_same_revision(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.commit() == other.commit()
+    }
+
+    /// The commit that all layers are taken from; none when they have none or differ.
+    pub fn commit(&self) -> Option<&str> {
+        let (first, others) = self.layers.split_first()?;
+        let commit = first.commit.as_deref()?;
+        others
+            .iter()
+            .all(|layer| layer.commit.as_deref() == Some(commit))
+            .then_some(commit)
+    }
 }
 
 /// Everything that is served or refused together: one layer or, with overlays, several, the later above the earlier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tree {
     layers: Vec<Layer>,
-    digest: Digest,
+    fingerprint: Fingerprint,
 }
 
 impl Tree {
@@ -157,11 +224,22 @@ impl Tree {
 
     /// A tree of layers, the lowest first.
     pub fn of(layers: Vec<Layer>) -> Self {
-        let digest = match layers.as_slice() {
-            [layer] => layer.digest,
-            layers => digest_of_layers(layers),
-        };
-        Self { layers, digest }
+        let fingerprint = Fingerprint::of(layers.iter().map(Layer::print).collect());
+        Self {
+            layers,
+            fingerprint,
+        }
+    }
+
+    /// The same with every folder compared with the commit around it. Reads repositories, and hashes every file.
+    #[must_use]
+    fn compared(mut self) -> Self {
+        for layer in &mut self.layers {
+            if layer.provenance.dirty.is_none() {
+                layer.provenance.dirty = git::is_dirty(layer);
+            }
+        }
+        self
     }
 
     /// The layers, the lowest first.
@@ -177,9 +255,9 @@ impl Tree {
     /// How positions name a file of a layer: by its name alone where there is one layer, and with the layer's label
     /// where there are several.
     pub fn file_name(&self, layer: &Layer, name: &Arc<str>) -> Arc<str> {
-        match (self.layers.len(), layer.label.trim_end_matches('/')) {
+        match (self.layers.len(), layer.label()) {
             (0 | 1, _) | (_, "") => Arc::clone(name),
-            (_, label) => Arc::from(format!("{label}/{name}")),
+            (_, label) => Arc::from(join(label, name)),
         }
     }
 
@@ -193,21 +271,40 @@ impl Tree {
 
     /// The digest of all names and bytes.
     pub fn digest(&self) -> Digest {
-        self.digest
+        self.fingerprint.digest
+    }
+
+    /// What tells whether it is still the same.
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
     }
 
     /// The commit that all layers are taken from; none when they have none or differ.
     pub fn commit(&self) -> Option<&str> {
-        let (first, others) = self.layers.split_first()?;
-        let commit = first.provenance.commit.as_deref()?;
-        others
-            .iter()
-            .all(|layer| layer.provenance.commit.as_deref() == Some(commit))
-            .then_some(commit)
+        self.fingerprint.commit()
+    }
+
+    /// Whether any layer differs from its commit; none where that is not known of all and none is known to.
+    pub fn dirty(&self) -> Option<bool> {
+        let mut layers = self.layers.iter().map(|layer| layer.provenance.dirty);
+        if layers.clone().any(|dirty| dirty == Some(true)) {
+            return Some(true);
+        }
+        layers.all(|dirty| dirty.is_some()).then_some(false)
     }
 }
 
-fn digest_of_layers(layers: &[Layer]) -> Digest {
+/// The name of a file behind the label of its layer, as people find it: `gateway.d/roles.toml`,
+/// `git:/srv/config.git#main:roles.toml`.
+pub fn join(label: &str, name: &str) -> String {
+    match label.trim_end_matches('/') {
+        "" => name.to_owned(),
+        label if label.ends_with(':') => format!("{label}{name}"),
+        label => format!("{label}/{name}"),
+    }
+}
+
+fn digest_of_layers(layers: &[LayerPrint]) -> Digest {
     let mut hasher = Sha256::new();
     hasher.update(b"layers");
     for layer in layers {

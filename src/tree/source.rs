@@ -1,11 +1,12 @@
 //! Where a tree comes from, as `--config` writes it, and when what is there counts. Everything here blocks.
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Layer, MAX_FILES, MAX_TREE_BYTES, Tree, TreeError, directory};
+use super::{Fingerprint, Layer, MAX_FILES, MAX_TREE_BYTES, Tree, TreeError, directory, git};
 
 /// How long a tree must stay the same before it counts.
 pub const QUIET_WINDOW: Duration = Duration::from_millis(100);
@@ -17,6 +18,8 @@ pub const MAX_READS: usize = 30;
 pub enum Source {
     /// A folder of manifests: `gateway.d`.
     Directory(PathBuf),
+    /// A folder in a commit of a repository: `git:/srv/config.git#main:gateway.d`.
+    Git(git::Location),
 }
 
 impl FromStr for Source {
@@ -25,6 +28,9 @@ impl FromStr for Source {
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("name the folder that holds the manifests".to_owned());
+        }
+        if text.starts_with(git::PREFIX) {
+            return text.parse().map(Self::Git);
         }
         Ok(Self::Directory(PathBuf::from(text)))
     }
@@ -35,6 +41,7 @@ impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(folder) => write!(formatter, "{}", folder.display()),
+            Self::Git(location) => location.fmt(formatter),
         }
     }
 }
@@ -44,6 +51,7 @@ impl Source {
     pub fn read(&self) -> Result<Layer, TreeError> {
         match self {
             Self::Directory(folder) => directory::read(folder),
+            Self::Git(location) => git::Commit::find(location)?.read(),
         }
     }
 
@@ -51,13 +59,51 @@ impl Source {
     pub fn is_busy(&self) -> bool {
         match self {
             Self::Directory(folder) => directory::is_busy(folder),
+            Self::Git(_) => false,
         }
+    }
+
+    /// Whether one read gives everything as it was at one moment, so that there is no need to read twice.
+    pub fn is_atomic(&self) -> bool {
+        matches!(self, Self::Git(_))
     }
 
     /// The folder that holds the files, and where relative data paths start if nothing else is said.
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Self::Directory(folder) => Some(folder),
+            Self::Git(_) => None,
+        }
+    }
+
+    /// Reads it once, unless it is a commit that was read with the last tree.
+    fn read_after(&self, last: Option<&Tree>) -> Result<Layer, TreeError> {
+        if let (Self::Git(location), Some(last)) = (self, last) {
+            let label = location.label();
+            let commit = Some(git::Commit::find_id(location)?);
+            let known = last
+                .layers()
+                .iter()
+                .find(|layer| layer.label() == label && layer.provenance().commit == commit);
+            if let Some(layer) = known {
+                return Ok(layer.clone());
+            }
+        }
+        self.read()
+    }
+
+    /// Where the files of a layer that was read from it are, so that two layers can be told apart.
+    fn place(&self, layer: &Layer) -> Option<PathBuf> {
+        match self {
+            Self::Directory(_) => layer.provenance().path.clone(),
+            Self::Git(location) => {
+                let repository = location.repository();
+                let repository =
+                    fs::canonicalize(repository).unwrap_or_else(|_| repository.to_owned());
+                let commit = layer.provenance().commit.as_deref()?;
+                let top = format!("{}#{commit}", repository.display());
+                Some(Path::new(&top).join(location.folder()))
+            }
         }
     }
 }
@@ -91,11 +137,15 @@ impl Sources {
     /// Fails as the sources do, beyond the limits of [`super`], which hold for all layers together, and when a file
     /// would belong to two layers.
     pub fn read(&self) -> Result<Tree, TreeError> {
+        self.read_after(None)
+    }
+
+    fn read_after(&self, last: Option<&Tree>) -> Result<Tree, TreeError> {
         let mut layers: Vec<Layer> = Vec::with_capacity(self.0.len());
         let mut files = 0;
         let mut bytes = 0_u64;
         for source in &self.0 {
-            let layer = source.read()?;
+            let layer = source.read_after(last)?;
             for (lower, layer_below) in self.0.iter().zip(&layers) {
                 apart((lower, layer_below), (source, &layer))?;
             }
@@ -123,12 +173,37 @@ impl Sources {
         }
     }
 
-    /// Reads all layers until two reads with a quiet window between them agree and nobody is at work there.
+    /// What tells whether a tree is one of the `known` ones of these sources, for a look that is cheap: of a commit only
+    /// the name is looked up. None where a commit is new, and the tree has to be read to be known.
+    pub fn fingerprint(&self, known: &[&Fingerprint]) -> Result<Option<Fingerprint>, TreeError> {
+        let mut prints = Vec::with_capacity(self.list().len());
+        for source in self.list() {
+            let Source::Git(location) = source else {
+                prints.push(source.read()?.print());
+                continue;
+            };
+            let label = location.label();
+            let commit = Some(git::Commit::find_id(location)?);
+            let print = known
+                .iter()
+                .flat_map(|fingerprint| fingerprint.layers())
+                .find(|print| print.label == label && print.commit == commit);
+            match print {
+                Some(print) => prints.push(print.clone()),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(Fingerprint::of(prints)))
+    }
+
+    /// Reads all layers until two reads with a quiet window between them agree and nobody is at work there. Where all
+    /// are commits, one read that succeeds is enough. Whether a folder differs from its commit is looked up at the end.
     ///
     /// `pause` waits for the time it is given. Fails as the sources do, when they fail twice alike, and after
     /// [`MAX_READS`].
     pub fn read_settled(&self, pause: &mut dyn FnMut(Duration)) -> Result<Tree, TreeError> {
-        let mut last = None;
+        let is_atomic = self.list().iter().all(Source::is_atomic);
+        let mut last: Option<Result<Tree, TreeError>> = None;
         let mut busy = None;
         for attempt in 0..MAX_READS {
             if attempt > 0 {
@@ -139,9 +214,10 @@ impl Sources {
                 last = None;
                 continue;
             }
-            let now = self.read();
-            if last.as_ref() == Some(&now) {
-                return now;
+            let known = last.as_ref().and_then(|last| last.as_ref().ok());
+            let now = self.read_after(known);
+            if is_atomic && now.is_ok() || last.as_ref() == Some(&now) {
+                return now.map(Tree::compared);
             }
             last = Some(now);
         }
@@ -162,9 +238,8 @@ impl Sources {
 
 /// Whether two layers have no file in common.
 fn apart(lower: (&Source, &Layer), upper: (&Source, &Layer)) -> Result<(), TreeError> {
-    let (Source::Directory(_), Source::Directory(_)) = (lower.0, upper.0);
-    let places = lower.1.provenance().path.as_deref();
-    let Some((below, above)) = places.zip(upper.1.provenance().path.as_deref()) else {
+    let places = lower.0.place(lower.1).zip(upper.0.place(upper.1));
+    let Some((below, above)) = places else {
         return Ok(());
     };
     let refused = |inner: &Source, message: String, help: &str| {
@@ -192,7 +267,7 @@ fn apart(lower: (&Source, &Layer), upper: (&Source, &Layer)) -> Result<(), TreeE
             .strip_prefix(outer)
             .is_ok_and(|inside| is_seen(inside))
     };
-    let (inner, outer) = match (holds(below, above), holds(above, below)) {
+    let (inner, outer) = match (holds(&below, &above), holds(&above, &below)) {
         (true, _) => (upper.0, lower.0),
         (_, true) => (lower.0, upper.0),
         (false, false) => return Ok(()),

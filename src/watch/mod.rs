@@ -2,6 +2,7 @@
 
 pub mod debounce;
 pub mod directory;
+pub mod folders;
 pub mod interval;
 pub mod signal;
 

@@ -1,4 +1,4 @@
-//! SIGHUP asks for a look.
+//! SIGHUP asks for a look, and for whatever else there is to be done at once.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -14,11 +14,11 @@ impl Hangups {
         signal(SignalKind::hangup()).map(Self)
     }
 
-    /// Fires at every one, for ever.
-    pub async fn run(mut self, trigger: Trigger) {
+    /// Fires all of them at every one, for ever.
+    pub async fn run(mut self, triggers: Vec<Trigger>) {
         while self.0.recv().await.is_some() {
             tracing::info!("SIGHUP: looking at the tree");
-            trigger.fire();
+            triggers.iter().for_each(Trigger::fire);
         }
     }
 }
