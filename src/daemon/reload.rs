@@ -5,20 +5,22 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+use tokio::task::JoinError;
+
 use super::{Failure, Settings};
 use crate::clock::Clock;
 use crate::manifest::secrets::Machine;
-use crate::manifest::{Diagnostic, Diagnostics, Recorder, SecretsRead};
-use crate::names::ServiceName;
-use crate::snapshot::assemble::{applications, settings, wanted};
+use crate::manifest::{Cache, Diagnostic, Diagnostics, Recorder, SecretsRead};
+use crate::snapshot::assemble::{Assembly, settings, wanted};
 use crate::snapshot::build;
 use crate::snapshot::candidate::Candidate;
 use crate::snapshot::documents::Documents;
 use crate::snapshot::plan::Tally;
 use crate::snapshot::publish::{Attempt, Publisher, Reader};
-use crate::snapshot::{Revision, Service, Snapshot};
+use crate::snapshot::{Revision, Snapshot};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
-use crate::tree::{Fingerprint, Sources};
+use crate::tree::{Fingerprint, Sources, Tree};
 use crate::watch::Trigger;
 
 /// Looks at the tree and publishes what it says.
@@ -34,6 +36,15 @@ pub struct Reloader {
     accepted: Seen,
     /// The last tree that was refused, so that it is reported once.
     refused: Option<Seen>,
+    /// What is known of the last tree, so that only what changed is read and assembled.
+    known: Known,
+}
+
+/// What is known of the last tree. It decides how long a reload takes, never what comes of it.
+#[derive(Default)]
+struct Known {
+    files: Cache,
+    applications: Assembly,
 }
 
 /// A tree that was looked at, and what was read of its secrets.
@@ -59,16 +70,16 @@ impl Reloader {
         let sources = settings.sources.clone();
         let machine = settings.secrets.clone();
         let data_directory = settings.data_directory.clone();
-        let read = read(sources.clone(), machine.clone())
+        let mut known = Known::default();
+        let nothing = SecretsRead::default();
+        let read = read(&sources, None, &machine, nothing, &mut known)
             .await
             .map_err(|refused| Failure::Tree(refused.problems))?;
         warn(&read.candidate.set.warnings);
         let accepted = read.seen.clone();
-        let running = BTreeMap::new();
-        let (snapshot, tally) =
-            build_snapshot(read, 1, &running, &data_directory, &clock, &metrics)
-                .await
-                .map_err(Failure::Tree)?;
+        let (snapshot, tally) = build_snapshot(read, 1, None, &data_directory, &clock, &mut known)
+            .await
+            .map_err(Failure::Tree)?;
         let (publisher, reader) = Publisher::new(
             Arc::clone(&snapshot),
             attempt(&clock, "applied", Vec::new()),
@@ -83,6 +94,7 @@ impl Reloader {
             reader: reader.clone(),
             accepted,
             refused: None,
+            known,
         };
         reloader.report_applied(&snapshot, tally);
         Ok((reloader, reader))
@@ -98,10 +110,18 @@ impl Reloader {
 
     /// One look. What runs changes only if everything is well.
     async fn look(&mut self) {
-        if self.is_unchanged().await {
+        let Some(News { first }) = self.news().await else {
             return;
-        }
-        let read = match read(self.sources.clone(), self.machine.clone()).await {
+        };
+        let secrets = self.accepted.secrets.clone();
+        let reading = read(
+            &self.sources,
+            first,
+            &self.machine,
+            secrets,
+            &mut self.known,
+        );
+        let read = match reading.await {
             Ok(read) => read,
             Err(Refused { problems, seen }) => return self.refuse(&problems, seen),
         };
@@ -127,10 +147,10 @@ impl Reloader {
         let built = build_snapshot(
             read,
             generation,
-            &current.services,
+            Some(Arc::clone(&current)),
             &self.data_directory,
             &self.clock,
-            &self.metrics,
+            &mut self.known,
         )
         .await;
         match built {
@@ -142,13 +162,15 @@ impl Reloader {
                 self.accepted = seen;
                 self.refused = None;
                 self.report_applied(&snapshot, tally);
+                // What only the old revision had may be much, and closing it may take a moment.
+                tokio::task::spawn_blocking(move || drop(current));
             }
         }
     }
 
     /// A cheap first look: one read of folders, one name of commits. A tree that is neither the served nor the refused
-    /// one, or whose secrets may have other values now, is read again, with care.
-    async fn is_unchanged(&mut self) -> bool {
+    /// one, or whose secrets may have other values now, is read again, with care. None if there is no need to.
+    async fn news(&mut self) -> Option<News> {
         let sources = self.sources.clone();
         let machine = self.machine.clone();
         let accepted = self.accepted.clone();
@@ -158,22 +180,28 @@ impl Reloader {
                 .chain(&refused)
                 .map(|seen| &seen.tree)
                 .collect();
-            let tree = sources.fingerprint(&known).ok()??;
+            let look = sources.look(&known).ok()?;
             let is_again = |seen: &Seen| !seen.secrets.have_changed(&machine);
-            let is_refused = refused
-                .as_ref()
-                .is_some_and(|refused| refused.tree.digest() == tree.digest() && is_again(refused));
-            let is_accepted = tree.is_same_revision(&accepted.tree) && is_again(&accepted);
-            Some((is_accepted, is_refused))
+            let (mut is_accepted, mut is_refused) = (false, false);
+            if let Some(tree) = look.fingerprint() {
+                is_refused = refused.as_ref().is_some_and(|refused| {
+                    refused.tree.digest() == tree.digest() && is_again(refused)
+                });
+                is_accepted = tree.is_same_revision(&accepted.tree) && is_again(&accepted);
+            }
+            Some((is_accepted, is_refused, look))
         })
         .await;
-        let Ok(Some((is_accepted, is_refused))) = looked else {
-            return false;
+        let Ok(Some((is_accepted, is_refused, look))) = looked else {
+            return Some(News { first: None });
         };
         if is_accepted {
             self.unchanged();
         }
-        is_accepted || is_refused
+        let is_known = is_accepted || is_refused;
+        (!is_known).then(|| News {
+            first: look.into_tree(),
+        })
     }
 
     fn serves_nothing(&self) -> bool {
@@ -212,8 +240,10 @@ impl Reloader {
 
     fn report_applied(&self, snapshot: &Snapshot, tally: Tally) {
         let revision = &snapshot.revision;
-        self.metrics
-            .retain_services(|service| snapshot.services.contains_key(service));
+        if tally.closed > 0 {
+            self.metrics
+                .retain_services(|service| snapshot.services.contains_key(service));
+        }
         self.metrics.serves(
             revision.generation,
             &revision.to_string(),
@@ -259,19 +289,33 @@ struct Refused {
     seen: Option<Seen>,
 }
 
-/// Reads, loads and types a tree, off the runtime's threads.
-async fn read(sources: Sources, machine: Machine) -> Result<Read, Refused> {
+/// A tree that may be another one than before, as far as it was read.
+struct News {
+    first: Option<Tree>,
+}
+
+/// Reads, loads and types a tree, off the runtime's threads. `first` is a first read of it, and `secrets` is what was
+/// read of secrets before.
+async fn read(
+    sources: &Sources,
+    first: Option<Tree>,
+    machine: &Machine,
+    secrets: SecretsRead,
+    known: &mut Known,
+) -> Result<Read, Refused> {
     let label = sources.to_string();
-    let work = move || {
+    let (sources, machine) = (sources.clone(), machine.clone());
+    let mut files = std::mem::take(&mut known.files);
+    let work = move |files: &mut Cache| {
         let tree = sources
-            .read_settled(&mut std::thread::sleep)
+            .read_settled_after(first, &mut std::thread::sleep)
             .map_err(|error| Refused {
                 problems: error.into(),
                 seen: None,
             })?;
         let fingerprint = tree.fingerprint().clone();
-        let recorder = Recorder::new(&machine);
-        let candidate = Candidate::of(tree, &recorder);
+        let recorder = Recorder::after(&machine, &secrets);
+        let candidate = Candidate::again(tree, &recorder, files);
         let seen = Seen {
             tree: fingerprint,
             secrets: recorder.finish(),
@@ -284,28 +328,74 @@ async fn read(sources: Sources, machine: Machine) -> Result<Read, Refused> {
             }),
         }
     };
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| {
-            let problem = Diagnostic::error(None, format!("reading the tree broke off: {error}"));
-            Err(Refused {
-                problems: Diagnostics::new(label, 0, vec![problem]),
-                seen: None,
-            })
-        })
+    let work = move || (work(&mut files), files);
+    match tokio::task::spawn_blocking(work).await {
+        Ok((read, files)) => {
+            known.files = files;
+            read
+        }
+        Err(error) => Err(Refused {
+            problems: broke_off(label, &error),
+            seen: None,
+        }),
+    }
 }
 
+/// What to say of work that panicked.
+fn broke_off(label: String, error: &JoinError) -> Diagnostics {
+    let problem = Diagnostic::error(None, format!("reading the tree broke off: {error}"));
+    Diagnostics::new(label, 0, vec![problem])
+}
+
+/// Builds the next revision, off the runtime's threads: of ten thousand services that takes a while. `running` is the one
+/// that is served.
 async fn build_snapshot(
     read: Read,
     generation: u64,
-    running: &BTreeMap<ServiceName, Arc<Service>>,
+    running: Option<Arc<Snapshot>>,
     data_directory: &Path,
     clock: &Arc<dyn Clock>,
-    metrics: &Metrics,
+    known: &mut Known,
 ) -> Result<(Arc<Snapshot>, Tally), Diagnostics> {
-    let Candidate { tree, set, configs } = read.candidate;
+    let label = read.candidate.tree.label().to_owned();
+    let (data_directory, clock) = (data_directory.to_owned(), Arc::clone(clock));
+    let mut applications = std::mem::take(&mut known.applications);
+    let runtime = Handle::current();
+    let work = move || {
+        let candidate = read.candidate;
+        let building = built(
+            candidate,
+            generation,
+            running,
+            &data_directory,
+            &clock,
+            &mut applications,
+        );
+        let built = runtime.block_on(building);
+        (built, applications)
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok((built, applications)) => {
+            known.applications = applications;
+            built
+        }
+        Err(error) => Err(broke_off(label, &error)),
+    }
+}
+
+async fn built(
+    candidate: Candidate,
+    generation: u64,
+    running: Option<Arc<Snapshot>>,
+    data_directory: &Path,
+    clock: &Arc<dyn Clock>,
+    applications: &mut Assembly,
+) -> Result<(Arc<Snapshot>, Tally), Diagnostics> {
+    let Candidate { tree, set, configs } = candidate;
     let wanted = wanted(&set, configs);
-    let (services, tally) = build::services(running, wanted, data_directory, clock, metrics)
+    let none = BTreeMap::new();
+    let running = running.as_ref().map_or(&none, |running| &running.services);
+    let (services, tally) = build::services(running, wanted, data_directory, clock)
         .await
         .map_err(|error| {
             let problem = Diagnostic::error(None, error.message().to_owned());
@@ -329,7 +419,7 @@ async fn build_snapshot(
     let snapshot = Snapshot {
         revision,
         services,
-        applications: applications(&set),
+        applications: applications.applications(&set),
         settings: settings(&set.gateway),
         documents: Documents::default(),
     };
