@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 use tidegate::clock;
 use tidegate::daemon::Settings;
-use tidegate::daemon::reload::Reloader;
+use tidegate::daemon::keeper::Keeper;
+use tidegate::daemon::reload::{OnBadStart, Reloader};
 use tidegate::manifest::secrets::Machine;
 use tidegate::snapshot::publish::Reader;
 use tidegate::telemetry::metrics::Metrics;
@@ -216,14 +217,26 @@ async fn start(folder: &Path) -> Daemon {
         listen: "127.0.0.1:0".parse().expect("an address"),
         ops_listen: "127.0.0.1:0".parse().expect("an address"),
         secrets: Machine::default(),
-        fetch: None,
         data_directory: folder.to_owned(),
         poll: Duration::from_secs(3600),
+        fetch: None,
         workers: None,
+        state_directory: None,
+        on_bad_start: OnBadStart::Fail,
+        drain_delay: Duration::ZERO,
+        drain: Duration::ZERO,
     };
-    let started = Reloader::start(&settings, clock::system(), Arc::new(Metrics::default())).await;
-    let (reloader, reader) = started.ok().expect("a good tree");
+    let metrics = Arc::new(Metrics::default());
+    let keeper = Keeper::new(
+        None,
+        &settings.sources,
+        Arc::clone(&metrics),
+        Arc::default(),
+    );
     let trigger = Trigger::default();
+    let keeper = Arc::new(keeper);
+    let start = Reloader::start(&settings, &trigger, keeper, clock::system(), metrics);
+    let (reloader, reader) = start.await.ok().expect("a good tree");
     Daemon {
         reader,
         task: tokio::spawn(reloader.run(trigger.clone())),
@@ -240,10 +253,10 @@ impl Daemon {
 
     /// Waits until another revision is served.
     async fn reload(&mut self) {
-        let before = self.reader.newest().revision.generation;
+        let before = self.reader.current().revision.generation;
         self.trigger.fire();
-        self.reader.replaced().await;
-        assert!(self.reader.newest().revision.generation > before);
+        self.reader.replaced(before).await;
+        assert!(self.reader.current().revision.generation > before);
     }
 }
 

@@ -19,6 +19,7 @@
 //! One request runs on one revision. What decides is pure; what touches is thin and named. One declaration
 //! serves many uses. Modules stand in the order in which they may use each other: later ones use earlier ones.
 
+pub mod child;
 pub mod clock;
 pub mod error;
 pub mod names;

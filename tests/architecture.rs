@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Open to every module.
-const FOUNDATION: &[&str] = &["error", "names", "network", "secret", "clock"];
+const FOUNDATION: &[&str] = &["error", "names", "network", "secret", "clock", "child"];
 
 /// A module, and what it may use besides itself and the foundation. A longer name stands for itself alone:
 /// `connector::operation` admits that module and nothing else of `connector`.
@@ -26,6 +26,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("network", &[]),
     ("secret", &[]),
     ("clock", &[]),
+    ("child", &[]),
     ("telemetry", &[]),
     ("exchange", &["telemetry"]),
     ("connector", &["telemetry", "exchange"]),
@@ -133,6 +134,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "openapi",
             "auth",
             "connector",
+            // `status` asks a running daemon.
+            "http::client",
+            // `init` makes a small database.
+            "connector::database::sqlite",
         ],
     ),
 ];
@@ -154,6 +159,8 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
             "manifest::secrets",
             "cli",
             "daemon",
+            // It looks for folders and links; what is in a file it never reads.
+            "watch",
             // Its databases are files.
             "connector::database::sqlite",
         ],
@@ -165,9 +172,14 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "the environment is read in `manifest::secrets`, `daemon` and `cli`",
     ),
     (
-        &["std::process"],
-        &["cli", "daemon"],
-        "processes are the business of `daemon` and `cli`",
+        &["std::process", "tokio::process"],
+        &["cli", "daemon", "child", "tree::process", "tree::signature"],
+        "processes are the business of `daemon`, `cli` and `tree::process`",
+    ),
+    (
+        &["sd_notify", "listenfd"],
+        &["daemon"],
+        "only `daemon` speaks with systemd",
     ),
     (
         &["age"],
@@ -176,13 +188,14 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["rustix"],
-        &["manifest::secrets", "cli"],
-        "system calls are the business of `manifest::secrets` and `cli`",
+        &["tree", "watch", "manifest::secrets", "daemon::fetch", "cli"],
+        "system calls are the business of few: handles of folders, changed folders, who runs this, terminals, processes that \
+         are started",
     ),
     (
-        &["notify"],
-        &["watch"],
-        "only `watch` knows how files are watched",
+        &["gix"],
+        &["tree::git"],
+        "only `tree::git` knows how repositories are stored",
     ),
     (
         &["rusqlite"],
@@ -199,7 +212,13 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "one product, one module",
     ),
     (
-        &["clap", "clap_complete", "anstream", "anstyle"],
+        &[
+            "clap",
+            "clap_complete",
+            "clap_mangen",
+            "anstream",
+            "anstyle",
+        ],
         &["cli", "daemon", "manifest::diagnostic", "telemetry::log"],
         "the terminal is the business of `cli`",
     ),

@@ -12,11 +12,14 @@ use std::path::{Path, PathBuf};
 
 use schemars::SchemaGenerator;
 use serde_json::Value;
+use tidegate::auth::reason::Reason;
 use tidegate::connector::service_types;
 use tidegate::error::ErrorKind;
+use tidegate::manifest;
 use tidegate::manifest::schema::editor_schema;
-use tidegate::manifest::{self, Schemas};
-use tidegate::tree::{Provenance, Tree};
+use tidegate::manifest::secrets::Placeholders;
+use tidegate::snapshot::candidate::Candidate;
+use tidegate::tree::{Layer, Provenance, Tree};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -59,40 +62,65 @@ fn section(text: &str, heading: &str) -> String {
     body[..end].to_owned()
 }
 
-fn loads(label: &str, files: Vec<(String, Vec<u8>)>) -> manifest::ManifestSet {
-    let tree = Tree::new(label, files, Provenance::default());
-    manifest::load(&tree, Schemas::standard())
-        .unwrap_or_else(|problems| panic!("{label}:\n{}", problems.render(false)))
+/// The files of a layer, and what stands before their names.
+type Files = (String, Vec<(String, Vec<u8>)>);
+
+fn loads(layers: Vec<Files>) -> manifest::ManifestSet {
+    let layers = layers
+        .into_iter()
+        .map(|(label, files)| Layer::new(label, files, Provenance::default()));
+    match Candidate::of(Tree::of(layers.collect()), &Placeholders) {
+        Ok(candidate) => candidate.set,
+        Err(problems) => panic!("{}", problems.render(false)),
+    }
 }
 
 #[test]
 fn every_toml_block_of_the_readme_is_part_of_a_tree_that_loads() {
-    let blocks = blocks(&readme(), "toml");
-    assert!(blocks.len() >= 4, "the README shows manifests");
-    let files = blocks
-        .into_iter()
-        .enumerate()
-        .map(|(number, text)| (format!("block-{number}.toml"), text.into_bytes()))
-        .collect();
-    let set = loads("README.md", files);
+    // What is a layer above the others says so.
+    let readme = readme();
+    let (below, above) = readme.split_once("<!-- tests: a layer above -->").unwrap();
+    let (above, rest) = above
+        .split_once("<!-- tests: the layer below again -->")
+        .unwrap();
+    let files = |label: &str, texts: &[&str]| -> Files {
+        let blocks = texts.iter().flat_map(|text| blocks(text, "toml"));
+        let files = blocks
+            .enumerate()
+            .map(|(number, text)| (format!("block-{number}.toml"), text.into_bytes()));
+        (label.to_owned(), files.collect())
+    };
+    let layers = vec![files("README.md", &[below, rest]), files("above", &[above])];
+    assert!(layers[0].1.len() >= 4, "the README shows manifests");
+    let set = loads(layers);
     assert!(set.services.len() >= 2 && set.roles.len() >= 2 && set.keys.len() >= 2);
+    assert!(!set.expectations.is_empty());
 }
 
 #[test]
 fn the_trees_of_the_repository_load() {
-    let mut trees = vec![root().join("gateway.d")];
+    let overlays = root().join("examples/overlays");
+    let base = overlays.join("base");
+    let mut trees = vec![
+        vec![root().join("gateway.d")],
+        vec![base.clone()],
+        vec![base, overlays.join("prod")],
+    ];
     for entry in fs::read_dir(root().join("examples")).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
-            trees.push(path);
+        if path.is_dir() && path != overlays {
+            trees.push(vec![path]);
         }
     }
-    for folder in trees {
-        let mut files = Vec::new();
-        collect(&folder, &folder, &mut files);
-        assert!(!files.is_empty(), "{} has no manifest", folder.display());
-        let set = loads(&folder.display().to_string(), files);
-        assert!(!set.is_empty());
+    for folders in trees {
+        let layers = folders.iter().map(|folder| {
+            let mut files = Vec::new();
+            collect(folder, folder, &mut files);
+            assert!(!files.is_empty(), "{} has no manifest", folder.display());
+            (folder.display().to_string(), files)
+        });
+        let set = loads(layers.collect());
+        assert!(!set.is_empty() && set.warnings.is_empty());
     }
 }
 
@@ -151,6 +179,24 @@ fn the_table_of_errors_is_the_list_of_kinds() {
     assert_eq!(rows, kinds);
 }
 
+#[test]
+fn the_table_of_reasons_is_the_list_of_reasons() {
+    let section = section(&readme(), "\n### Reasons");
+    let rows: Vec<(String, String)> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| {
+            let (name, rest) = line.split_once("` | ")?;
+            Some((name.to_owned(), rest.split(" |").next()?.to_owned()))
+        })
+        .collect();
+    let reasons: Vec<(String, String)> = Reason::ALL
+        .iter()
+        .map(|reason| (reason.name().to_owned(), reason.decision().to_owned()))
+        .collect();
+    assert_eq!(rows, reasons);
+}
+
 /// The names in the first column of the tables of a text.
 fn keys_in(text: &str) -> BTreeSet<String> {
     text.lines()
@@ -201,7 +247,7 @@ fn every_service_type_and_every_key_of_its_config_is_described() {
 }
 
 #[test]
-fn the_tables_of_gateway_and_access_rows_are_complete() {
+fn the_tables_of_gateway_access_rows_and_access_tests_are_complete() {
     let schema = editor_schema(service_types());
     let definitions = schema["definitions"].as_object().unwrap();
     let of = |name: &str| {
@@ -216,6 +262,9 @@ fn the_tables_of_gateway_and_access_rows_are_complete() {
         of("Gateway")
     );
     assert_eq!(keys_in(&section(&readme(), "\n## Roles")), of("AccessRow"));
+    let tests = section(&readme(), "\n## Access tests");
+    let table = tests.split("\n### ").next().unwrap();
+    assert_eq!(keys_in(table), of("ExpectTable"));
 }
 
 #[test]

@@ -21,17 +21,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use http::Method;
 use proptest::prelude::*;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tidegate::connector::operation::Operation;
+use serde_json::Value;
+use tidegate::connector::operation::{Effect, Operation};
 use tidegate::connector::{Connector, Family, Problem, Resources, ServiceConfig, ServiceType};
 use tidegate::error::{Error, Result};
-use tidegate::manifest::secrets::{Reference, Unreadable};
+use tidegate::manifest::secrets::{Placeholders, Reference, Unreadable};
 use tidegate::manifest::{
-    Cache, Configs, Diagnostics, ManifestSet, Schemas, SecretSource, load, load_again,
+    Cache, Configs, Diagnostics, ManifestSet, Schemas, SecretSource, Severity, load, load_again,
 };
 use tidegate::secret::Secret;
+use tidegate::snapshot::expect;
 use tidegate::tree::{Layer, MAX_FILE_BYTES, Provenance, Tree, directory};
 
 /// How a connection is encrypted.
@@ -109,13 +112,32 @@ impl ServiceConfig for ExampleConfig {
     }
 
     fn operations(&self) -> &[Operation] {
-        &[]
+        OPERATIONS
     }
 
     async fn open(&self, _: &Resources) -> Result<Arc<dyn Connector>> {
         Err(Error::internal("nothing is opened here"))
     }
 }
+
+const fn operation(name: &'static str, method: Method, path: &'static str) -> Operation {
+    Operation {
+        name,
+        summary: "",
+        method,
+        path,
+        effect: Effect::Reads,
+        query: None,
+        request: None,
+        response: None,
+    }
+}
+
+const OPERATIONS: &[Operation] = &[
+    operation("root", Method::GET, ""),
+    operation("list", Method::GET, "/_table/{table}"),
+    operation("delete", Method::DELETE, "/_table/{table}/{id}"),
+];
 
 const TYPES: &[ServiceType] = &[ServiceType::of::<ExampleConfig>()];
 
@@ -150,11 +172,23 @@ fn load_text(text: &str) -> std::result::Result<ManifestSet, Diagnostics> {
     load(&tree([("a.toml", text.as_bytes())]), schemas())
 }
 
-/// What `check` would print: the problems of loading, else those of the configs, else the warnings.
+/// What `check` would print: the problems of loading, else those of the configs, else the expectations that fail, else
+/// the warnings.
 fn judge(tree: &Tree) -> Diagnostics {
-    load(tree, schemas())
-        .and_then(|set| set.configs(&Vault("value")).map(|_| set.warnings))
-        .unwrap_or_else(|problems| problems)
+    judge_with(tree, &Vault("value"))
+}
+
+fn judge_with(tree: &Tree, secrets: &dyn SecretSource) -> Diagnostics {
+    let judged = load(tree, schemas()).and_then(|set| {
+        let configs = set.configs(secrets)?;
+        let failures = expect::failures(&set, &configs);
+        if failures.is_empty() {
+            Ok(set.warnings)
+        } else {
+            Err(set.problems(failures))
+        }
+    });
+    judged.unwrap_or_else(|problems| problems)
 }
 
 fn entries(folder: &str) -> Vec<PathBuf> {
@@ -256,6 +290,8 @@ fn good_trees_load_and_mean_what_is_expected() {
             Ok(set) => describe(&set),
             Err(problems) => problems.to_string(),
         };
+        let judged = judge_with(&tree, &Placeholders);
+        assert_eq!(judged.count(Severity::Error), 0, "{judged}");
         let path = folder.join("expected.txt");
         let expected = fs::read_to_string(&path).unwrap_or_default();
         if is_blessing() {
@@ -331,6 +367,20 @@ fn describe(set: &ManifestSet) -> String {
             text,
             "lookup {name} at {}: {}",
             lookup.position, lookup.value
+        )
+        .unwrap();
+    }
+    for expectation in &set.expectations {
+        writeln!(
+            text,
+            "expect at {}: {} with {} is {} rule={:?} at={:?} description={:?}",
+            expectation.position,
+            expectation.question,
+            expectation.key,
+            expectation.answer.name(),
+            expectation.rule,
+            expectation.at.map(|moment| moment.utc().to_rfc3339()),
+            expectation.description
         )
         .unwrap();
     }
@@ -504,6 +554,31 @@ fn the_schema_for_editors_accepts_what_loads_and_refuses_what_does_not() {
     assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
 }
 
+#[test]
+fn every_table_with_a_name_may_override() {
+    let schema = tidegate::manifest::schema::editor_schema(TYPES);
+    let resolved = |part: &Value| -> Value {
+        let reference = part.get("$ref").or_else(|| part.pointer("/allOf/0/$ref"));
+        let pointer = reference.and_then(|text| text.as_str()?.strip_prefix('#'));
+        pointer
+            .map_or(part, |pointer| schema.pointer(pointer).unwrap())
+            .clone()
+    };
+    let mut names = Vec::new();
+    for (name, property) in schema["properties"].as_object().unwrap() {
+        let table = resolved(property);
+        // A list is added to, and a table that stands for itself is its own entry.
+        let entry = match table.get("additionalProperties") {
+            Some(entry @ Value::Object(_)) => resolved(entry),
+            _ if table["type"] == "array" => continue,
+            _ => table,
+        };
+        assert_eq!(entry["properties"]["override"]["type"], "boolean", "{name}");
+        names.push(name.as_str());
+    }
+    assert!(names.len() >= 5, "{names:?}");
+}
+
 /// Runs the real command.
 fn tidegate(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
@@ -546,7 +621,7 @@ fn the_command_answers_0_for_good_1_for_problems_and_2_for_misuse() {
     );
     let (code, output, _) = tidegate(&["check", "--format", "json", path], "");
     assert_eq!(code, Some(1));
-    let value: serde_json::Value = serde_json::from_str(&output).unwrap();
+    let value: Value = serde_json::from_str(&output).unwrap();
     assert_eq!(value["trees"][0]["errors"], 1);
     let (code, output, errors) = tidegate(&["chek"], "");
     assert_eq!((code, output.as_str()), (Some(2), ""));
@@ -596,6 +671,13 @@ const LINES: &[&str] = &[
     "[lookup]",
     "b = \"c\"",
     "b.c = \"d\"",
+    "[[expect]]",
+    "[expect]",
+    "key = \"demo\"",
+    "request = \"GET /orders/_table/a\"",
+    "request = \"GET\"",
+    "answer = \"denied\"",
+    "rule = { component = \"*\" }",
     "[gateway]",
     "max_body_bytes = 0x10",
     "trusted_proxies = [\"10.0.0.0/8\"]",
@@ -739,7 +821,7 @@ fn files_of_layers(
             ordered.sort();
             let mut files = vec![(String::new(), String::new()); 3];
             for (_, text) in ordered {
-                files[number() % 3].1.push_str(text);
+                files.get_mut(number() % 3).unwrap().1.push_str(text);
             }
             for (index, (name, _)) in files.iter_mut().enumerate() {
                 *name = format!("{}/{index}.toml", number() % 5);
@@ -802,13 +884,14 @@ proptest! {
     }
 }
 
-const BLOCKS: [&str; 7] = [
+const BLOCKS: [&str; 8] = [
     "[service.orders]\ntype = \"example\"\nconfig.host = \"a\"\n",
     "[service.stock]\ntype = \"sample\"\nactive = false\nconfig.host = \"b\"\n",
     "[role.reader]\n[[role.reader.access]]\nservice = \"orders\"\ncomponent = \"*\"\nverbs = [\"GET\"]\n",
     "[role.writer]\n[[role.writer.access]]\nservice = \"*\"\ncomponent = \"*\"\nverbs = [\"GET\", \"POST\"]\n",
     "[key.one]\nrole = \"reader\"\nsha256 = [\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"]\n",
     "[key.two]\nrole = \"writer\"\nsha256 = [\"aa7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"]\n",
+    "[[expect]]\nkey = \"one\"\nrequest = \"GET /orders\"\nanswer = \"allowed\"\n",
     "[gateway]\nmax_in_flight = 5\n",
 ];
 
@@ -833,6 +916,7 @@ const PIECES: &[&str] = &[
     BLOCKS[4],
     BLOCKS[5],
     BLOCKS[6],
+    BLOCKS[7],
     "[service.vault]\ntype = \"example\"\nconfig = { host = \"c\", password = { env = \"SET\" } }\n",
     "[service.vault]\ntype = \"example\"\nconfig = { host = \"c\", password = { env = \"NOT_SET\" } }\n",
     "[service.bad]\ntype = \"example\"\nconfig.host = \"a b\"\n",

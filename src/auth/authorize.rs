@@ -28,10 +28,6 @@ pub struct ServiceFacts<'a> {
 
 /// That a call is allowed. Made by [`authorize`] alone.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every value is a call, and a box would be an allocation for each request"
-)]
 pub enum Admission {
     /// A page that needs no key.
     Page,

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 use serde_json::json;
 
-use super::sources::{SecretArguments, SourceArguments, layers};
+use super::sources::{SecretArguments, SignatureArguments, SourceArguments, layers};
 use super::{Failure, GOOD, OutputFormat, PROBLEMS};
 use crate::manifest::secrets::Placeholders;
 use crate::manifest::{Diagnostics, SecretSource, Severity};
@@ -14,7 +14,7 @@ use crate::tree::{Source, Sources};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
-    /// Folders of manifests; each is a tree of its own. Default: what `serve` would serve (TIDEGATE_CONFIG, else
+    /// Folders of manifests; each is a tree of its own. Default: what `serve` would serve (`TIDEGATE_CONFIG`, else
     /// gateway.d).
     #[arg(value_name = "SOURCE", value_parser = str::parse::<Source>)]
     trees: Vec<Source>,
@@ -33,6 +33,8 @@ pub(super) struct CheckArguments {
     secrets: bool,
     #[command(flatten)]
     secret: SecretArguments,
+    #[command(flatten)]
+    signature: SignatureArguments,
 }
 
 /// Exit code 0 when every tree would be accepted, 1 otherwise.
@@ -48,21 +50,32 @@ pub(super) fn run(
         &Placeholders
     };
     let trees = arguments.trees()?;
-    let found: Vec<Diagnostics> = trees.iter().map(|tree| check(tree, secrets)).collect();
+    let found: Vec<Checked> = trees.iter().map(|tree| check(tree, secrets)).collect();
     match format {
         OutputFormat::Text => {
-            for diagnostics in &found {
+            for Checked {
+                diagnostics,
+                expectations,
+            } in &found
+            {
                 write!(output, "{}", diagnostics.render(true))?;
+                match expectations {
+                    None | Some(0) => {}
+                    Some(1) => writeln!(output, "1 expectation holds")?,
+                    Some(count) => writeln!(output, "{count} expectations hold")?,
+                }
             }
         }
         OutputFormat::Json => {
             let trees: Vec<_> = trees
                 .iter()
                 .zip(&found)
-                .map(|(tree, diagnostics)| {
+                .map(|(tree, checked)| {
+                    let diagnostics = &checked.diagnostics;
                     json!({
                         "folder": tree.to_string(),
                         "files": diagnostics.files(),
+                        "expectations": checked.expectations,
                         "errors": diagnostics.count(Severity::Error),
                         "warnings": diagnostics.count(Severity::Warning),
                         "problems": diagnostics.to_json(),
@@ -74,33 +87,48 @@ pub(super) fn run(
     }
     let is_good = found
         .iter()
-        .all(|diagnostics| diagnostics.count(Severity::Error) == 0);
+        .all(|checked| checked.diagnostics.count(Severity::Error) == 0);
     Ok(if is_good { GOOD } else { PROBLEMS })
 }
 
 impl CheckArguments {
     fn trees(&self) -> Result<Vec<Sources>, Failure> {
-        if !self.config.is_empty() {
-            return Ok(vec![layers(&self.config)?]);
-        }
-        if self.trees.is_empty() {
-            return Ok(vec![SourceArguments::unsaid()?.sources()?]);
-        }
-        let alone = |source: &Source| Sources::new([source.clone()]);
-        Ok(self.trees.iter().map(alone).collect())
+        let trees = if !self.config.is_empty() {
+            vec![layers(&self.config)?]
+        } else if self.trees.is_empty() {
+            vec![SourceArguments::unsaid()?.sources()?]
+        } else {
+            let alone = |source: &Source| Sources::new([source.clone()]);
+            self.trees.iter().map(alone).collect()
+        };
+        let demand = |tree| self.signature.demand(tree);
+        trees.into_iter().map(demand).collect()
     }
 }
 
+/// What was found in one tree.
+struct Checked {
+    diagnostics: Diagnostics,
+    /// How many expectations hold; none where the tree is not accepted.
+    expectations: Option<usize>,
+}
+
 /// The warnings of a tree that would be accepted, or everything that is wrong with it.
-fn check(sources: &Sources, secrets: &dyn SecretSource) -> Diagnostics {
+fn check(sources: &Sources, secrets: &dyn SecretSource) -> Checked {
     // Git holds its lock while it runs a pre-commit hook, so there is no waiting for it here.
     let outcome = sources
         .read()
         .map_err(Diagnostics::from)
         .and_then(|tree| Candidate::of(tree, secrets));
     match outcome {
-        Ok(candidate) => candidate.set.warnings,
-        Err(problems) => problems,
+        Ok(candidate) => Checked {
+            expectations: Some(candidate.set.expectations.len()),
+            diagnostics: candidate.set.warnings,
+        },
+        Err(diagnostics) => Checked {
+            diagnostics,
+            expectations: None,
+        },
     }
 }
 
@@ -117,6 +145,7 @@ mod tests {
             config: Vec::new(),
             secrets: false,
             secret: SecretArguments::default(),
+            signature: SignatureArguments::default(),
         };
         let mut output = Vec::new();
         let code = run(&arguments, format, &mut output).unwrap();

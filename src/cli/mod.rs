@@ -3,12 +3,16 @@
 mod check;
 mod completions;
 mod duration;
+mod explain;
+mod init;
 mod key;
+mod man;
 mod openapi;
 mod schema;
 mod secret;
 pub mod serve;
 pub mod sources;
+mod status;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -62,16 +66,24 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Finds everything that is wrong with folders of manifests.
     Check(check::CheckArguments),
+    /// Says what a request with a key would come to, and why.
+    Explain(explain::ExplainArguments),
+    /// Says what a running daemon serves, and waits for a revision to go live.
+    Status(status::StatusArguments),
     /// Prints the OpenAPI document of a folder of manifests.
     Openapi(openapi::OpenApiArguments),
     /// Prints the JSON Schema of a manifest, for editors.
     Schema,
+    /// Writes a small tree to begin with.
+    Init(init::InitArguments),
     /// Makes keys and their digests.
     Key(key::KeyArguments),
     /// Encrypts secrets for the tree, and makes the keys that open them.
     Secret(secret::SecretCommands),
     /// Prints completions for a shell.
     Completions(completions::CompletionsArguments),
+    /// Prints or writes manual pages.
+    Man(man::ManArguments),
 }
 
 /// Why a command ended without a result of its own.
@@ -148,11 +160,15 @@ pub fn run() -> ExitCode {
         None => serve::run(&arguments.serve),
         Some(Command::Serve(serve)) => serve::run(&serve),
         Some(Command::Check(check)) => check::run(&check, arguments.format, &mut output),
+        Some(Command::Explain(explain)) => explain::run(&explain, arguments.format, &mut output),
+        Some(Command::Status(status)) => status::run(&status, arguments.format, &mut output),
         Some(Command::Openapi(openapi)) => openapi::run(&openapi, arguments.format, &mut output),
         Some(Command::Schema) => schema::run(&mut output),
+        Some(Command::Init(init)) => init::run(&init, arguments.format, &mut output),
         Some(Command::Key(key)) => key::run(&key, arguments.format, &mut output),
         Some(Command::Secret(secret)) => secret::run(&secret, arguments.format, &mut output),
         Some(Command::Completions(completions)) => completions::run(&completions, &mut output),
+        Some(Command::Man(man)) => man::run(&man, arguments.format, &mut output),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

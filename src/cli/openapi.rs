@@ -83,7 +83,14 @@ async fn print(arguments: &OpenApiArguments, candidate: Candidate) -> Result<Str
         &clock::system(),
     )
     .await;
-    let (services, _) = opened.map_err(|error| Failure::new(error.message().to_owned()))?;
+    let (services, _) = opened.map_err(|failures| {
+        let problems = build::problems(&set, &failures);
+        let first = problems
+            .iter()
+            .next()
+            .map(|problem| problem.message.clone());
+        Failure::new(first.unwrap_or_default())
+    })?;
     if let Some(name) = &arguments.service
         && !services.contains_key(name.as_str())
     {

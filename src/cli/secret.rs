@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(read(b" two\nlines \n\n").unwrap(), " two\nlines \n");
         let long = "a".repeat(usize::try_from(MAX_SECRET_BYTES).unwrap() + 1);
         for text in [b"\xff", long.as_bytes()] {
-            assert_eq!(read(text).unwrap_err().code, super::super::USAGE);
+            assert_eq!(read(text).unwrap_err().code, crate::cli::USAGE);
         }
     }
 

@@ -1,17 +1,20 @@
 //! `tidegate serve`: the daemon.
 
+use std::ffi::OsStr;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::sources::{SecretArguments, SourceArguments};
 use super::{Failure, GOOD, PROBLEMS, duration};
 use crate::daemon;
 use crate::daemon::fetch::{Rhythm, followed};
 use crate::telemetry::log::{self, LogFormat};
-use crate::tree::Sources;
+use crate::tree::{Source, Sources};
 
 /// What belongs to the host and not to the tree.
 #[derive(Clone, Debug, Args)]
@@ -86,6 +89,52 @@ pub struct ServeArguments {
         env = "TIDEGATE_WORKERS"
     )]
     pub workers: Option<u16>,
+    /// Folder where the last good tree is kept, for a start on a broken one. Default: the state directory that systemd
+    /// gives; otherwise none is kept.
+    #[arg(long, value_name = "DIR", env = "TIDEGATE_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// What to do at a start on a tree that cannot be served.
+    #[arg(long, value_enum, default_value_t, env = "TIDEGATE_ON_BAD_START")]
+    pub on_bad_start: OnBadStart,
+    /// Seconds between SIGTERM, which turns /readyz to 503, and accepting no more: time for a load balancer to look.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u32).range(0..=3_600),
+        env = "TIDEGATE_DRAIN_DELAY_SECONDS"
+    )]
+    pub drain_delay_seconds: u32,
+    /// Seconds that running requests may take to finish, once nothing is accepted any more; then they are cut.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u32).range(0..=3_600),
+        env = "TIDEGATE_DRAIN_SECONDS"
+    )]
+    pub drain_seconds: u32,
+}
+
+/// What to do at a start on a tree that cannot be served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OnBadStart {
+    /// End with exit code 1.
+    Fail,
+    /// Serve the last good tree, if one is kept.
+    #[default]
+    LastGood,
+}
+
+impl ServeArguments {
+    /// The first folder of `$STATE_DIRECTORY` where nothing else is said.
+    fn state_directory(&self) -> Option<PathBuf> {
+        self.state_dir.clone().or_else(|| {
+            let folders = std::env::var_os("STATE_DIRECTORY")?;
+            let first = folders.as_bytes().split(|byte| *byte == b':').next()?;
+            (!first.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(first)))
+        })
+    }
 }
 
 /// How often to fetch. Exit code 2 where there is nothing that a fetch could move.
@@ -125,13 +174,39 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
         ops_listen: arguments.ops_listen,
         poll: Duration::from_secs(arguments.poll_seconds.into()),
         workers: arguments.workers.map(usize::from),
+        state_directory: arguments.state_directory(),
+        on_bad_start: match arguments.on_bad_start {
+            OnBadStart::Fail => daemon::reload::OnBadStart::Fail,
+            OnBadStart::LastGood => daemon::reload::OnBadStart::LastGood,
+        },
+        drain_delay: Duration::from_secs(arguments.drain_delay_seconds.into()),
+        drain: Duration::from_secs(arguments.drain_seconds.into()),
     };
+    let is_kept = |source: &Source| matches!(source, Source::State(_));
+    if settings.sources.list().iter().any(is_kept) {
+        return Err(Failure::usage(
+            "`state:` is what a daemon accepted last, and not a source to serve",
+        )
+        .with_help(
+            "name the sources themselves; --on-bad-start last-good serves it where it is needed",
+        ));
+    }
     match daemon::run(settings) {
         Ok(()) => Ok(GOOD),
         Err(daemon::Failure::Host(message)) => Err(Failure::new(message)),
         Err(daemon::Failure::Tree(problems)) => {
             let mut errors = anstream::AutoStream::auto(std::io::stderr().lock());
             write!(errors, "{}", problems.render(true))?;
+            Ok(PROBLEMS)
+        }
+        Err(daemon::Failure::BothTrees { tree, last_good }) => {
+            let mut errors = anstream::AutoStream::auto(std::io::stderr().lock());
+            write!(errors, "{}", tree.render(true))?;
+            writeln!(
+                errors,
+                "\nand the last good tree cannot be served either:\n"
+            )?;
+            write!(errors, "{}", last_good.render(true))?;
             Ok(PROBLEMS)
         }
     }

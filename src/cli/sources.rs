@@ -11,7 +11,8 @@ use crate::tree::{Source, Sources};
 /// Where the manifests and the data are.
 #[derive(Clone, Debug, Args)]
 pub struct SourceArguments {
-    /// The folder of manifests. Given several times (or with commas), later ones lie above earlier ones.
+    /// The folder of manifests, or a folder in a commit of a repository: git:PATH#REF[:SUBDIR]. Given several times (or
+    /// with commas), later ones lie above earlier ones.
     #[arg(
         long,
         value_name = "SOURCE",
@@ -21,9 +22,13 @@ pub struct SourceArguments {
         env = "TIDEGATE_CONFIG"
     )]
     config: Vec<Source>,
-    /// Where relative paths of data start (databases, file stores). Default: the first folder of manifests.
+    /// Where relative paths of data start (databases, file stores). Default: the first folder of manifests; must be given
+    /// where all sources are commits.
     #[arg(long, value_name = "DIR", env = "TIDEGATE_DATA_DIR")]
     data_dir: Option<PathBuf>,
+    /// Who may have signed what is read.
+    #[command(flatten)]
+    signature: SignatureArguments,
 }
 
 impl SourceArguments {
@@ -36,9 +41,9 @@ impl SourceArguments {
             .map_err(|error| Failure::usage(error.to_string()))
     }
 
-    /// The sources, the lowest first. Exit code 2 when one is given twice.
+    /// The sources, the lowest first. Exit code 2 when one is given twice, or cannot be signed.
     pub(super) fn sources(&self) -> Result<Sources, Failure> {
-        layers(&self.config)
+        self.signature.demand(layers(&self.config)?)
     }
 
     /// Where relative paths of data start. Exit code 2 when nobody can know.
@@ -62,6 +67,32 @@ pub(super) fn layers(sources: &[Source]) -> Result<Sources, Failure> {
         None => Ok(sources),
         Some(twice) => Err(Failure::usage(format!("the layer {twice} is given twice"))
             .with_help("give each layer once, the lowest first")),
+    }
+}
+
+/// Who may have signed the commits that are read.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SignatureArguments {
+    /// Refuses every commit that is not signed by somebody whom this file names: lines as in the `allowed_signers` of
+    /// ssh-keygen, and armoured OpenPGP public keys. For sources git:… only.
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_REQUIRE_SIGNED")]
+    require_signed: Option<PathBuf>,
+}
+
+impl SignatureArguments {
+    /// The sources, with signatures if they are asked for. Exit code 2 when one of them is no commit.
+    pub(super) fn demand(&self, sources: Sources) -> Result<Sources, Failure> {
+        let Some(signers) = &self.require_signed else {
+            return Ok(sources);
+        };
+        sources.signed(signers.clone()).map_err(|source| {
+            Failure::usage(format!(
+                "--require-signed is given, and {source} is no commit of a repository"
+            ))
+            .with_help(
+                "read the manifests from a commit: --config git:/srv/config.git#main:gateway.d",
+            )
+        })
     }
 }
 

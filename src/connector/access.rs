@@ -393,10 +393,11 @@ impl Access {
     }
 
     fn decide_as(&self, component: &str, verbs: Verbs, exact_case: bool) -> Decision {
+        let mut rank = None;
         let mut first: Option<&Rule> = None;
         let mut granting: Option<&Rule> = None;
         for rule in self.rules.0.iter() {
-            if first.is_some_and(|first| first.rank() != rule.rank()) {
+            if rank.is_some_and(|rank| rank != rule.rank()) {
                 break;
             }
             if !rule.pattern.covers(component, exact_case)
@@ -407,6 +408,7 @@ impl Access {
             if rule.deny {
                 return Decision::Denied(Arc::clone(&rule.position));
             }
+            rank = Some(rule.rank());
             first = first.or(Some(rule));
             // The manifest refuses rows of equal specificity that grant the same verb with different conditions. Rows
             // that differ in nothing but case may do so: the one in the case at hand is meant.

@@ -38,7 +38,7 @@ pub fn followed(sources: &Sources) -> Vec<Location> {
         .iter()
         .filter_map(|source| match source {
             Source::Git(location) if !location.is_pinned() => Some(location),
-            Source::Git(_) | Source::Directory(_) => None,
+            Source::Git(_) | Source::Directory(_) | Source::State(_) => None,
         })
         .filter(|location| known.insert((location.repository(), location.base())))
         .cloned()

@@ -41,7 +41,7 @@ enum Occasion {
 
 /// Probes the active services of the current snapshot, for ever.
 pub async fn run(mut reader: Reader) {
-    let mut snapshot = reader.newest();
+    let mut snapshot = reader.current();
     let mut turns = Turns::default();
     turns.revise(&snapshot.services);
     let mut asked = FuturesUnordered::new();
@@ -50,8 +50,8 @@ pub async fn run(mut reader: Reader) {
     let mut turn = Box::pin(tokio::time::sleep(gap(snapshot.services.len())));
     loop {
         tokio::select! {
-            () = reader.replaced() => {
-                snapshot = reader.newest();
+            () = reader.replaced(snapshot.revision.generation) => {
+                snapshot = reader.current();
                 turns.revise(&snapshot.services);
             }
             Some((name, occasion)) = asked.next(), if !asked.is_empty() => {

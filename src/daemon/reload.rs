@@ -2,25 +2,31 @@
 //! it is.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::JoinError;
 
+use super::keeper::Keeper;
 use super::{Failure, Settings};
 use crate::clock::Clock;
 use crate::manifest::secrets::Machine;
-use crate::manifest::{Cache, Diagnostic, Diagnostics, Recorder, SecretsRead};
+use crate::manifest::{Cache, Diagnostic, Diagnostics, Recorder, Schemas, SecretsRead, load};
 use crate::snapshot::assemble::{Assembly, settings, wanted};
 use crate::snapshot::build;
 use crate::snapshot::candidate::Candidate;
 use crate::snapshot::documents::Documents;
+use crate::snapshot::lease::end_leases;
 use crate::snapshot::plan::Tally;
 use crate::snapshot::publish::{Attempt, Publisher, Reader};
-use crate::snapshot::{Revision, Snapshot};
+use crate::snapshot::{LayerRevision, Revision, Snapshot};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
-use crate::tree::{Fingerprint, Sources, Tree};
+use crate::tree::store::Kept;
+use crate::tree::{Fingerprint, Layer, Sources, Tree, TreeError};
 use crate::watch::Trigger;
 
 /// Looks at the tree and publishes what it says.
@@ -30,6 +36,8 @@ pub struct Reloader {
     data_directory: PathBuf,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    keeper: Arc<Keeper>,
+    looks: watch::Sender<Looks>,
     publisher: Publisher,
     reader: Reader,
     /// The tree that is served.
@@ -54,127 +62,206 @@ struct Seen {
     secrets: SecretsRead,
 }
 
+/// How many looks at the tree were begun, and how many have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// Begun since the start.
+    pub begun: u64,
+    /// Ended since the start: as many, or one less.
+    pub ended: u64,
+}
+
+/// What a daemon does that starts on a tree that it cannot serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBadStart {
+    /// It ends.
+    Fail,
+    /// It serves the last good tree, if one is kept.
+    #[default]
+    LastGood,
+}
+
 /// A candidate, and what it was read from.
 struct Read {
     candidate: Candidate,
     seen: Seen,
+    /// When it was accepted, if it is the last good tree.
+    last_good: Option<DateTime<Utc>>,
+}
+
+/// A revision that was built, and what is kept of it.
+struct Built {
+    snapshot: Arc<Snapshot>,
+    tally: Tally,
+    seen: Seen,
+    kept: Kept,
 }
 
 impl Reloader {
-    /// Reads the tree for the first time. Errors when it has problems: there is nothing else to serve.
+    /// Reads the tree for the first time. When it has problems the last good tree is served, if one is kept and
+    /// `settings` allow it; otherwise that is an error.
     pub async fn start(
         settings: &Settings,
+        trigger: &Trigger,
+        keeper: Arc<Keeper>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Reader), Failure> {
         let sources = settings.sources.clone();
         let machine = settings.secrets.clone();
         let data_directory = settings.data_directory.clone();
+        let host = Host {
+            data_directory: data_directory.clone(),
+            clock: Arc::clone(&clock),
+            sources: keeper.sources().to_owned(),
+        };
         let mut known = Known::default();
-        let nothing = SecretsRead::default();
-        let read = read(&sources, None, &machine, nothing, &mut known)
-            .await
-            .map_err(|refused| Failure::Tree(refused.problems))?;
-        warn(&read.candidate.set.warnings);
-        let accepted = read.seen.clone();
-        let (snapshot, tally) = build_snapshot(read, 1, None, &data_directory, &clock, &mut known)
-            .await
-            .map_err(Failure::Tree)?;
+        let kept = keeper.read().await;
+        let look = FirstLook {
+            tree: None,
+            secrets: SecretsRead::default(),
+        };
+        let built = match read(&sources, &machine, look, trigger, &mut known).await {
+            Ok(read) => first(read, &kept, &host, &mut known).await,
+            Err(refused) => Err(refused),
+        };
+        let (built, refused) = match built {
+            Ok(built) => {
+                if let Err(error) = &kept {
+                    tracing::warn!(%error, "the last good tree cannot be used; this one takes its place");
+                }
+                (built, None)
+            }
+            Err(refused) if settings.on_bad_start == OnBadStart::Fail => {
+                return Err(Failure::Tree(refused.problems));
+            }
+            Err(refused) => match last_good(kept, machine.clone(), &host, &mut known).await {
+                Ok(Some(built)) => (built, Some(refused)),
+                Ok(None) => return Err(Failure::Tree(refused.problems)),
+                Err(last_good) => {
+                    return Err(Failure::BothTrees {
+                        tree: refused.problems,
+                        last_good,
+                    });
+                }
+            },
+        };
         let (publisher, reader) = Publisher::new(
-            Arc::clone(&snapshot),
+            Arc::clone(&built.snapshot),
             attempt(&clock, "applied", Vec::new()),
         );
-        let reloader = Self {
+        let mut reloader = Self {
             sources,
             machine,
             data_directory,
             clock,
             metrics,
+            keeper,
+            looks: watch::Sender::default(),
             publisher,
             reader: reader.clone(),
-            accepted,
+            accepted: built.seen,
             refused: None,
             known,
         };
-        reloader.report_applied(&snapshot, tally);
+        reloader.report_applied(&built.snapshot, built.tally);
+        match refused {
+            None => reloader.keeper.keep(built.kept),
+            Some(Refused { problems, seen }) => {
+                reloader.metrics.last_good_kept.store(1, Ordering::Relaxed);
+                reloader.refuse(&problems, seen.map(|seen| *seen));
+            }
+        }
         Ok((reloader, reader))
+    }
+
+    /// How many looks were begun and have ended; for whoever asked for one and waits for it.
+    pub fn looks(&self) -> watch::Receiver<Looks> {
+        self.looks.subscribe()
     }
 
     /// Looks at the tree whenever the trigger fires, for ever.
     pub async fn run(mut self, trigger: Trigger) {
         loop {
             trigger.fired().await;
-            self.look().await;
+            self.looks.send_modify(|looks| looks.begun += 1);
+            self.look(&trigger).await;
+            self.looks.send_modify(|looks| looks.ended = looks.begun);
         }
     }
 
     /// One look. What runs changes only if everything is well.
-    async fn look(&mut self) {
-        let Some(News { first }) = self.news().await else {
+    async fn look(&mut self, trigger: &Trigger) {
+        let Some(look) = self.news().await else {
             return;
         };
-        let secrets = self.accepted.secrets.clone();
-        let reading = read(
-            &self.sources,
-            first,
-            &self.machine,
-            secrets,
-            &mut self.known,
-        );
-        let read = match reading.await {
+        let known = &mut self.known;
+        let read = match read(&self.sources, &self.machine, look, trigger, known).await {
             Ok(read) => read,
-            Err(Refused { problems, seen }) => return self.refuse(&problems, seen),
+            Err(Refused { problems, seen }) => {
+                return self.refuse(&problems, seen.map(|seen| *seen));
+            }
         };
-        let candidate = &read.candidate;
-        let seen = read.seen.clone();
-        if seen.tree.is_same_revision(&self.accepted.tree) && seen.secrets == self.accepted.secrets
-        {
-            self.accepted = seen;
+        let current = self.reader.current();
+        let is_served = read.seen.tree.is_same_revision(&self.accepted.tree)
+            && read.seen.secrets == self.accepted.secrets;
+        // A tree that is mended while the last good one is served goes live anew, even if they are equal: what is served
+        // is no stopgap any more.
+        if is_served && current.last_good.is_none() {
+            self.accepted = read.seen;
             return self.unchanged();
         }
-        if candidate.set.is_empty() && !candidate.set.gateway.allow_empty && !self.serves_nothing()
-        {
-            let problem = Diagnostic::error(
-                None,
-                "the tree is empty, and an empty tree never replaces a full one",
-            )
-            .with_help("restore the manifests, or say `allow_empty = true` in a [gateway] table");
-            return self.refuse(&Diagnostics::new("", 0, vec![problem]), Some(seen));
+        if let Some(problems) = self.emptied(&read.candidate) {
+            return self.refuse(&problems, Some(read.seen));
         }
-        warn(&candidate.set.warnings);
-        let current = self.reader.current();
         let generation = current.revision.generation.saturating_add(1);
-        let built = build_snapshot(
-            read,
-            generation,
-            Some(Arc::clone(&current)),
-            &self.data_directory,
-            &self.clock,
-            &mut self.known,
-        )
-        .await;
-        match built {
-            Err(problems) => self.refuse(&problems, Some(seen)),
-            Ok((snapshot, tally)) => {
-                self.publisher.publish(Arc::clone(&snapshot));
-                self.publisher
-                    .attempted(attempt(&self.clock, "applied", Vec::new()));
-                self.accepted = seen;
-                self.refused = None;
-                self.report_applied(&snapshot, tally);
+        let host = Host {
+            data_directory: self.data_directory.clone(),
+            clock: Arc::clone(&self.clock),
+            sources: self.keeper.sources().to_owned(),
+        };
+        let running = Some(Arc::clone(&current));
+        match build_snapshot(read, generation, running, &host, &mut self.known).await {
+            // What cannot be opened may be for want of something on the host, so every look tries again.
+            Err(problems) => self.refuse(&problems, None),
+            Ok(built) => {
+                self.apply(&current, built);
                 // What only the old revision had may be much, and closing it may take a moment.
                 tokio::task::spawn_blocking(move || drop(current));
             }
         }
     }
 
+    /// A new revision goes live, and only then becomes the last good one.
+    fn apply(&mut self, current: &Snapshot, built: Built) {
+        let Built {
+            snapshot,
+            tally,
+            seen,
+            kept,
+        } = built;
+        self.publisher.publish(
+            Arc::clone(&snapshot),
+            attempt(&self.clock, "applied", Vec::new()),
+        );
+        if tally.replaced > 0 || tally.closed > 0 {
+            let drain = snapshot.settings.stream_drain;
+            end_leases(current, &snapshot, self.clock.instant() + drain);
+        }
+        self.accepted = seen;
+        self.refused = None;
+        self.report_applied(&snapshot, tally);
+        self.keeper.keep(kept);
+    }
+
     /// A cheap first look: one read of folders, one name of commits. A tree that is neither the served nor the refused
     /// one, or whose secrets may have other values now, is read again, with care. None if there is no need to.
-    async fn news(&mut self) -> Option<News> {
+    async fn news(&mut self) -> Option<FirstLook> {
         let sources = self.sources.clone();
         let machine = self.machine.clone();
         let accepted = self.accepted.clone();
         let refused = self.refused.clone();
+        let is_stopgap = self.reader.current().last_good.is_some();
         let looked = tokio::task::spawn_blocking(move || {
             let known: Vec<&Fingerprint> = std::iter::once(&accepted)
                 .chain(&refused)
@@ -187,21 +274,49 @@ impl Reloader {
                 is_refused = refused.as_ref().is_some_and(|refused| {
                     refused.tree.digest() == tree.digest() && is_again(refused)
                 });
-                is_accepted = tree.is_same_revision(&accepted.tree) && is_again(&accepted);
+                is_accepted =
+                    !is_stopgap && tree.is_same_revision(&accepted.tree) && is_again(&accepted);
             }
             Some((is_accepted, is_refused, look))
         })
         .await;
+        let secrets = self.accepted.secrets.clone();
         let Ok(Some((is_accepted, is_refused, look))) = looked else {
-            return Some(News { first: None });
+            let tree = None;
+            return Some(FirstLook { tree, secrets });
         };
         if is_accepted {
             self.unchanged();
         }
         let is_known = is_accepted || is_refused;
-        (!is_known).then(|| News {
-            first: look.into_tree(),
+        (!is_known).then(|| FirstLook {
+            tree: look.into_tree(),
+            secrets,
         })
+    }
+
+    /// Why a tree is too empty to replace the one that is served: a folder that was lost is no wish to serve less.
+    fn emptied(&self, candidate: &Candidate) -> Option<Diagnostics> {
+        if is_refused_empty(candidate) && !self.serves_nothing() {
+            return Some(empty_over_full());
+        }
+        if candidate.set.gateway.allow_empty {
+            return None;
+        }
+        let current = self.reader.current();
+        let mut layers = candidate.tree.layers().iter().zip(&current.revision.layers);
+        let (layer, _) =
+            layers.find(|(layer, served)| layer.files().len() == 0 && served.files > 0)?;
+        let label = layer.label();
+        let problem = Diagnostic::error(
+            None,
+            format!("the layer {label} is empty, and an empty layer never replaces a full one"),
+        );
+        let problem = problem.with_help(
+            "restore its manifests; where that is meant, leave one with a comment in it, or say \
+             `allow_empty = true` in a [gateway] table",
+        );
+        Some(Diagnostics::new("", 0, vec![problem]))
     }
 
     fn serves_nothing(&self) -> bool {
@@ -227,10 +342,18 @@ impl Reloader {
             || self.reader.last_attempt().problems != list;
         self.refused = seen;
         if is_news {
-            let revision = &self.reader.current().revision;
+            let current = self.reader.current();
+            let revision = &current.revision;
+            let served = match current.last_good {
+                None => format!("still serving {revision}"),
+                Some(accepted_at) => format!(
+                    "serving the last good tree, accepted {}, as {revision}",
+                    accepted_at.to_rfc3339_opts(SecondsFormat::Secs, true)
+                ),
+            };
             tracing::error!(
                 generation = revision.generation,
-                "the tree is refused, still serving {revision}\n{}",
+                "the tree is refused, {served}\n{}",
                 problems.render(false)
             );
         }
@@ -251,10 +374,14 @@ impl Reloader {
         );
         self.metrics
             .reloaded(ReloadOutcome::Applied, revision.loaded_at.timestamp());
+        self.metrics
+            .serves_last_good
+            .store(i64::from(snapshot.last_good.is_some()), Ordering::Relaxed);
         tracing::info!(
             revision = %revision,
             digest = revision.digest,
             commit = revision.commit,
+            signer = revision.signer,
             kept = tally.kept,
             opened = tally.opened,
             replaced = tally.replaced,
@@ -262,6 +389,26 @@ impl Reloader {
             "serving"
         );
     }
+}
+
+/// Whether a tree is empty and does not say that it is meant to be.
+fn is_refused_empty(candidate: &Candidate) -> bool {
+    candidate.set.is_empty() && !candidate.set.gateway.allow_empty
+}
+
+fn empty_over_full() -> Diagnostics {
+    let problem = Diagnostic::error(
+        None,
+        "the tree is empty, and an empty tree never replaces a full one",
+    )
+    .with_help("restore the manifests, or say `allow_empty = true` in a [gateway] table");
+    Diagnostics::new("", 0, vec![problem])
+}
+
+/// Whether a tree has nothing to serve; so has one that cannot be loaded.
+async fn is_empty(tree: Tree) -> bool {
+    let work = move || load(&tree, Schemas::standard()).map_or(true, |set| set.is_empty());
+    tokio::task::spawn_blocking(work).await.unwrap_or(true)
 }
 
 fn warn(warnings: &Diagnostics) {
@@ -286,65 +433,143 @@ fn attempt(
 struct Refused {
     problems: Diagnostics,
     /// What it was, if it could be read at all.
-    seen: Option<Seen>,
+    seen: Option<Box<Seen>>,
 }
 
-/// A tree that may be another one than before, as far as it was read.
-struct News {
-    first: Option<Tree>,
+/// What is known before a tree is read with care.
+struct FirstLook {
+    /// The tree, if it was read already.
+    tree: Option<Tree>,
+    /// What was read of the secrets of the tree that is served.
+    secrets: SecretsRead,
 }
 
-/// Reads, loads and types a tree, off the runtime's threads. `first` is a first read of it, and `secrets` is what was
-/// read of secrets before.
+/// Reads, loads and types a tree, off the runtime's threads. Waits while somebody is in the middle of writing.
 async fn read(
     sources: &Sources,
-    first: Option<Tree>,
     machine: &Machine,
-    secrets: SecretsRead,
+    look: FirstLook,
+    trigger: &Trigger,
     known: &mut Known,
 ) -> Result<Read, Refused> {
     let label = sources.to_string();
-    let (sources, machine) = (sources.clone(), machine.clone());
+    let (sources, machine, trigger) = (sources.clone(), machine.clone(), trigger.clone());
     let mut files = std::mem::take(&mut known.files);
     let work = move |files: &mut Cache| {
         let tree = sources
-            .read_settled_after(first, &mut std::thread::sleep)
+            .read_settled_after(look.tree, &mut |time| trigger.pause(time))
             .map_err(|error| Refused {
                 problems: error.into(),
                 seen: None,
             })?;
         let fingerprint = tree.fingerprint().clone();
-        let recorder = Recorder::after(&machine, &secrets);
+        let recorder = Recorder::after(&machine, &look.secrets);
         let candidate = Candidate::again(tree, &recorder, files);
         let seen = Seen {
             tree: fingerprint,
             secrets: recorder.finish(),
         };
         match candidate {
-            Ok(candidate) => Ok(Read { candidate, seen }),
+            Ok(candidate) => Ok(Read {
+                candidate,
+                seen,
+                last_good: None,
+            }),
             Err(problems) => Err(Refused {
                 problems,
-                seen: Some(seen),
+                seen: Some(Box::new(seen)),
             }),
         }
     };
-    let work = move || (work(&mut files), files);
-    match tokio::task::spawn_blocking(work).await {
+    match tokio::task::spawn_blocking(move || (work(&mut files), files)).await {
         Ok((read, files)) => {
             known.files = files;
             read
         }
         Err(error) => Err(Refused {
-            problems: broke_off(label, &error),
+            problems: broke_off("reading the tree", label, &error),
             seen: None,
         }),
     }
 }
 
 /// What to say of work that panicked.
-fn broke_off(label: String, error: &JoinError) -> Diagnostics {
-    let problem = Diagnostic::error(None, format!("reading the tree broke off: {error}"));
+fn broke_off(work: &str, label: String, error: &JoinError) -> Diagnostics {
+    let problem = Diagnostic::error(None, format!("{work} broke off: {error}"));
     Diagnostics::new(label, 0, vec![problem])
+}
+
+/// Builds the first revision from the tree of the sources. An empty tree does not take the place of a full one that is
+/// kept.
+async fn first(
+    read: Read,
+    kept: &Result<Option<Kept>, TreeError>,
+    host: &Host,
+    known: &mut Known,
+) -> Result<Built, Refused> {
+    if is_refused_empty(&read.candidate)
+        && let Ok(Some(kept)) = kept
+        && !is_empty(kept.tree.clone()).await
+    {
+        return Err(Refused {
+            problems: empty_over_full(),
+            seen: Some(Box::new(read.seen)),
+        });
+    }
+    build_snapshot(read, 1, None, host, known)
+        .await
+        .map_err(|problems| Refused {
+            problems,
+            seen: None,
+        })
+}
+
+/// Builds the first revision from the last good tree; none where none is kept. Fails with what is wrong with it.
+async fn last_good(
+    kept: Result<Option<Kept>, TreeError>,
+    machine: Machine,
+    host: &Host,
+    known: &mut Known,
+) -> Result<Option<Built>, Diagnostics> {
+    let Some(kept) = kept? else {
+        return Ok(None);
+    };
+    let label = kept.tree.label().to_owned();
+    let task = tokio::task::spawn_blocking(move || {
+        let tree = kept.tree.fingerprint().clone();
+        let recorder = Recorder::new(&machine);
+        let candidate = Candidate::of(kept.tree, &recorder)?;
+        let secrets = recorder.finish();
+        Ok(Read {
+            candidate,
+            seen: Seen { tree, secrets },
+            last_good: Some(kept.accepted_at),
+        })
+    });
+    let read = task
+        .await
+        .unwrap_or_else(|error| Err(broke_off("reading the last good tree", label, &error)))?;
+    build_snapshot(read, 1, None, host, known).await.map(Some)
+}
+
+/// What building needs of the host.
+#[derive(Clone)]
+struct Host {
+    data_directory: PathBuf,
+    clock: Arc<dyn Clock>,
+    /// The sources, as they are kept.
+    sources: String,
+}
+
+fn layer_revision(layer: &Layer) -> LayerRevision {
+    let provenance = layer.provenance();
+    LayerRevision {
+        label: layer.label().to_owned(),
+        digest: layer.digest().to_string(),
+        commit: provenance.commit.clone(),
+        dirty: provenance.dirty,
+        files: layer.files().len(),
+    }
 }
 
 /// Builds the next revision, off the runtime's threads: of ten thousand services that takes a while. `running` is the one
@@ -353,24 +578,15 @@ async fn build_snapshot(
     read: Read,
     generation: u64,
     running: Option<Arc<Snapshot>>,
-    data_directory: &Path,
-    clock: &Arc<dyn Clock>,
+    host: &Host,
     known: &mut Known,
-) -> Result<(Arc<Snapshot>, Tally), Diagnostics> {
+) -> Result<Built, Diagnostics> {
     let label = read.candidate.tree.label().to_owned();
-    let (data_directory, clock) = (data_directory.to_owned(), Arc::clone(clock));
+    let host = host.clone();
     let mut applications = std::mem::take(&mut known.applications);
     let runtime = Handle::current();
     let work = move || {
-        let candidate = read.candidate;
-        let building = built(
-            candidate,
-            generation,
-            running,
-            &data_directory,
-            &clock,
-            &mut applications,
-        );
+        let building = built(read, generation, running, host, &mut applications);
         let built = runtime.block_on(building);
         (built, applications)
     };
@@ -379,49 +595,56 @@ async fn build_snapshot(
             known.applications = applications;
             built
         }
-        Err(error) => Err(broke_off(label, &error)),
+        Err(error) => Err(broke_off("building the revision", label, &error)),
     }
 }
 
 async fn built(
-    candidate: Candidate,
+    read: Read,
     generation: u64,
     running: Option<Arc<Snapshot>>,
-    data_directory: &Path,
-    clock: &Arc<dyn Clock>,
+    host: Host,
     applications: &mut Assembly,
-) -> Result<(Arc<Snapshot>, Tally), Diagnostics> {
+) -> Result<Built, Diagnostics> {
+    let Read {
+        candidate,
+        seen,
+        last_good,
+    } = read;
     let Candidate { tree, set, configs } = candidate;
+    warn(&set.warnings);
     let wanted = wanted(&set, configs);
     let none = BTreeMap::new();
     let running = running.as_ref().map_or(&none, |running| &running.services);
-    let (services, tally) = build::services(running, wanted, data_directory, clock)
+    let (services, tally) = build::services(running, wanted, &host.data_directory, &host.clock)
         .await
-        .map_err(|error| {
-            let problem = Diagnostic::error(None, error.message().to_owned());
-            tracing::debug!(?error, "a service cannot be opened");
-            Diagnostics::new(
-                tree.label(),
-                tree.file_count(),
-                vec![match error.help() {
-                    Some(help) => problem.with_help(help.to_owned()),
-                    None => problem,
-                }],
-            )
-        })?;
+        .map_err(|failures| build::problems(&set, &failures))?;
+    let now = host.clock.now();
     let revision = Revision::new(
         generation,
         tree.digest().to_string(),
         tree.commit().map(str::to_owned),
         tree.dirty(),
-        clock.now(),
-    );
+        now,
+    )
+    .signed_by(tree.signer())
+    .with_layers(tree.layers().iter().map(layer_revision).collect());
     let snapshot = Snapshot {
         revision,
+        last_good,
         services,
         applications: applications.applications(&set),
         settings: settings(&set.gateway),
         documents: Documents::default(),
     };
-    Ok((Arc::new(snapshot), tally))
+    Ok(Built {
+        snapshot: Arc::new(snapshot),
+        tally,
+        seen,
+        kept: Kept {
+            tree,
+            sources: host.sources,
+            accepted_at: now,
+        },
+    })
 }

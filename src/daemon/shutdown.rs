@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: stop accepting, finish what runs until a deadline, then close.
+//! SIGTERM and SIGINT: the first asks for an orderly end, the second for the end.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -18,8 +18,8 @@ impl Stops {
         })
     }
 
-    /// Waits for the first of them and says which it was.
-    pub async fn requested(mut self) -> &'static str {
+    /// Waits for the next of them and says which it was.
+    pub async fn requested(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

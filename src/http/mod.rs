@@ -1,7 +1,8 @@
 //! The only module that names warp and hyper: bytes in, request head and body out, and back.
 
 mod body;
+pub mod client;
 mod filter;
 pub mod listener;
 
-pub use listener::{Listener, Server};
+pub use listener::{Listener, Pulse, Server};

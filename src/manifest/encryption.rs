@@ -189,7 +189,7 @@ impl Identities {
     fn other_recipient(&self) -> Unreadable {
         let own = self.recipients().next().unwrap_or_default();
         Unreadable {
-            message: "is encrypted for other recipients than this host".to_owned(),
+            message: "is for other recipients than this host".to_owned(),
             help: format!(
                 "encrypt it for this host as well: `tidegate secret encrypt --recipient {own}`"
             ),
@@ -409,5 +409,26 @@ mod tests {
             .unwrap_err();
         assert!(said.starts_with("line 3"), "{said}");
         assert!(Recipients::default().encrypt("x").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_breaks_the_parser(
+            text in "(-> (X25519|scrypt|ssh-ed25519)( [A-Za-z0-9+/]{0,43}){0,3}\\n([A-Za-z0-9+/]{0,64}\\n){0,2}){0,3}(---( [A-Za-z0-9+/]{43})?\\n)?",
+            payload in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64),
+        ) {
+            let mut bytes = b"age-encryption.org/v1\n".to_vec();
+            bytes.extend(text.as_bytes());
+            bytes.extend(payload);
+            if let Ok(value) = Ciphertext::parse(&STANDARD.encode(&bytes)) {
+                proptest::prop_assert!(Identities::generate().open(&value).is_err());
+            }
+        }
+
+        #[test]
+        fn no_text_breaks_the_parser(text in ".{0,400}") {
+            proptest::prop_assert!(Ciphertext::parse(&text).is_err());
+            proptest::prop_assert!(Identities::parse(&text).is_err());
+        }
     }
 }

@@ -28,6 +28,11 @@ pub struct Gateway {
     #[serde(default = "default_max_in_flight")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_in_flight: u64,
+    /// How long answers that have begun may go on once their service was replaced or removed, in seconds. Answers of a
+    /// service that did not change go on for ever. Default: 300.
+    #[serde(default = "default_stream_drain_seconds")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub stream_drain_seconds: u64,
     /// Whether a tree without services, roles and keys may replace one that has some. Default: false.
     #[serde(default)]
     pub allow_empty: bool,
@@ -49,6 +54,9 @@ fn default_max_uri_bytes() -> u64 {
 fn default_max_in_flight() -> u64 {
     1024
 }
+fn default_stream_drain_seconds() -> u64 {
+    300
+}
 
 impl Default for Gateway {
     fn default() -> Self {
@@ -57,6 +65,7 @@ impl Default for Gateway {
             request_timeout_seconds: default_request_timeout_seconds(),
             max_uri_bytes: default_max_uri_bytes(),
             max_in_flight: default_max_in_flight(),
+            stream_drain_seconds: default_stream_drain_seconds(),
             allow_empty: false,
             trusted_proxies: Vec::new(),
         }
@@ -75,6 +84,10 @@ impl Gateway {
     /// Most requests at once.
     pub fn max_in_flight(&self) -> usize {
         usize::try_from(self.max_in_flight).unwrap_or(usize::MAX)
+    }
+    /// How long answers of a replaced or removed service may go on.
+    pub fn stream_drain(&self) -> Duration {
+        Duration::from_secs(self.stream_drain_seconds)
     }
     /// Longest that a request may take.
     pub fn request_timeout(&self) -> Duration {

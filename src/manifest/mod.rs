@@ -107,6 +107,13 @@ impl ManifestSet {
         Diagnostics::new(self.label.clone(), self.files, list)
     }
 
+    /// What is wrong with the config of a service, where it stands.
+    pub fn service_problem(&self, name: &str, message: String) -> Diagnostic {
+        let service = self.services.get(name).map(|service| &service.value);
+        let place = service.map(|service| service.document.key_place(&service.pointer));
+        Diagnostic::error(place, message)
+    }
+
     /// How many files the tree has.
     pub fn files(&self) -> usize {
         self.files

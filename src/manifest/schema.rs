@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::sync::LazyLock;
 
 use jsonschema::{ValidationError, Validator, error::ValidationErrorKind};
@@ -52,7 +51,7 @@ pub(super) struct ManifestFile {
 pub(super) const OVERRIDE: &str = "override";
 
 /// A table as a layer may write it: what its type says, and `override`, which the linker takes away before typing.
-struct Layered<T>(PhantomData<T>);
+struct Layered<T>(T);
 
 impl<T: JsonSchema> JsonSchema for Layered<T> {
     fn schema_name() -> Cow<'static, str> {
@@ -644,6 +643,12 @@ impl Context<'_> {
             ("string", Value::Number(_) | Value::Bool(_)) => {
                 Some(format!("add quotes: {}", write(&format!("\"{instance}\""))))
             }
+            ("array", Value::Object(_)) => {
+                let items = schema.get("items")?;
+                let is_table = items.get("$ref").is_some() || items.get("properties").is_some();
+                let path: Vec<String> = segments(pointer).collect();
+                is_table.then(|| format!("write [[{}]], or {}", path.join("."), write("[{ … }]")))
+            }
             ("array", Value::String(_) | Value::Number(_)) => {
                 let member = instance.to_string();
                 let member = if member.chars().count() > MAX_QUOTED {
@@ -788,6 +793,8 @@ pub(super) fn table_name(pointer: &str) -> String {
         path.pop();
         format!("[[{}]]", path.join("."))
     } else {
+        // TOML names a table of the last member of a list without its number.
+        path.retain(|segment| segment.parse::<usize>().is_err());
         format!("[{}]", path.join("."))
     }
 }

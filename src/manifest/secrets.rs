@@ -472,8 +472,8 @@ pub(super) fn written(name: &str, value: &Value) -> Result<Written, Misplaced> {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests may block")]
 mod tests {
-    use super::super::encryption::Recipients;
     use super::*;
+    use crate::manifest::encryption::Recipients;
     use serde_json::json;
     use std::fs;
 

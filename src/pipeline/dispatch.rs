@@ -62,11 +62,21 @@ pub async fn dispatch(
         )),
     };
     note_health(&service, &outcome);
+    let outcome = outcome.map(|reply| leased(&service, reply));
     outcome.map_err(|error| {
         error
             .with_fact("service", service.name.as_str())
             .with_fact("operation", name)
     })
+}
+
+/// An answer in pieces goes on as long as the service's lease.
+fn leased(service: &Service, mut reply: Reply) -> Reply {
+    reply.body = match reply.body {
+        Body::Stream(stream) => Body::Stream(service.lease.bind(stream)),
+        whole => whole,
+    };
+    reply
 }
 
 /// What the outcome of a call says of the backend.

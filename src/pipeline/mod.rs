@@ -7,6 +7,8 @@ pub mod encode;
 pub mod envelope;
 pub mod operations;
 pub mod permit;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;

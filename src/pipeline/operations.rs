@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Gateway;
 use crate::exchange::{Body, Reply};
-use crate::snapshot::HealthState;
+use crate::snapshot::{HealthState, LayerRevision};
 
 /// What operators are told of the daemon itself, beside the revision that it serves.
 #[derive(Debug, Default)]
@@ -18,6 +18,7 @@ pub struct Readiness {
     drains: AtomicBool,
     /// By source.
     fetches: Mutex<BTreeMap<String, Fetch>>,
+    last_good: Mutex<Option<LastGood>>,
 }
 
 /// How the last fetch of a source ended.
@@ -26,6 +27,19 @@ pub struct Fetch {
     /// When it was.
     pub at: DateTime<Utc>,
     /// Why nothing could be fetched; none if all is well.
+    pub problem: Option<String>,
+}
+
+/// What is kept on disk for a start on a broken tree.
+#[derive(Clone, Debug, Default)]
+pub struct LastGood {
+    /// The state directory.
+    pub directory: String,
+    /// The digest of the tree that is kept; none where none is.
+    pub digest: Option<String>,
+    /// When that tree went live.
+    pub accepted_at: Option<DateTime<Utc>>,
+    /// Why the newest tree could not be kept.
     pub problem: Option<String>,
 }
 
@@ -42,16 +56,34 @@ impl Readiness {
 
     /// Notes how a fetch of a source ended.
     pub fn fetched(&self, source: &str, fetch: Fetch) {
-        self.locked().insert(source.to_owned(), fetch);
+        self.fetches().insert(source.to_owned(), fetch);
     }
 
-    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Fetch>> {
+    /// Notes what is kept on disk.
+    pub fn keeps(&self, last_good: LastGood) {
+        *self.last_good() = Some(last_good);
+    }
+
+    /// Notes why the newest tree could not be kept; what was kept before still is.
+    pub fn cannot_keep(&self, problem: &str) {
+        if let Some(kept) = self.last_good().as_mut() {
+            kept.problem = Some(problem.to_owned());
+        }
+    }
+
+    fn fetches(&self) -> MutexGuard<'_, BTreeMap<String, Fetch>> {
         self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn last_good(&self) -> MutexGuard<'_, Option<LastGood>> {
+        self.last_good
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All sources together: the time of the latest fetch, and what is wrong with any. Null before the first one.
     fn fetch(&self) -> Value {
-        let fetches = self.locked();
+        let fetches = self.fetches();
         let Some(at) = fetches.values().map(|fetch| fetch.at).max() else {
             return Value::Null;
         };
@@ -61,7 +93,7 @@ impl Readiness {
             .collect();
         let is_good = problems.is_empty();
         json!({
-            "at": at.to_rfc3339_opts(SecondsFormat::Millis, true),
+            "at": moment(at),
             "outcome": if is_good { "fetched" } else { "failed" },
             "message": (!is_good).then(|| problems.join("; ")),
         })
@@ -102,23 +134,20 @@ fn ready(gateway: &Gateway, readiness: &Readiness) -> Reply {
     if !readiness.is_ready() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
-    let snapshot = gateway.reader().current();
-    let state = if is_degraded(gateway) {
+    let served = gateway.reader().served();
+    let state = if served.is_degraded() {
         "ready, degraded"
     } else {
         "ready"
     };
-    text(StatusCode::OK, format!("{state} {}\n", snapshot.revision))
-}
-
-fn is_degraded(gateway: &Gateway) -> bool {
-    gateway.reader().last_attempt().outcome == "refused"
+    let revision = &served.snapshot.revision;
+    text(StatusCode::OK, format!("{state} {revision}\n"))
 }
 
 /// The document of `/status`.
 pub fn status(gateway: &Gateway, readiness: &Readiness) -> Value {
-    let snapshot = gateway.reader().current();
-    let attempt = gateway.reader().last_attempt();
+    let served = gateway.reader().served();
+    let (snapshot, attempt) = (&served.snapshot, &served.attempt);
     let services: Vec<Value> = snapshot
         .services
         .values()
@@ -132,22 +161,53 @@ pub fn status(gateway: &Gateway, readiness: &Readiness) -> Value {
             })
         })
         .collect();
-    json!({
+    let mut document = json!({
         "revision": snapshot.revision.to_string(),
         "generation": snapshot.revision.generation,
         "digest": snapshot.revision.digest,
         "commit": snapshot.revision.commit,
         "dirty": snapshot.revision.dirty,
-        "loaded_at": snapshot.revision.loaded_at.to_rfc3339_opts(SecondsFormat::Millis, true),
-        "degraded": is_degraded(gateway),
+        "signer": snapshot.revision.signer,
+        "loaded_at": moment(snapshot.revision.loaded_at),
+        "source": if snapshot.last_good.is_some() { "last-good" } else { "tree" },
+        "accepted_at": moment(snapshot.last_good.unwrap_or(snapshot.revision.loaded_at)),
+        "degraded": served.is_degraded(),
         "last_attempt": {
-            "at": attempt.at.to_rfc3339_opts(SecondsFormat::Millis, true),
+            "at": moment(attempt.at),
             "outcome": attempt.outcome,
             "problems": attempt.problems,
         },
+        "last_good": readiness.last_good().as_ref().map(|kept| json!({
+            "directory": kept.directory,
+            "digest": kept.digest,
+            "accepted_at": kept.accepted_at.map(moment),
+            "problem": kept.problem,
+        })),
         "fetch": readiness.fetch(),
         "services": services,
+    });
+    let layers = &snapshot.revision.layers;
+    if layers.len() > 1
+        && let Value::Object(members) = &mut document
+    {
+        members.insert("layers".to_owned(), layers.iter().map(layer).collect());
+    }
+    document
+}
+
+/// One layer of the tree, as `/status` shows it.
+fn layer(layer: &LayerRevision) -> Value {
+    json!({
+        "source": layer.label,
+        "digest": layer.digest,
+        "commit": layer.commit,
+        "dirty": layer.dirty,
+        "files": layer.files,
     })
+}
+
+fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 fn metrics(gateway: &Gateway) -> Reply {

@@ -14,8 +14,8 @@ use crate::manifest::key::Moment;
 use crate::manifest::{Configs, Gateway, KeyTable, Located, ManifestSet};
 use crate::names::{KeyName, RoleName, ServiceName};
 
-/// The services that the manifests want.
-pub fn wanted(set: &ManifestSet, configs: Configs) -> BTreeMap<ServiceName, WantedService> {
+/// The services that the manifests want, in the order of their names.
+pub fn wanted(set: &ManifestSet, configs: Configs) -> Vec<(ServiceName, WantedService)> {
     // The configs of a set have its names, in the same order.
     let wanted = set.services.iter().zip(configs.services);
     wanted
@@ -165,6 +165,7 @@ pub fn settings(gateway: &Gateway) -> Settings {
         max_uri_bytes: gateway.max_uri_bytes(),
         request_timeout: gateway.request_timeout(),
         max_in_flight: gateway.max_in_flight(),
+        stream_drain: gateway.stream_drain(),
         trusted_proxies: gateway.trusted_proxies.clone(),
     }
 }

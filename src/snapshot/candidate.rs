@@ -1,6 +1,7 @@
 //! A tree → everything it says, checked as far as it can be without opening anything. The daemon, `check`, `plan` and
 //! `explain` all begin here, so that what passes review is what the daemon accepts. Pure but for the secrets.
 
+use super::expect;
 use crate::manifest::{
     Cache, Configs, Diagnostic, Diagnostics, ManifestSet, Schemas, SecretSource, load_again,
 };
@@ -17,13 +18,32 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Loads a tree and types it. Fails with everything that is wrong with it.
+    /// Loads a tree, types it and puts its access tests to it. Fails with everything that is wrong with it.
     pub fn of(tree: Tree, secrets: &dyn SecretSource) -> Result<Self, Diagnostics> {
         Self::again(tree, secrets, &mut Cache::default())
     }
 
     /// The same, faster where the tree is much like the last one that was loaded with `cache`.
     pub fn again(
+        tree: Tree,
+        secrets: &dyn SecretSource,
+        cache: &mut Cache,
+    ) -> Result<Self, Diagnostics> {
+        let candidate = Self::untested_again(tree, secrets, cache)?;
+        let failures = expect::failures(&candidate.set, &candidate.configs);
+        if failures.is_empty() {
+            Ok(candidate)
+        } else {
+            Err(candidate.set.problems(failures))
+        }
+    }
+
+    /// The same whether or not its access tests hold: good to explain why one does not, and for nothing that is served.
+    pub fn untested(tree: Tree, secrets: &dyn SecretSource) -> Result<Self, Diagnostics> {
+        Self::untested_again(tree, secrets, &mut Cache::default())
+    }
+
+    fn untested_again(
         tree: Tree,
         secrets: &dyn SecretSource,
         cache: &mut Cache,

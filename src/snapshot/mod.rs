@@ -4,6 +4,9 @@ pub mod assemble;
 pub mod build;
 pub mod candidate;
 pub mod documents;
+pub mod expect;
+pub mod explain;
+pub mod lease;
 pub mod plan;
 pub mod publish;
 
@@ -23,6 +26,7 @@ use crate::manifest::{Located, Service as Declared};
 use crate::names::ServiceName;
 use crate::network::Network;
 use crate::telemetry::metrics::{Metrics, OperationMetrics, ServiceMetrics};
+use lease::Lease;
 use plan::WantedService;
 
 /// Which revision something is.
@@ -36,9 +40,28 @@ pub struct Revision {
     pub commit: Option<String>,
     /// Whether the tree differs from that commit; none where that is not known.
     pub dirty: Option<bool>,
+    /// Who signed that commit; none where nobody asked.
+    pub signer: Option<String>,
     /// When it went live.
     pub loaded_at: DateTime<Utc>,
+    /// The layers of the tree, the lowest first.
+    pub layers: Vec<LayerRevision>,
     header: http::HeaderValue,
+}
+
+/// Which revision a layer of the tree is.
+#[derive(Clone, Debug)]
+pub struct LayerRevision {
+    /// Where it comes from.
+    pub label: String,
+    /// Its digest, in hexadecimal.
+    pub digest: String,
+    /// The commit that is checked out around it, if it is in git.
+    pub commit: Option<String>,
+    /// Whether it differs from that commit; none where that is not known.
+    pub dirty: Option<bool>,
+    /// How many files it has.
+    pub files: usize,
 }
 
 /// Digits of the commit or digest that the short form shows.
@@ -64,9 +87,24 @@ impl Revision {
             digest,
             commit,
             dirty,
+            signer: None,
             loaded_at,
+            layers: Vec::new(),
             header,
         }
+    }
+
+    /// The same, and who signed its commit.
+    #[must_use]
+    pub fn signed_by(self, signer: Option<String>) -> Self {
+        Self { signer, ..self }
+    }
+
+    /// The same with the layers of its tree.
+    #[must_use]
+    pub fn with_layers(mut self, layers: Vec<LayerRevision>) -> Self {
+        self.layers = layers;
+        self
     }
 
     /// The value of `X-Tidegate-Revision`: `g17-4f2a9c0b1d3e`.
@@ -92,6 +130,8 @@ pub struct Settings {
     pub request_timeout: std::time::Duration,
     /// Requests served at a time; more are answered 503.
     pub max_in_flight: usize,
+    /// How long answers of a replaced or removed service may go on.
+    pub stream_drain: std::time::Duration,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
 }
@@ -103,6 +143,7 @@ impl Default for Settings {
             max_uri_bytes: 16 * 1024,
             request_timeout: std::time::Duration::from_secs(30),
             max_in_flight: 1024,
+            stream_drain: std::time::Duration::from_mins(5),
             trusted_proxies: Vec::new(),
         }
     }
@@ -112,6 +153,9 @@ impl Default for Settings {
 pub struct Snapshot {
     /// Which one.
     pub revision: Revision,
+    /// When its tree was accepted, if it is the last good tree, served because what is in the sources was refused at the
+    /// start; none for a tree that was read from them.
+    pub last_good: Option<DateTime<Utc>>,
     /// The services, by name.
     pub services: BTreeMap<ServiceName, Arc<Service>>,
     /// The applications, by key.
@@ -130,7 +174,7 @@ impl Snapshot {
 }
 
 /// A service of one revision, and of the next ones while nothing about it changes. Where only a label changes, what is
-/// kept is the connector and its health.
+/// kept is the connector, its health and its lease.
 pub struct Service {
     /// Its name.
     pub name: ServiceName,
@@ -150,6 +194,8 @@ pub struct Service {
     pub connector: Arc<dyn Connector>,
     /// Whether the backend answered last time.
     pub health: Arc<Health>,
+    /// How long the connector's answers may go on.
+    pub lease: Arc<Lease>,
     /// Counters of its operations.
     pub metrics: ServiceMetrics,
 }

@@ -43,11 +43,11 @@ pub struct Tally {
     pub closed: usize,
 }
 
-/// Decides for every wanted service, in the order of names. Identity is the typed config after defaults and secrets, so
+/// Decides for every wanted service; they come in the order of their names. Identity is the typed config after defaults and secrets, so
 /// comments, order and spelling out a default keep a service, and a rotated secret replaces it.
 pub fn plan(
     running: &BTreeMap<ServiceName, Arc<Service>>,
-    wanted: BTreeMap<ServiceName, WantedService>,
+    wanted: Vec<(ServiceName, WantedService)>,
 ) -> (Vec<(ServiceName, Step)>, Tally) {
     let mut tally = Tally::default();
     let mut steps = Vec::with_capacity(wanted.len());

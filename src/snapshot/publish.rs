@@ -18,67 +18,84 @@ pub struct Attempt {
     pub problems: Vec<serde_json::Value>,
 }
 
-/// Publishes snapshots.
-pub struct Publisher {
-    snapshot: watch::Sender<Arc<Snapshot>>,
-    attempt: watch::Sender<Arc<Attempt>>,
+/// What is served, and how the last look ended: always read together, so that no answer mixes the two.
+#[derive(Clone)]
+pub struct Served {
+    /// The current snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// How the last look at the tree ended.
+    pub attempt: Arc<Attempt>,
 }
+
+impl Served {
+    /// Whether the tree as it is now has problems, so that an older revision or the last good tree is served.
+    pub fn is_degraded(&self) -> bool {
+        self.attempt.outcome == "refused"
+    }
+}
+
+/// Publishes snapshots.
+pub struct Publisher(watch::Sender<Served>);
 
 /// Reads the current snapshot. Cheap to clone.
 #[derive(Clone)]
-pub struct Reader {
-    snapshot: watch::Receiver<Arc<Snapshot>>,
-    attempt: watch::Receiver<Arc<Attempt>>,
-}
+pub struct Reader(watch::Receiver<Served>);
 
 impl Publisher {
     /// Starts with a first snapshot.
     pub fn new(snapshot: Arc<Snapshot>, attempt: Attempt) -> (Self, Reader) {
-        let (snapshot_sender, snapshot_receiver) = watch::channel(snapshot);
-        let (attempt_sender, attempt_receiver) = watch::channel(Arc::new(attempt));
-        (
-            Self {
-                snapshot: snapshot_sender,
-                attempt: attempt_sender,
-            },
-            Reader {
-                snapshot: snapshot_receiver,
-                attempt: attempt_receiver,
-            },
-        )
+        let (sender, receiver) = watch::channel(Served {
+            snapshot,
+            attempt: Arc::new(attempt),
+        });
+        (Self(sender), Reader(receiver))
     }
 
     /// Swaps the snapshot. Requests that run keep theirs.
-    pub fn publish(&self, snapshot: Arc<Snapshot>) {
-        self.snapshot.send_replace(snapshot);
+    pub fn publish(&self, snapshot: Arc<Snapshot>, attempt: Attempt) {
+        self.0.send_replace(Served {
+            snapshot,
+            attempt: Arc::new(attempt),
+        });
     }
 
-    /// Notes how a look at the tree ended.
+    /// Notes how a look at the tree ended that changed nothing.
     pub fn attempted(&self, attempt: Attempt) {
-        self.attempt.send_replace(Arc::new(attempt));
+        self.0
+            .send_modify(|served| served.attempt = Arc::new(attempt));
     }
 }
 
 impl Reader {
     /// The current snapshot; a request takes it once and keeps it.
     pub fn current(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshot.borrow())
-    }
-
-    /// The current snapshot, for [`Reader::replaced`] to wait for the next one.
-    pub fn newest(&mut self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshot.borrow_and_update())
-    }
-
-    /// Returns once there is another snapshot than [`Reader::newest`] gave; never, if there will be none.
-    pub async fn replaced(&mut self) {
-        if self.snapshot.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        Arc::clone(&self.0.borrow().snapshot)
     }
 
     /// How the last look at the tree ended.
     pub fn last_attempt(&self) -> Arc<Attempt> {
-        Arc::clone(&self.attempt.borrow())
+        Arc::clone(&self.0.borrow().attempt)
+    }
+
+    /// Both at one moment.
+    pub fn served(&self) -> Served {
+        self.0.borrow().clone()
+    }
+
+    /// Returns once another generation than this one is served; never, if there will be none.
+    pub async fn replaced(&mut self, generation: u64) {
+        let replaced = self
+            .0
+            .wait_for(|served| served.snapshot.revision.generation != generation);
+        if replaced.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Returns after every snapshot and every look; never, if there will be none.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }

@@ -86,6 +86,12 @@ pub struct Metrics {
     pub shed: AtomicU64,
     /// Connections open on the API listener.
     pub connections: AtomicI64,
+    /// 1 while the last good tree is served because what is in the sources was refused at the start.
+    pub serves_last_good: AtomicI64,
+    /// 1 while the tree that is served is also kept on disk.
+    pub last_good_kept: AtomicI64,
+    /// Trees that could not be kept on disk, every try counted.
+    pub last_good_failures: AtomicU64,
     reload: Mutex<ReloadMetrics>,
     /// None until something was fetched or should have been.
     fetch: Mutex<Option<FetchMetrics>>,
@@ -269,6 +275,16 @@ impl Metrics {
             "Connections open on the API listener.",
             self.connections.load(Ordering::Relaxed),
         );
+        gauge(
+            "tidegate_serves_last_good",
+            "1 if the last good tree is served, because the one in the sources was refused at the start.",
+            self.serves_last_good.load(Ordering::Relaxed),
+        );
+        gauge(
+            "tidegate_last_good_kept",
+            "1 if the tree that is served is also kept on disk.",
+            self.last_good_kept.load(Ordering::Relaxed),
+        );
         let reload = locked(&self.reload);
         gauge(
             "tidegate_last_reload_successful",
@@ -295,6 +311,17 @@ impl Metrics {
             out,
             "tidegate_requests_shed_total {}",
             self.shed.load(Ordering::Relaxed)
+        );
+        header(
+            out,
+            "tidegate_last_good_failures",
+            "counter",
+            "Times that the tree that is served could not be kept on disk.",
+        );
+        let _ = writeln!(
+            out,
+            "tidegate_last_good_failures_total {}",
+            self.last_good_failures.load(Ordering::Relaxed)
         );
         header(
             out,

@@ -3,13 +3,18 @@
 
 pub mod directory;
 pub mod git;
+mod handle;
+mod process;
+pub mod signature;
 pub mod source;
+pub mod store;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub use source::{Source, Sources};
@@ -49,8 +54,9 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Where a tree was taken from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Where a tree was taken from. Kept beside the last good tree, so a new field has a default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Provenance {
     /// The folder, with every link resolved; none for a tree that was never on disk.
     pub path: Option<PathBuf>,
@@ -59,6 +65,8 @@ pub struct Provenance {
     /// Whether the files differ from those of the commit; none where that is not known. Only
     /// [`Sources::read_settled`] looks.
     pub dirty: Option<bool>,
+    /// Who signed the commit: the principal of an SSH key, or the fingerprint of an OpenPGP key. None where nobody asked.
+    pub signer: Option<String>,
 }
 
 /// Why a tree cannot be read.
@@ -140,6 +148,13 @@ impl Layer {
         &self.provenance
     }
 
+    /// The same, and who signed its commit.
+    #[must_use]
+    fn signed_by(mut self, signer: Option<String>) -> Self {
+        self.provenance.signer = signer;
+        self
+    }
+
     /// What tells whether it is still the same.
     pub fn print(&self) -> LayerPrint {
         LayerPrint {
@@ -188,10 +203,14 @@ impl Fingerprint {
         self.digest
     }
 
-    /// Whether both have the same files and are of the same commit. The same files in a new commit are a new revision, so
-    /// that whoever waits for the newest commit sees it arrive.
+    /// Whether both have the same files, and each layer is of the same commit. The same files in a new commit are a new
+    /// revision, so that whoever waits for the newest commit sees it arrive.
     pub fn is_same_revision(&self, other: &Self) -> bool {
-        self.digest == other.digest && self.commit() == other.commit()
+        let commits = |print: &Self| {
+            let layers = print.layers.iter().map(|layer| layer.commit.clone());
+            layers.collect::<Vec<_>>()
+        };
+        self.digest == other.digest && commits(self) == commits(other)
     }
 
     /// The commit that all layers are taken from; none when they have none or differ.
@@ -282,6 +301,18 @@ impl Tree {
     /// The commit that all layers are taken from; none when they have none or differ.
     pub fn commit(&self) -> Option<&str> {
         self.fingerprint.commit()
+    }
+
+    /// Who signed the commits of the layers, each once, separated by commas; none unless all are signed.
+    pub fn signer(&self) -> Option<String> {
+        let mut signers: Vec<&str> = Vec::new();
+        for layer in &self.layers {
+            let signer = layer.provenance.signer.as_deref()?;
+            if !signers.contains(&signer) {
+                signers.push(signer);
+            }
+        }
+        (!signers.is_empty()).then(|| signers.join(", "))
     }
 
     /// Whether any layer differs from its commit; none where that is not known of all and none is known to.

@@ -4,8 +4,11 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::signature::Verifier;
+use super::store::Store;
 use super::{Fingerprint, Layer, MAX_FILES, MAX_TREE_BYTES, Tree, TreeError, directory, git};
 
 /// How long a tree must stay the same before it counts.
@@ -20,7 +23,12 @@ pub enum Source {
     Directory(PathBuf),
     /// A folder in a commit of a repository: `git:/srv/config.git#main:gateway.d`.
     Git(git::Location),
+    /// The tree that a daemon with this state directory accepted last, with all its layers: `state:/var/lib/tidegate`.
+    State(PathBuf),
 }
+
+/// What stands before a state directory.
+const STATE: &str = "state:";
 
 impl FromStr for Source {
     type Err = String;
@@ -32,6 +40,12 @@ impl FromStr for Source {
         if text.starts_with(git::PREFIX) {
             return text.parse().map(Self::Git);
         }
+        if let Some(directory) = text.strip_prefix(STATE) {
+            if directory.is_empty() {
+                return Err("name the state directory: state:/var/lib/tidegate".to_owned());
+            }
+            return Ok(Self::State(PathBuf::from(directory)));
+        }
         Ok(Self::Directory(PathBuf::from(text)))
     }
 }
@@ -42,16 +56,27 @@ impl fmt::Display for Source {
         match self {
             Self::Directory(folder) => write!(formatter, "{}", folder.display()),
             Self::Git(location) => location.fmt(formatter),
+            Self::State(directory) => write!(formatter, "{STATE}{}", directory.display()),
         }
     }
 }
 
 impl Source {
-    /// Reads it once, as it is.
-    pub fn read(&self) -> Result<Layer, TreeError> {
+    /// Reads it once, as it is: one layer, or those of the tree that is kept. With a verifier, a commit must be signed by
+    /// somebody who may.
+    fn read(&self, verifier: Option<&Verifier>) -> Result<Vec<Layer>, TreeError> {
         match self {
-            Self::Directory(folder) => directory::read(folder),
-            Self::Git(location) => git::Commit::find(location)?.read(),
+            Self::Directory(folder) => directory::read(folder).map(|layer| vec![layer]),
+            Self::Git(location) => {
+                let commit = git::Commit::find(location)?;
+                let signer = verifier
+                    .map(|verifier| {
+                        verifier.signer(&self.to_string(), &commit.id(), commit.object())
+                    })
+                    .transpose()?;
+                commit.read().map(|layer| vec![layer.signed_by(signer)])
+            }
+            Self::State(directory) => Store::new(directory).layers(),
         }
     }
 
@@ -59,25 +84,29 @@ impl Source {
     pub fn is_busy(&self) -> bool {
         match self {
             Self::Directory(folder) => directory::is_busy(folder),
-            Self::Git(_) => false,
+            Self::Git(_) | Self::State(_) => false,
         }
     }
 
     /// Whether one read gives everything as it was at one moment, so that there is no need to read twice.
     pub fn is_atomic(&self) -> bool {
-        matches!(self, Self::Git(_))
+        matches!(self, Self::Git(_) | Self::State(_))
     }
 
     /// The folder that holds the files, and where relative data paths start if nothing else is said.
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Self::Directory(folder) => Some(folder),
-            Self::Git(_) => None,
+            Self::Git(_) | Self::State(_) => None,
         }
     }
 
     /// Reads it once, unless it is a commit that was read with the last tree.
-    fn read_after(&self, last: Option<&Tree>) -> Result<Layer, TreeError> {
+    fn read_after(
+        &self,
+        last: Option<&Tree>,
+        verifier: Option<&Verifier>,
+    ) -> Result<Vec<Layer>, TreeError> {
         if let (Self::Git(location), Some(last)) = (self, last) {
             let label = location.label();
             let commit = Some(git::Commit::find_id(location)?);
@@ -86,13 +115,14 @@ impl Source {
                 .iter()
                 .find(|layer| layer.label() == label && layer.provenance().commit == commit);
             if let Some(layer) = known {
-                return Ok(layer.clone());
+                return Ok(vec![layer.clone()]);
             }
         }
-        self.read()
+        self.read(verifier)
     }
 
-    /// Where the files of a layer that was read from it are, so that two layers can be told apart.
+    /// Where the files of a layer that was read from it are, so that two layers can be told apart; none of a tree that
+    /// is kept, whose layers were told apart before.
     fn place(&self, layer: &Layer) -> Option<PathBuf> {
         match self {
             Self::Directory(_) => layer.provenance().path.clone(),
@@ -104,6 +134,7 @@ impl Source {
                 let top = format!("{}#{commit}", repository.display());
                 Some(Path::new(&top).join(location.folder()))
             }
+            Self::State(_) => None,
         }
     }
 }
@@ -137,24 +168,51 @@ impl Look {
 
 /// Where a tree comes from: one source for each layer, the lowest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sources(Vec<Source>);
+pub struct Sources {
+    list: Vec<Source>,
+    verifier: Option<Arc<Verifier>>,
+}
 
 impl Sources {
     /// The sources of the layers, the lowest first.
     pub fn new(sources: impl IntoIterator<Item = Source>) -> Self {
-        Self(sources.into_iter().collect())
+        Self {
+            list: sources.into_iter().collect(),
+            verifier: None,
+        }
+    }
+
+    /// The same, of which only commits count that are signed by somebody whom `signers` allows. Gives back the first
+    /// source that is no commit, if there is one.
+    pub fn signed(self, signers: PathBuf) -> Result<Self, Source> {
+        let unsigned = self
+            .list
+            .iter()
+            .find(|source| !matches!(source, Source::Git(_)));
+        match unsigned {
+            Some(source) => Err(source.clone()),
+            None => Ok(Self {
+                verifier: Some(Arc::new(Verifier::new(signers))),
+                ..self
+            }),
+        }
+    }
+
+    /// Whether only signed commits count.
+    pub fn are_signed(&self) -> bool {
+        self.verifier.is_some()
     }
 
     /// One by one, the lowest first.
     pub fn list(&self) -> &[Source] {
-        &self.0
+        &self.list
     }
 
     /// The first source that is written twice in the same words.
     pub fn repeated(&self) -> Option<&Source> {
-        let mut sources = self.0.iter().enumerate();
+        let mut sources = self.list.iter().enumerate();
         sources.find_map(|(index, source)| {
-            let is_known = self.0.iter().take(index).any(|other| other == source);
+            let is_known = self.list.iter().take(index).any(|other| other == source);
             is_known.then_some(source)
         })
     }
@@ -168,36 +226,46 @@ impl Sources {
     }
 
     fn read_after(&self, last: Option<&Tree>) -> Result<Tree, TreeError> {
-        let mut layers: Vec<Layer> = Vec::with_capacity(self.0.len());
-        let mut files = 0;
-        let mut bytes = 0_u64;
-        for source in &self.0 {
-            let layer = source.read_after(last)?;
-            for (lower, layer_below) in self.0.iter().zip(&layers) {
-                apart((lower, layer_below), (source, &layer))?;
-            }
-            files += layer.files().len();
-            bytes = bytes.saturating_add(layer.bytes());
-            if files > MAX_FILES || bytes > MAX_TREE_BYTES {
-                return Err(self.too_large(files));
-            }
-            layers.push(layer);
-        }
-        Ok(Tree::of(layers))
+        self.read_within(last, MAX_FILES, MAX_TREE_BYTES)
     }
 
-    fn too_large(&self, files: usize) -> TreeError {
-        TreeError {
+    fn read_within(
+        &self,
+        last: Option<&Tree>,
+        most_files: usize,
+        most_bytes: u64,
+    ) -> Result<Tree, TreeError> {
+        let too_large = |message| TreeError {
             path: self.to_string(),
-            message: if files > MAX_FILES {
-                format!("there are more than {MAX_FILES} manifests in all layers together")
-            } else {
-                format!(
-                    "the manifests of all layers together are larger than {MAX_TREE_BYTES} bytes"
-                )
-            },
+            message,
             help: Some("are these the right folders?".to_owned()),
+        };
+        let mut layers: Vec<(&Source, Layer)> = Vec::with_capacity(self.list.len());
+        let mut files = 0;
+        let mut bytes = 0_u64;
+        for source in &self.list {
+            for layer in source.read_after(last, self.verifier.as_deref())? {
+                for (lower, layer_below) in &layers {
+                    apart((lower, layer_below), (source, &layer))?;
+                }
+                files += layer.files().len();
+                bytes = bytes.saturating_add(layer.bytes());
+                if files > most_files {
+                    return Err(too_large(format!(
+                        "there are more than {most_files} manifests in all layers together"
+                    )));
+                }
+                if bytes > most_bytes {
+                    return Err(too_large(format!(
+                        "the manifests of all layers together are larger than {most_bytes} bytes"
+                    )));
+                }
+                layers.push((source, layer));
+            }
         }
+        Ok(Tree::of(
+            layers.into_iter().map(|(_, layer)| layer).collect(),
+        ))
     }
 
     /// A look that is cheap, to tell whether a tree is one of the `known` ones of these sources: of a commit only the name
@@ -211,7 +279,7 @@ impl Sources {
         self.fingerprint(known).map(Look::Fingerprint)
     }
 
-    /// None where a commit is new, and the tree has to be read to be known.
+    /// None where a commit is new, or its signer may not be allowed any more, and the tree has to be read to be known.
     pub(super) fn fingerprint(
         &self,
         known: &[&Fingerprint],
@@ -219,11 +287,17 @@ impl Sources {
         let mut prints = Vec::with_capacity(self.list().len());
         for source in self.list() {
             let Source::Git(location) = source else {
-                prints.push(source.read()?.print());
+                prints.extend(source.read(None)?.iter().map(Layer::print));
                 continue;
             };
             let label = location.label();
-            let commit = Some(git::Commit::find_id(location)?);
+            let id = git::Commit::find_id(location)?;
+            if let Some(verifier) = &self.verifier
+                && !verifier.has_verified(&id)
+            {
+                return Ok(None);
+            }
+            let commit = Some(id);
             let print = known
                 .iter()
                 .flat_map(|fingerprint| fingerprint.layers())
@@ -311,11 +385,7 @@ fn apart(lower: (&Source, &Layer), upper: (&Source, &Layer)) -> Result<(), TreeE
             .iter()
             .any(|name| name.as_encoded_bytes().starts_with(b"."))
     };
-    let holds = |outer: &Path, inner: &Path| {
-        inner
-            .strip_prefix(outer)
-            .is_ok_and(|inside| is_seen(inside))
-    };
+    let holds = |outer: &Path, inner: &Path| inner.strip_prefix(outer).is_ok_and(&is_seen);
     let (inner, outer) = match (holds(&below, &above), holds(&above, &below)) {
         (true, _) => (upper.0, lower.0),
         (_, true) => (lower.0, upper.0),
@@ -389,9 +459,9 @@ mod tests {
     #[test]
     fn a_file_belongs_to_one_layer() {
         let root = folder(&[
-            ("base/a.toml", ""),
-            ("base/prod/b.toml", ""),
-            ("base/.host/c.toml", ""),
+            ("base/a.toml", "#"),
+            ("base/prod/b.toml", "#"),
+            ("base/.host/c.toml", "#"),
         ]);
         std::os::unix::fs::symlink("base/prod", root.path().join("link")).unwrap();
         let at = |name: &str| root.path().join(name);
@@ -420,44 +490,23 @@ mod tests {
 
     #[test]
     fn the_limits_hold_for_all_layers_together() {
-        // Each layer by itself is within the limits.
-        let text = " ".repeat(1024 * 1024);
-        let of = |count: usize| {
-            let names: Vec<String> = (0..count).map(|number| format!("{number}.toml")).collect();
-            let files: Vec<(&str, &str)> = names
-                .iter()
-                .map(|name| (name.as_str(), text.as_str()))
-                .collect();
-            folder(&files)
-        };
-        let (half, rest) = (of(32), of(33));
-        let error = sources(&[half.path(), rest.path()]).read().unwrap_err();
-        assert!(
-            error
-                .message
-                .contains("of all layers together are larger than"),
-            "{error}"
+        let (base, above) = (
+            folder(&[("a.toml", "123"), ("b.toml", "4")]),
+            folder(&[("a.toml", "567")]),
         );
-        let many = |count: usize| {
-            let folder = tempfile::tempdir().unwrap();
-            for number in 0..count {
-                fs::write(folder.path().join(format!("{number}.toml")), "").unwrap();
-            }
-            folder
-        };
-        let (half, rest) = (many(MAX_FILES / 2), many(MAX_FILES / 2 + 1));
-        let error = sources(&[half.path(), rest.path()]).read().unwrap_err();
-        assert!(
-            error
-                .message
-                .contains(&format!("more than {MAX_FILES} manifests in all layers")),
-            "{error}"
-        );
+        let sources = sources(&[base.path(), above.path()]);
+        assert!(sources.read_within(None, 3, 7).is_ok());
+        let error = sources.read_within(None, 2, 7).unwrap_err();
+        let expected = "there are more than 2 manifests in all layers together";
+        assert_eq!(error.message, expected);
+        let error = sources.read_within(None, 3, 6).unwrap_err();
+        let expected = "the manifests of all layers together are larger than 6 bytes";
+        assert_eq!(error.message, expected);
     }
 
     #[test]
     fn a_tree_that_never_settles_is_an_error_in_the_end() {
-        let folder = folder(&[("a.toml", "")]);
+        let folder = folder(&[("a.toml", "a")]);
         let file = folder.path().join("a.toml");
         let mut count = 0;
         let error = sources(&[folder.path()])
@@ -471,7 +520,7 @@ mod tests {
 
     #[test]
     fn a_running_git_command_is_waited_for() {
-        let folder = folder(&[(".git/index.lock", ""), ("gateway.d/a.toml", "")]);
+        let folder = folder(&[(".git/index.lock", ""), ("gateway.d/a.toml", "a")]);
         let lock = folder.path().join(".git/index.lock");
         let sources = sources(&[&folder.path().join("gateway.d")]);
         let mut pauses = 0;
@@ -481,7 +530,7 @@ mod tests {
                 fs::remove_file(&lock).unwrap();
             }
         });
-        assert_eq!(bytes(&tree.unwrap(), 0), b"");
+        assert_eq!(bytes(&tree.unwrap(), 0), b"a");
         assert_eq!(pauses, 4);
         fs::write(&lock, "").unwrap();
         let error = sources.read_settled(&mut |_| {}).unwrap_err();

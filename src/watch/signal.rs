@@ -2,8 +2,6 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Trigger;
-
 /// SIGHUP, caught.
 #[derive(Debug)]
 pub struct Hangups(Signal);
@@ -14,11 +12,12 @@ impl Hangups {
         signal(SignalKind::hangup()).map(Self)
     }
 
-    /// Fires all of them at every one, for ever.
-    pub async fn run(mut self, triggers: Vec<Trigger>) {
-        while self.0.recv().await.is_some() {
+    /// Waits for the next one. False when none will come.
+    pub async fn came(&mut self) -> bool {
+        let came = self.0.recv().await.is_some();
+        if came {
             tracing::info!("SIGHUP: looking at the tree");
-            triggers.iter().for_each(Trigger::fire);
         }
+        came
     }
 }

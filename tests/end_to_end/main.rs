@@ -13,23 +13,35 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod activation;
 mod attacks;
 mod bad_input;
 mod command_line;
 mod conditions;
 mod documentation_page;
 mod errors;
+mod expect;
+mod explain;
 mod formats;
+mod git_source;
+mod init;
 mod keys;
+mod last_good;
 mod operations;
 mod outage;
+mod overlays;
 mod postgresql;
 mod readme;
 mod reload;
+mod reload_seeing;
 mod roles;
 mod round_trips;
 mod secrets;
 mod serving;
 mod shutdown;
+mod signed;
+mod status;
 mod streaming;
+mod systemd;
+mod units;
 mod writing;

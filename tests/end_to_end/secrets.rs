@@ -62,13 +62,13 @@ fn reads_the_note(gateway: &TestGateway) {
 
 /// Nothing that the gateway says has one of these words in it.
 fn hides(gateway: &TestGateway, words: &[&str]) {
-    let metrics = gateway.operations("/metrics").text().to_owned();
+    let metrics = gateway.operations("/metrics").text();
     let document = gateway.client_with(READER).get("/api/v2/api_docs");
     for said in [
         gateway.log(),
         gateway.status().to_string(),
         metrics,
-        document.text().to_owned(),
+        document.text(),
     ] {
         for word in words {
             assert!(!said.contains(word), "{word} is in\n{said}");

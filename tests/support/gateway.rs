@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -37,7 +38,12 @@ pub struct TestGateway {
 /// How to start one.
 pub struct Start {
     command: Command,
+    /// Whether the standard streams are sockets to hand over.
+    hands_over: bool,
 }
+
+/// Hands the standard input and output over as the sockets 3 and 4, as systemd does: `$$` stays the process id.
+const HAND_OVER: &str = "exec 3<&0 4<&1 0</dev/null 1>&2; export LISTEN_PID=$$; exec \"$@\"";
 
 impl TestGateway {
     /// Serves the manifests below `tree`; relative data paths start there as well.
@@ -98,6 +104,14 @@ impl TestGateway {
             let attempt = self.status()["last_attempt"].clone();
             (attempt["outcome"] == "refused").then_some(attempt)
         })
+    }
+
+    /// How often it looked at the tree, by outcome (`applied`, `refused`, `unchanged`).
+    pub fn looks(&self, outcome: &str) -> u64 {
+        let metrics = self.operations("/metrics").text();
+        let series = format!("tidegate_reloads_total{{outcome=\"{outcome}\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&series));
+        line.expect("the metric is there").parse().unwrap()
     }
 
     /// Says that warnings and errors which contain `text` are meant to be there.
@@ -215,7 +229,83 @@ impl Start {
                 command.env_remove(name);
             }
         }
-        Self { command }
+        // What a service manager around the tests says is not meant for the gateway.
+        for name in [
+            "NOTIFY_SOCKET",
+            "STATE_DIRECTORY",
+            "WATCHDOG_USEC",
+            "LISTEN_FDS",
+        ] {
+            command.env_remove(name);
+        }
+        Self {
+            command,
+            hands_over: false,
+        }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
+    /// Keeps the last good tree there.
+    #[must_use]
+    pub fn state(self, directory: &Path) -> Self {
+        self.arguments(&["--state-dir", directory.to_str().unwrap()])
+    }
+
+    /// Hands over two listening sockets, with `LISTEN_FDNAMES` where that is not empty. They stay open here.
+    #[must_use]
+    pub fn sockets(self, names: &str, first: &TcpListener, second: &TcpListener) -> Self {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", HAND_OVER, "sh"])
+            .arg(self.command.get_program())
+            .args(self.command.get_args())
+            .stdin(OwnedFd::from(first.try_clone().unwrap()))
+            .stdout(OwnedFd::from(second.try_clone().unwrap()));
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.env("LISTEN_FDS", "2");
+        if !names.is_empty() {
+            command.env("LISTEN_FDNAMES", names);
+        }
+        Self {
+            command,
+            hands_over: true,
+        }
+    }
+
+    fn spawn(&mut self) -> (Child, Arc<Log>) {
+        if !self.hands_over {
+            self.command.stdin(Stdio::null()).stdout(Stdio::piped());
+        }
+        let mut child = self
+            .command
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let log = Arc::new(Log::default());
+        match child.stdout.take() {
+            Some(stream) => collect(stream, Arc::clone(&log)),
+            None => collect(std::io::empty(), Arc::clone(&log)),
+        }
+        collect(child.stderr.take().unwrap(), Arc::clone(&log));
+        (child, log)
+    }
+
+    /// Adds a layer above those before.
+    #[must_use]
+    pub fn layer(mut self, folder: impl AsRef<Path>) -> Self {
+        self.command.arg("--config").arg(folder.as_ref());
+        self
     }
 
     /// Sets an environment variable.
@@ -225,18 +315,33 @@ impl Start {
         self
     }
 
+    /// Looks at the tree so often, whatever the file system tells.
+    #[must_use]
+    pub fn poll_seconds(self, seconds: u32) -> Self {
+        self.environment("TIDEGATE_POLL_SECONDS", &seconds.to_string())
+    }
+
+    /// Starts it through another program, which must become it in the end (`exec`).
+    #[must_use]
+    pub fn through(self, program: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(self.command.get_program());
+        command.args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self {
+            command,
+            hands_over: self.hands_over,
+        }
+    }
+
     /// Starts it and waits until it says where it listens.
     pub fn start(mut self) -> TestGateway {
-        let mut child = self
-            .command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let log = Arc::new(Log::default());
-        collect(child.stdout.take().unwrap(), Arc::clone(&log));
-        collect(child.stderr.take().unwrap(), Arc::clone(&log));
+        let (mut child, log) = self.spawn();
         match wait_for_addresses(&mut child, &log) {
             Ok((api, operations)) => TestGateway {
                 child,
@@ -257,16 +362,7 @@ impl Start {
 
     /// Runs it where it is expected to refuse: the exit status and everything it printed.
     pub fn expect_refusal(mut self) -> (ExitStatus, String) {
-        let mut child = self
-            .command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let log = Arc::new(Log::default());
-        collect(child.stdout.take().unwrap(), Arc::clone(&log));
-        collect(child.stderr.take().unwrap(), Arc::clone(&log));
+        let (mut child, log) = self.spawn();
         let status = super::eventually("the end of the process", 30, || child.try_wait().unwrap());
         // Both streams end with the process.
         super::eventually("the end of its output", 10, || {

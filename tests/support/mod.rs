@@ -4,9 +4,12 @@
 pub mod browser;
 pub mod client;
 pub mod gateway;
+pub mod git;
 #[expect(dead_code, reason = "the contract suite uses the rest")]
 pub mod postgresql;
 pub mod sample;
+pub mod signing;
+pub mod systemd;
 pub mod watched;
 
 pub use client::{Answer, TestClient};

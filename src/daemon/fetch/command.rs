@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Child;
 use tokio::task::JoinHandle;
 
+use crate::child;
 use crate::tree::git::Following;
 
 /// Most bytes of what git says that are kept; the rest is read and forgotten.
@@ -83,7 +84,7 @@ async fn ssh_command(directory: &Path, timeout: Duration) -> Option<String> {
 /// Git on one repository. Nothing that the repository's settings name as a hook or a monitor is run, nobody is asked for a
 /// password, and what it does afterwards it does while we wait.
 fn git(directory: &Path) -> Command {
-    let mut git = Command::new("git");
+    let mut git = child::command("git");
     for name in FOREIGN {
         git.env_remove(name);
     }
@@ -259,7 +260,7 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> Command {
-        let mut shell = Command::new("sh");
+        let mut shell = child::command("sh");
         shell.args(["-c", script]);
         shell
     }
@@ -318,12 +319,7 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         let (sleeper, ended) = text.split_once('\n').unwrap();
         assert_eq!(ended, "ended\n", "it was asked before it was killed");
-        let is_there = || {
-            std::path::Path::new("/proc")
-                .join(sleeper)
-                .join("exe")
-                .exists()
-        };
+        let is_there = || Path::new("/proc").join(sleeper).join("exe").exists();
         for _ in 0..100 {
             if !is_there() {
                 return;

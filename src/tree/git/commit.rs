@@ -77,6 +77,7 @@ impl Commit {
             path: None,
             commit: Some(self.id()),
             dirty: Some(false),
+            signer: None,
         };
         Ok(Layer::new(label, files, provenance))
     }

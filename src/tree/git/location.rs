@@ -75,7 +75,7 @@ impl FromStr for Location {
             .ok_or_else(|| format!("a commit begins with {PREFIX}: {FORM}"))?;
         let Some((repository, rest)) = rest.split_once('#') else {
             return Err(format!(
-                "the branch, tag or commit is missing: {PREFIX}{rest}#main, for one; {FORM}"
+                "the branch, tag or commit is missing: write {PREFIX}{rest}#main or {PREFIX}{rest}#main:SUBDIR"
             ));
         };
         if repository.is_empty() {

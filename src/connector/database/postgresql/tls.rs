@@ -146,7 +146,10 @@ fn of_file(path: &Path) -> Result<MakeRustlsConnect> {
             added.map_err(|error| unreadable().with_source(error))?;
         }
         if roots.is_empty() {
-            return Err(unreadable().with_fact("certificates", "0"));
+            return Err(Error::internal(format!(
+                "there is no certificate in `ca` ({})",
+                path.display()
+            )));
         }
         verifying(roots)?
     };

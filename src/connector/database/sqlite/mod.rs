@@ -15,6 +15,7 @@ mod catalog;
 mod connection;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
+mod create;
 mod declared;
 mod error;
 mod pool;
@@ -32,6 +33,8 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub use create::create;
 
 use super::backend::Database;
 use super::connector::DatabaseConnector;
