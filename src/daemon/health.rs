@@ -182,14 +182,14 @@ mod tests {
 
     /// Services `s00`, `s01`, …, which nobody asked. Their files do not exist.
     async fn services(count: usize) -> Services {
-        let text: String = (0..count)
+        let tables: Vec<String> = (0..count)
             .map(|number| {
                 format!(
                     "[service.s{number:02}]\ntype = \"sqlite\"\nconfig.database = \"{number}.db\"\n"
                 )
             })
             .collect();
-        let files = [("a.toml".to_owned(), text.into_bytes())];
+        let files = [("a.toml".to_owned(), tables.concat().into_bytes())];
         let tree = Tree::new("", files, Provenance::default());
         let Candidate { set, configs, .. } = Candidate::of(tree, &Placeholders).unwrap();
         let wanted = wanted(&set, configs);

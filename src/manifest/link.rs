@@ -87,7 +87,7 @@ struct KeyPlaces {
 
 /// The digest of a key.
 struct Digest {
-    digest: KeyDigest,
+    of_key: KeyDigest,
     pointer: String,
     position: Position,
 }
@@ -631,7 +631,7 @@ impl Reader<'_> {
         let digests = digests.map(|(index, digest)| {
             let pointer = format!("{}/{index}", at("sha256"));
             Digest {
-                digest: *digest,
+                of_key: *digest,
                 position: document.value_position(&pointer),
                 pointer,
             }
@@ -1006,7 +1006,7 @@ impl<'a> Linker<'a> {
 
     /// A digest stands for one key.
     fn digest(&mut self, document: &Document, name: &'a KeyName, digest: &'a Digest) {
-        let first = self.digests.entry(digest.digest);
+        let first = self.digests.entry(digest.of_key);
         let (other, position) = *first.or_insert((name, &digest.position));
         if std::ptr::eq(position, &raw const digest.position) {
             return;

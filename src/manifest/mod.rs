@@ -245,9 +245,14 @@ fn no_value(
     why: Unreadable,
 ) -> Diagnostic {
     let name = document::segments(pointer).next_back().unwrap_or_default();
-    let place = format!("{}{pointer}", service.pointer);
+    let at = format!("{}{pointer}", service.pointer);
+    // Encrypted values are long, and nobody can read them.
+    let place = match reference {
+        Reference::Age(_) => service.document.key_place(&at),
+        _ => service.document.value_place(&at),
+    };
     Diagnostic::error(
-        service.document.value_place(&place),
+        place,
         format!("`{name}` has no value: {reference} {}", why.message),
     )
     .with_help(why.help)
