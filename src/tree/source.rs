@@ -139,6 +139,33 @@ impl Source {
     }
 }
 
+/// What a cheap look at the sources found.
+#[derive(Clone, Debug)]
+pub enum Look {
+    /// What tells whether the tree is a known one; none where it has to be read to be known.
+    Fingerprint(Option<Fingerprint>),
+    /// The tree itself, read once.
+    Tree(Tree),
+}
+
+impl Look {
+    /// What tells whether the tree is a known one; none where it has to be read to be known.
+    pub fn fingerprint(&self) -> Option<&Fingerprint> {
+        match self {
+            Self::Fingerprint(fingerprint) => fingerprint.as_ref(),
+            Self::Tree(tree) => Some(tree.fingerprint()),
+        }
+    }
+
+    /// The tree, if it was read.
+    pub fn into_tree(self) -> Option<Tree> {
+        match self {
+            Self::Fingerprint(_) => None,
+            Self::Tree(tree) => Some(tree),
+        }
+    }
+}
+
 /// Where a tree comes from: one source for each layer, the lowest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sources {
@@ -241,10 +268,22 @@ impl Sources {
         ))
     }
 
-    /// What tells whether a tree is one of the `known` ones of these sources, for a look that is cheap: of a commit only
-    /// the name is looked up. None where a commit is new, or its signer may not be allowed any more, and the tree has to be
-    /// read to be known.
-    pub fn fingerprint(&self, known: &[&Fingerprint]) -> Result<Option<Fingerprint>, TreeError> {
+    /// A look that is cheap, to tell whether a tree is one of the `known` ones of these sources: of a commit only the name
+    /// is looked up. Fails as the sources do.
+    pub fn look(&self, known: &[&Fingerprint]) -> Result<Look, TreeError> {
+        let is_whole = self.list().iter().all(|source| source.folder().is_some());
+        // A tree in which somebody is at work does not count.
+        if is_whole && !self.list().iter().any(Source::is_busy) {
+            return self.read().map(Look::Tree);
+        }
+        self.fingerprint(known).map(Look::Fingerprint)
+    }
+
+    /// None where a commit is new, or its signer may not be allowed any more, and the tree has to be read to be known.
+    pub(super) fn fingerprint(
+        &self,
+        known: &[&Fingerprint],
+    ) -> Result<Option<Fingerprint>, TreeError> {
         let mut prints = Vec::with_capacity(self.list().len());
         for source in self.list() {
             let Source::Git(location) = source else {
@@ -277,11 +316,20 @@ impl Sources {
     /// `pause` waits for the time it is given. Fails as the sources do, when they fail twice alike, and after
     /// [`MAX_READS`].
     pub fn read_settled(&self, pause: &mut dyn FnMut(Duration)) -> Result<Tree, TreeError> {
+        self.read_settled_after(None, pause)
+    }
+
+    /// The same, where the first read was done already, by [`Sources::look`].
+    pub fn read_settled_after(
+        &self,
+        first: Option<Tree>,
+        pause: &mut dyn FnMut(Duration),
+    ) -> Result<Tree, TreeError> {
         let is_atomic = self.list().iter().all(Source::is_atomic);
-        let mut last: Option<Result<Tree, TreeError>> = None;
+        let mut last: Option<Result<Tree, TreeError>> = first.map(Ok);
         let mut busy = None;
         for attempt in 0..MAX_READS {
-            if attempt > 0 {
+            if attempt > 0 || last.is_some() {
                 pause(QUIET_WINDOW);
             }
             busy = self.list().iter().find(|source| source.is_busy());
@@ -337,11 +385,7 @@ fn apart(lower: (&Source, &Layer), upper: (&Source, &Layer)) -> Result<(), TreeE
             .iter()
             .any(|name| name.as_encoded_bytes().starts_with(b"."))
     };
-    let holds = |outer: &Path, inner: &Path| {
-        inner
-            .strip_prefix(outer)
-            .is_ok_and(|inside| is_seen(inside))
-    };
+    let holds = |outer: &Path, inner: &Path| inner.strip_prefix(outer).is_ok_and(&is_seen);
     let (inner, outer) = match (holds(&below, &above), holds(&above, &below)) {
         (true, _) => (upper.0, lower.0),
         (_, true) => (lower.0, upper.0),
@@ -415,9 +459,9 @@ mod tests {
     #[test]
     fn a_file_belongs_to_one_layer() {
         let root = folder(&[
-            ("base/a.toml", ""),
-            ("base/prod/b.toml", ""),
-            ("base/.host/c.toml", ""),
+            ("base/a.toml", "#"),
+            ("base/prod/b.toml", "#"),
+            ("base/.host/c.toml", "#"),
         ]);
         std::os::unix::fs::symlink("base/prod", root.path().join("link")).unwrap();
         let at = |name: &str| root.path().join(name);
@@ -447,7 +491,7 @@ mod tests {
     #[test]
     fn the_limits_hold_for_all_layers_together() {
         let (base, above) = (
-            folder(&[("a.toml", "1234"), ("b.toml", "")]),
+            folder(&[("a.toml", "123"), ("b.toml", "4")]),
             folder(&[("a.toml", "567")]),
         );
         let sources = sources(&[base.path(), above.path()]);
@@ -462,7 +506,7 @@ mod tests {
 
     #[test]
     fn a_tree_that_never_settles_is_an_error_in_the_end() {
-        let folder = folder(&[("a.toml", "")]);
+        let folder = folder(&[("a.toml", "a")]);
         let file = folder.path().join("a.toml");
         let mut count = 0;
         let error = sources(&[folder.path()])
@@ -476,7 +520,7 @@ mod tests {
 
     #[test]
     fn a_running_git_command_is_waited_for() {
-        let folder = folder(&[(".git/index.lock", ""), ("gateway.d/a.toml", "")]);
+        let folder = folder(&[(".git/index.lock", ""), ("gateway.d/a.toml", "a")]);
         let lock = folder.path().join(".git/index.lock");
         let sources = sources(&[&folder.path().join("gateway.d")]);
         let mut pauses = 0;
@@ -486,7 +530,7 @@ mod tests {
                 fs::remove_file(&lock).unwrap();
             }
         });
-        assert_eq!(bytes(&tree.unwrap(), 0), b"");
+        assert_eq!(bytes(&tree.unwrap(), 0), b"a");
         assert_eq!(pauses, 4);
         fs::write(&lock, "").unwrap();
         let error = sources.read_settled(&mut |_| {}).unwrap_err();
