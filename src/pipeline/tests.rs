@@ -363,7 +363,10 @@ proptest! {
                 let row = &rows[index_of(&candidate, rule)];
                 let alone = explained(&self::candidate(std::slice::from_ref(row)), &question, key);
                 prop_assert_eq!(alone.decision, explanation.decision);
-                prop_assert_eq!(alone.reason, explanation.reason, "{} {:?}", question, rows);
+                // Whether a method that nothing takes is 405 depends on the other verbs, which other rows can deny.
+                if explanation.operation.is_some() {
+                    prop_assert_eq!(alone.reason, explanation.reason, "{} {:?}", question, rows);
+                }
             }
         }
     }
