@@ -228,9 +228,16 @@ async fn start(folder: &Path) -> Daemon {
         Arc::clone(&metrics),
         Arc::default(),
     );
-    let started = Reloader::start(&settings, Arc::new(keeper), clock::system(), metrics).await;
-    let (reloader, reader) = started.ok().expect("a good tree");
     let trigger = Trigger::default();
+    let started = Reloader::start(
+        &settings,
+        &trigger,
+        Arc::new(keeper),
+        clock::system(),
+        metrics,
+    )
+    .await;
+    let (reloader, reader) = started.ok().expect("a good tree");
     Daemon {
         reader,
         task: tokio::spawn(reloader.run(trigger.clone())),

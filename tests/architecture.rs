@@ -93,6 +93,21 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        // What a tree changes is decided from two candidates alone; nothing is opened.
+        "changes",
+        &[
+            "manifest",
+            "connector::Description",
+            "connector::access",
+            "connector::filter",
+            "connector::operation",
+            "auth",
+            "openapi",
+            "snapshot::assemble",
+            "snapshot::candidate",
+        ],
+    ),
+    (
         "pipeline",
         &[
             "telemetry",
@@ -132,6 +147,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "manifest",
             "snapshot",
             "openapi",
+            "changes",
             "auth",
             "connector",
             // `status` asks a running daemon.
@@ -159,6 +175,8 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
             "manifest::secrets",
             "cli",
             "daemon",
+            // It looks for folders and links; what is in a file it never reads.
+            "watch",
             // Its databases are files.
             "connector::database::sqlite",
         ],
@@ -186,18 +204,14 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["rustix"],
-        &["manifest::secrets", "cli", "watch", "daemon::fetch"],
-        "system calls are the business of few: who runs this, terminals, changed folders, processes that are started",
+        &["tree", "watch", "manifest::secrets", "daemon::fetch", "cli"],
+        "system calls are the business of few: handles of folders, changed folders, who runs this, terminals, processes that \
+         are started",
     ),
     (
         &["gix"],
         &["tree::git"],
         "only `tree::git` knows how repositories are stored",
-    ),
-    (
-        &["notify"],
-        &["watch"],
-        "only `watch` knows how files are watched",
     ),
     (
         &["rusqlite"],
@@ -221,7 +235,13 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
             "anstream",
             "anstyle",
         ],
-        &["cli", "daemon", "manifest::diagnostic", "telemetry::log"],
+        &[
+            "cli",
+            "daemon",
+            "manifest::diagnostic",
+            "changes::text",
+            "telemetry::log",
+        ],
         "the terminal is the business of `cli`",
     ),
 ];

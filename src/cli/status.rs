@@ -296,10 +296,32 @@ impl Found {
             line("commit", &commit);
         }
         line("digest", &shown(document, "digest"));
+        if document.get("signer").is_some_and(Value::is_string) {
+            line("signer", &shown(document, "signer"));
+        }
         let since = shown(document, "loaded_at");
         match ago(&since, now) {
             Some(ago) => line("since", &format!("{since}, {ago} ago")),
             None => line("since", &since),
+        }
+        if shown(document, "source") == "last-good" {
+            let accepted_at = shown(document, "accepted_at");
+            line(
+                "source",
+                &format!("the last good tree, accepted {accepted_at}"),
+            );
+        }
+        if let Some(fetch) = document.get("fetch").filter(|fetch| fetch.is_object()) {
+            let (outcome, at) = (shown(fetch, "outcome"), shown(fetch, "at"));
+            let why = match shown(fetch, "message") {
+                message if message.is_empty() => message,
+                message => format!(": {message}"),
+            };
+            line("fetch", &format!("{outcome} {at}{why}"));
+        }
+        let kept = document.pointer("/last_good/problem");
+        if let Some(problem) = kept.and_then(Value::as_str) {
+            line("not kept", &clean(problem));
         }
         if let Some(Value::Array(layers)) = document.get("layers") {
             text.push_str("layers, the lowest first\n");
@@ -515,6 +537,21 @@ error: empty
 "
         );
         assert!(text(document.clone(), true).contains(": ready, degraded: "));
+        document["signer"] = json!("ann@example.org");
+        document["source"] = json!("last-good");
+        document["accepted_at"] = json!("2026-11-19T12:00:00.000Z");
+        document["fetch"] =
+            json!({ "at": "2026-11-20T13:00:00.000Z", "outcome": "failed", "message": "no route" });
+        document["last_good"] = json!({ "problem": "the disk is full" });
+        let said = text(document.clone(), true);
+        for expected in [
+            "  signer    ann@example.org\n",
+            "  source    the last good tree, accepted 2026-11-19T12:00:00.000Z\n",
+            "  fetch     failed 2026-11-20T13:00:00.000Z: no route\n",
+            "  not kept  the disk is full\n",
+        ] {
+            assert!(said.contains(expected), "{expected} is not in\n{said}");
+        }
         assert!(text(document, false).contains(": not ready: "));
     }
 

@@ -92,6 +92,7 @@ impl Reloader {
     /// `settings` allow it; otherwise that is an error.
     pub async fn start(
         settings: &Settings,
+        trigger: &Trigger,
         keeper: Arc<Keeper>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
@@ -106,7 +107,7 @@ impl Reloader {
             sources: keeper.sources(),
         };
         let kept = keeper.read().await;
-        let built = match read(sources.clone(), machine.clone()).await {
+        let built = match read(sources.clone(), machine.clone(), trigger).await {
             Ok(read) => first(read, &kept, host).await,
             Err(refused) => Err(refused),
         };
@@ -169,17 +170,17 @@ impl Reloader {
         loop {
             trigger.fired().await;
             self.looks.send_modify(|looks| looks.begun += 1);
-            self.look().await;
+            self.look(&trigger).await;
             self.looks.send_modify(|looks| looks.ended = looks.begun);
         }
     }
 
     /// One look. What runs changes only if everything is well.
-    async fn look(&mut self) {
+    async fn look(&mut self, trigger: &Trigger) {
         if self.is_unchanged().await {
             return;
         }
-        let read = match read(self.sources.clone(), self.machine.clone()).await {
+        let read = match read(self.sources.clone(), self.machine.clone(), trigger).await {
             Ok(read) => read,
             Err(Refused { problems, seen }) => {
                 return self.refuse(&problems, seen.map(|seen| *seen));
@@ -402,12 +403,13 @@ struct Refused {
     seen: Option<Box<Seen>>,
 }
 
-/// Reads, loads and types a tree, off the runtime's threads.
-async fn read(sources: Sources, machine: Machine) -> Result<Read, Refused> {
+/// Reads, loads and types a tree, off the runtime's threads. Waits while somebody is in the middle of writing.
+async fn read(sources: Sources, machine: Machine, trigger: &Trigger) -> Result<Read, Refused> {
     let label = sources.to_string();
+    let trigger = trigger.clone();
     let work = move || {
         let tree = sources
-            .read_settled(&mut std::thread::sleep)
+            .read_settled(&mut |time| trigger.pause(time))
             .map_err(|error| Refused {
                 problems: error.into(),
                 seen: None,

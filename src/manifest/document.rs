@@ -210,6 +210,20 @@ impl Document {
         self.place(&span.key.unwrap_or(span.value))
     }
 
+    /// The name of the file.
+    pub(super) fn file(&self) -> &Arc<str> {
+        &self.file
+    }
+
+    /// Where the key at a pointer stands, or the member of a list; none if it is not written.
+    pub(super) fn written_at(&self, pointer: &str) -> Option<Position> {
+        let span = self.spans.get(pointer)?;
+        Some(
+            self.place(span.key.as_ref().unwrap_or(&span.value))
+                .position,
+        )
+    }
+
     /// The place of `length` characters, so many characters into the text at a pointer.
     pub(super) fn text_place(&self, pointer: &str, characters: usize, length: usize) -> Place {
         let span = self.nearest(pointer).value;

@@ -19,7 +19,7 @@ use super::role::RoleTable;
 use super::schema::{Finding, NAME_HELP, NAMED_TABLES, OVERRIDE, Schemas, is_reserved, list};
 use super::secrets::{Misplaced, written};
 use super::service::{Service, ServiceTable};
-use super::{Located, ManifestSet};
+use super::{Documents, Located, ManifestSet};
 use crate::auth::key::KeyDigest;
 use crate::auth::role::{AccessRow, CompiledRow, Role, RowProblem, compile, conflicts};
 use crate::auth::route::Question;
@@ -113,6 +113,7 @@ pub(super) fn load(tree: &Tree, schemas: &Schemas) -> Result<ManifestSet, Diagno
         set: ManifestSet {
             label: tree.label().to_owned(),
             files: files.len(),
+            documents: Documents(files.iter().map(|file| Arc::clone(file.document)).collect()),
             ..ManifestSet::default()
         },
     };

@@ -3,6 +3,7 @@
 //! [`load`] reports every problem in the tree at once. Secrets stay references until [`ManifestSet::configs`].
 
 pub mod diagnostic;
+pub mod difference;
 mod document;
 pub mod encryption;
 pub mod expect;
@@ -25,6 +26,7 @@ use crate::connector::AnyConfig;
 use crate::names::{KeyName, RoleName, ServiceName};
 use crate::tree::Tree;
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Position, Severity};
+use document::Document;
 pub use expect::Expectation;
 pub use gateway::Gateway;
 pub use key::KeyTable;
@@ -62,6 +64,17 @@ pub struct ManifestSet {
     key_roles: BTreeMap<KeyName, Position>,
     label: String,
     files: usize,
+    documents: Documents,
+}
+
+/// The files of a set, to say where in them something is written. They are not printed: secrets may be in them.
+#[derive(Clone, Default)]
+struct Documents(Vec<Arc<Document>>);
+
+impl std::fmt::Debug for Documents {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} files", self.0.len())
+    }
 }
 
 /// The configs of all services, typed, with the values of their secrets.
@@ -104,6 +117,23 @@ impl ManifestSet {
     /// How many files the tree has.
     pub fn files(&self) -> usize {
         self.files
+    }
+
+    /// Where the key at a JSON pointer (RFC 6901) of a file stands, or the member of a list; none if it is not written.
+    pub fn written_at(&self, file: &str, pointer: &str) -> Option<Position> {
+        let mut documents = self.documents.0.iter();
+        documents
+            .find(|document| document.file().as_ref() == file)?
+            .written_at(pointer)
+    }
+
+    /// Where a key of `[gateway]` stands, in whatever file has that table; none if it is not written.
+    pub fn gateway_at(&self, key: &str) -> Option<Position> {
+        // The table of the highest layer replaces those below, and the files of the highest layer come last.
+        let mut documents = self.documents.0.iter().rev();
+        documents
+            .find(|document| document.written_at("/gateway").is_some())?
+            .written_at(&document::join("/gateway", key))
     }
 
     /// Resolves the secrets of every service with `source` and types its config.

@@ -3,6 +3,7 @@
 
 pub mod directory;
 pub mod git;
+mod handle;
 mod process;
 pub mod signature;
 pub mod source;

@@ -165,8 +165,10 @@ fn every_command_has_a_manual_page_that_can_be_read() {
         };
         assert!(rendered.status.success(), "{}", text(&rendered.stderr));
         assert_eq!(text(&rendered.stderr), "", "{name}");
-        let usage = name.replace('-', " ");
-        assert!(text(&rendered.stdout).contains(&usage), "{name}");
+        let shown = text(&rendered.stdout);
+        let words: Vec<&str> = shown.split_whitespace().collect();
+        let usage = format!("SYNOPSIS {}", name.replace('-', " "));
+        assert!(words.join(" ").contains(&usage), "{shown}");
     }
 }
 

@@ -37,7 +37,10 @@ fn a_new_user_is_served_by_following_what_is_printed() {
     let folder = root.path().join("my gateway");
 
     let checked = tidegate(&folder, &["check"]);
-    assert_eq!(text(&checked.stdout), "no problems in 4 files\n");
+    assert_eq!(
+        text(&checked.stdout),
+        "no problems in 4 files\n1 expectation holds\n"
+    );
     // The key is printed and its digest is written, and not the other way round.
     let key = said
         .lines()

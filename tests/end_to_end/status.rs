@@ -244,8 +244,8 @@ fn a_deployment_waits_until_its_commit_is_live() {
     // A commit that changes no manifest is live as well, with the same files.
     let digest = gateway.status()["digest"].clone();
     git(&tree, &["commit", "-q", "--allow-empty", "-m", "three"]);
-    let three = git(&tree, &["rev-parse", "HEAD"]);
-    let output = waiting(&gateway, &three).wait_with_output().unwrap();
+    let newest = git(&tree, &["rev-parse", "HEAD"]);
+    let output = waiting(&gateway, &newest).wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(gateway.status()["digest"], digest);
     gateway.stop();
