@@ -216,8 +216,13 @@ fn no_value(
 ) -> Diagnostic {
     let name = document::segments(pointer).next_back().unwrap_or_default();
     let place = format!("{}{pointer}", service.pointer);
+    let place = match reference {
+        // Longer than any line that people read.
+        Reference::Age(_) => service.document.key_place(&place),
+        _ => service.document.value_place(&place),
+    };
     Diagnostic::error(
-        service.document.value_place(&place),
+        place,
         format!("`{name}` has no value: {reference} {}", why.message),
     )
     .with_help(why.help)
