@@ -134,7 +134,6 @@ struct Declaration<'a> {
 }
 
 /// Where each name is written, by kind of table and name.
-#[derive(Default)]
 struct Names<'a>(HashMap<(&'static str, &'a str), Declaration<'a>>);
 
 impl<'a> Names<'a> {
@@ -168,6 +167,8 @@ struct Linker<'a> {
     digests: HashMap<KeyDigest, (&'a KeyName, &'a Position)>,
     /// How many names may still be compared.
     likenesses: usize,
+    /// The services, which are sorted once all are there.
+    services: Vec<(ServiceName, Arc<Located<Service>>)>,
     set: ManifestSet,
 }
 
@@ -179,14 +180,16 @@ pub(super) fn load(
     let parts = cache.parts(tree, |name, bytes| {
         Part::read(name, bytes, tree.label(), schemas)
     });
+    let tables = parts.iter().map(|(_, part)| part.tables.len()).sum();
     let mut linker = Linker {
         problems: Vec::new(),
-        names: Names::default(),
+        names: Names(HashMap::with_capacity(tables)),
         key_lookups: BTreeSet::new(),
         is_whole: parts.iter().all(|(_, part)| part.document.is_whole),
         layers: tree.layers().len(),
         digests: HashMap::new(),
         likenesses: MAX_LIKENESSES,
+        services: Vec::with_capacity(tables),
         set: ManifestSet {
             label: tree.label().to_owned(),
             files: parts.len(),
@@ -927,7 +930,7 @@ impl<'a> Linker<'a> {
     fn link(&mut self, layer: usize, part: &'a Part) {
         self.problems.extend(part.problems.iter().cloned());
         for table in &part.tables {
-            if !self.names.counts(table, layer) {
+            if self.layers > 1 && !self.names.counts(table, layer) {
                 continue;
             }
             self.problems.extend(table.warnings.iter().cloned());
@@ -949,8 +952,7 @@ impl<'a> Linker<'a> {
         let set = &mut self.set;
         match content {
             Content::Service(name, service) => {
-                let entry = set.services.entry(name.clone());
-                entry.or_insert_with(|| Arc::clone(service));
+                self.services.push((name.clone(), Arc::clone(service)));
             }
             Content::Role(name, role) => {
                 let entry = set.roles.entry(name.clone());
@@ -1050,6 +1052,7 @@ impl<'a> Linker<'a> {
             .all(|problem| problem.severity == super::Severity::Warning);
         let diagnostics = Diagnostics::new(self.set.label.clone(), self.set.files, self.problems);
         if is_accepted {
+            self.set.services = self.services.into_iter().collect();
             self.set.warnings = diagnostics;
             Ok(self.set)
         } else {
