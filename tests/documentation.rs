@@ -106,9 +106,13 @@ fn the_trees_of_the_repository_load() {
         vec![base.clone()],
         vec![base, overlays.join("prod")],
     ];
+    let fleet = root().join("examples/fleet");
+    for site in fs::read_dir(fleet.join("sites")).unwrap() {
+        trees.push(vec![fleet.join("base"), site.unwrap().path()]);
+    }
     for entry in fs::read_dir(root().join("examples")).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() && path != overlays {
+        if path.is_dir() && path != overlays && path != fleet {
             trees.push(vec![path]);
         }
     }

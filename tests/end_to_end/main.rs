@@ -20,6 +20,7 @@ mod command_line;
 mod conditions;
 mod documentation_page;
 mod errors;
+mod examples;
 mod expect;
 mod explain;
 mod formats;
