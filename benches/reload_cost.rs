@@ -20,11 +20,16 @@ use tidegate::clock;
 use tidegate::daemon::Settings;
 use tidegate::daemon::keeper::Keeper;
 use tidegate::daemon::reload::{OnBadStart, Reloader};
+use tidegate::manifest::secrets::Machine;
 use tidegate::snapshot::publish::Reader;
 use tidegate::telemetry::metrics::Metrics;
 use tidegate::tree::source::QUIET_WINDOW;
 use tidegate::tree::{Source, Sources};
 use tidegate::watch::Trigger;
+
+// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SERVICES: usize = 10_000;
 const ROLES: usize = 200;
@@ -209,9 +214,9 @@ struct Daemon {
 async fn start(folder: &Path) -> Daemon {
     let settings = Settings {
         sources: Sources::new([Source::Directory(folder.to_owned())]),
-        secrets: tidegate::manifest::secrets::Machine::default(),
         listen: "127.0.0.1:0".parse().expect("an address"),
         ops_listen: "127.0.0.1:0".parse().expect("an address"),
+        secrets: Machine::default(),
         data_directory: folder.to_owned(),
         poll: Duration::from_secs(3600),
         fetch: None,
@@ -228,9 +233,10 @@ async fn start(folder: &Path) -> Daemon {
         Arc::clone(&metrics),
         Arc::default(),
     );
-    let started = Reloader::start(&settings, Arc::new(keeper), clock::system(), metrics).await;
-    let (reloader, reader) = started.ok().expect("a good tree");
     let trigger = Trigger::default();
+    let keeper = Arc::new(keeper);
+    let start = Reloader::start(&settings, &trigger, keeper, clock::system(), metrics);
+    let (reloader, reader) = start.await.ok().expect("a good tree");
     Daemon {
         reader,
         task: tokio::spawn(reloader.run(trigger.clone())),
@@ -239,6 +245,12 @@ async fn start(folder: &Path) -> Daemon {
 }
 
 impl Daemon {
+    fn stop(self, runtime: &tokio::runtime::Runtime) {
+        self.task.abort();
+        // What it held is dropped by then.
+        let _ = runtime.block_on(self.task);
+    }
+
     /// Waits until another revision is served.
     async fn reload(&mut self) {
         let before = self.reader.current().revision.generation;
@@ -273,7 +285,7 @@ fn measure(files: usize, rounds: usize) {
         baseline.push(read(round));
         cold.push(cost(|| {
             let other = runtime.block_on(start(&folder));
-            other.task.abort();
+            other.stop(&runtime);
         }));
         baseline.push(read(round));
         let (name, text) =
@@ -286,8 +298,7 @@ fn measure(files: usize, rounds: usize) {
         }
         all.push(cost(|| runtime.block_on(daemon.reload())));
     }
-    daemon.task.abort();
-    drop(daemon);
+    daemon.stop(&runtime);
     fs::remove_dir_all(&scratch).expect("a folder");
     let baseline = median(baseline);
     println!("{SERVICES} services in {files} files");

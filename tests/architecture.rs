@@ -150,6 +150,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "changes",
             "auth",
             "connector",
+            // `status` asks a running daemon.
+            "http::client",
+            // `init` makes a small database.
+            "connector::database::sqlite",
         ],
     ),
 ];
@@ -171,6 +175,8 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
             "manifest::secrets",
             "cli",
             "daemon",
+            // It looks for folders and links; what is in a file it never reads.
+            "watch",
             // Its databases are files.
             "connector::database::sqlite",
         ],
@@ -198,18 +204,14 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["rustix"],
-        &["manifest::secrets", "cli", "watch", "daemon::fetch"],
-        "system calls are the business of few: who runs this, terminals, changed folders, processes that are started",
+        &["tree", "watch", "manifest::secrets", "daemon::fetch", "cli"],
+        "system calls are the business of few: handles of folders, changed folders, who runs this, terminals, processes that \
+         are started",
     ),
     (
         &["gix"],
         &["tree::git"],
         "only `tree::git` knows how repositories are stored",
-    ),
-    (
-        &["notify"],
-        &["watch"],
-        "only `watch` knows how files are watched",
     ),
     (
         &["rusqlite"],
@@ -226,7 +228,13 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "one product, one module",
     ),
     (
-        &["clap", "clap_complete", "anstream", "anstyle"],
+        &[
+            "clap",
+            "clap_complete",
+            "clap_mangen",
+            "anstream",
+            "anstyle",
+        ],
         &[
             "cli",
             "daemon",

@@ -20,7 +20,7 @@ use tidegate::manifest;
 use tidegate::manifest::schema::editor_schema;
 use tidegate::manifest::secrets::Placeholders;
 use tidegate::snapshot::candidate::Candidate;
-use tidegate::tree::{Provenance, Tree};
+use tidegate::tree::{Layer, Provenance, Tree};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -63,43 +63,65 @@ fn section(text: &str, heading: &str) -> String {
     body[..end].to_owned()
 }
 
-fn loads(label: &str, files: Vec<(String, Vec<u8>)>) -> manifest::ManifestSet {
-    let tree = Tree::new(label, files, Provenance::default());
-    match Candidate::of(tree, &Placeholders) {
+/// The files of a layer, and what stands before their names.
+type Files = (String, Vec<(String, Vec<u8>)>);
+
+fn loads(layers: Vec<Files>) -> manifest::ManifestSet {
+    let layers = layers
+        .into_iter()
+        .map(|(label, files)| Layer::new(label, files, Provenance::default()));
+    match Candidate::of(Tree::of(layers.collect()), &Placeholders) {
         Ok(candidate) => candidate.set,
-        Err(problems) => panic!("{label}:\n{}", problems.render(false)),
+        Err(problems) => panic!("{}", problems.render(false)),
     }
 }
 
 #[test]
 fn every_toml_block_of_the_readme_is_part_of_a_tree_that_loads() {
-    let blocks = blocks(&readme(), "toml");
-    assert!(blocks.len() >= 4, "the README shows manifests");
-    let files = blocks
-        .into_iter()
-        .enumerate()
-        .map(|(number, text)| (format!("block-{number}.toml"), text.into_bytes()))
-        .collect();
-    let set = loads("README.md", files);
+    // What is a layer above the others says so.
+    let readme = readme();
+    let (below, above) = readme.split_once("<!-- tests: a layer above -->").unwrap();
+    let (above, rest) = above
+        .split_once("<!-- tests: the layer below again -->")
+        .unwrap();
+    let files = |label: &str, texts: &[&str]| -> Files {
+        let blocks = texts.iter().flat_map(|text| blocks(text, "toml"));
+        let files = blocks
+            .enumerate()
+            .map(|(number, text)| (format!("block-{number}.toml"), text.into_bytes()));
+        (label.to_owned(), files.collect())
+    };
+    let layers = vec![files("README.md", &[below, rest]), files("above", &[above])];
+    assert!(layers[0].1.len() >= 4, "the README shows manifests");
+    let set = loads(layers);
     assert!(set.services.len() >= 2 && set.roles.len() >= 2 && set.keys.len() >= 2);
     assert!(!set.expectations.is_empty());
 }
 
 #[test]
 fn the_trees_of_the_repository_load() {
-    let mut trees = vec![root().join("gateway.d")];
+    let overlays = root().join("examples/overlays");
+    let base = overlays.join("base");
+    let mut trees = vec![
+        vec![root().join("gateway.d")],
+        vec![base.clone()],
+        vec![base, overlays.join("prod")],
+    ];
     for entry in fs::read_dir(root().join("examples")).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
-            trees.push(path);
+        if path.is_dir() && path != overlays {
+            trees.push(vec![path]);
         }
     }
-    for folder in trees {
-        let mut files = Vec::new();
-        collect(&folder, &folder, &mut files);
-        assert!(!files.is_empty(), "{} has no manifest", folder.display());
-        let set = loads(&folder.display().to_string(), files);
-        assert!(!set.is_empty());
+    for folders in trees {
+        let layers = folders.iter().map(|folder| {
+            let mut files = Vec::new();
+            collect(folder, folder, &mut files);
+            assert!(!files.is_empty(), "{} has no manifest", folder.display());
+            (folder.display().to_string(), files)
+        });
+        let set = loads(layers.collect());
+        assert!(!set.is_empty() && set.warnings.is_empty());
     }
 }
 

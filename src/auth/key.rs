@@ -96,11 +96,18 @@ pub struct Key {
 }
 
 impl Key {
+    /// Whether it may be used at some time, or why not.
+    pub fn check_at_any_time(&self) -> Result<(), Reason> {
+        if self.is_active {
+            Ok(())
+        } else {
+            Err(Reason::InactiveKey)
+        }
+    }
+
     /// Whether it may be used at the time that `now` tells, or why not; most keys are good at any time and do not ask.
     pub fn check(&self, now: impl FnOnce() -> DateTime<Utc>) -> Result<(), Reason> {
-        if !self.is_active {
-            return Err(Reason::InactiveKey);
-        }
+        self.check_at_any_time()?;
         if self.not_before.is_none() && self.expires.is_none() {
             return Ok(());
         }

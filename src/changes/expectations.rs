@@ -2,6 +2,7 @@
 //! held to be so.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::sentence::Sentence;
 use super::{Change, Class, Mark, Side, Site, What};
@@ -69,7 +70,7 @@ struct Said {
 }
 
 /// The tests of a tree by what they say; one that is written twice counts once.
-fn said(set: &ManifestSet) -> BTreeMap<Said, &Expectation> {
+fn said(set: &ManifestSet) -> BTreeMap<Said, &Arc<Expectation>> {
     let mut found = BTreeMap::new();
     for expectation in &set.expectations {
         let said = Said {

@@ -1,6 +1,7 @@
 //! Which applications come, go, take another name, or are let in with other credentials or at other times.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -236,7 +237,7 @@ pub(super) fn counted(count: usize, what: &str) -> String {
 }
 
 /// A key of one tree.
-pub(super) type Entry<'a> = (&'a KeyName, &'a Located<KeyTable>);
+pub(super) type Entry<'a> = (&'a KeyName, &'a Arc<Located<KeyTable>>);
 
 /// Whoever can call: what its credentials stand for before and after. An application is who holds its digests, so a key
 /// that takes another name is the same one still.

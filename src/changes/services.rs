@@ -1,6 +1,7 @@
 //! Which services come, go, are opened anew, or are merely called something else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::sentence::Sentence;
 use super::{Change, Changes, Class, Mark, Side, Site, What, nearest_site};
@@ -166,7 +167,7 @@ pub(super) const fn name_of(kind: Kind) -> &'static str {
 }
 
 /// A service of one tree.
-type Entry<'a> = (&'a ServiceName, &'a Located<Service>);
+type Entry<'a> = (&'a ServiceName, &'a Arc<Located<Service>>);
 
 pub(super) fn compare(from: &Candidate, to: &Candidate, changes: &mut Changes) {
     let (before, after) = (&from.set.services, &to.set.services);

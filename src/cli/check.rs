@@ -14,7 +14,7 @@ use crate::tree::{Source, Sources};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
-    /// Folders of manifests; each is a tree of its own. Default: what `serve` would serve (TIDEGATE_CONFIG, else
+    /// Folders of manifests; each is a tree of its own. Default: what `serve` would serve (`TIDEGATE_CONFIG`, else
     /// gateway.d).
     #[arg(value_name = "SOURCE", value_parser = str::parse::<Source>)]
     trees: Vec<Source>,

@@ -58,17 +58,29 @@ pub(super) fn run(
     Ok(GOOD)
 }
 
+/// A key that nobody has seen.
+pub(super) struct FreshKey {
+    pub(super) text: String,
+    pub(super) digest: KeyDigest,
+}
+
+/// Makes a random key of 256 bits. Fails when the system gives no random bytes.
+pub(super) fn fresh() -> Result<FreshKey, Failure> {
+    let mut random = [0_u8; 32];
+    getrandom::fill(&mut random)
+        .map_err(|error| Failure::new(format!("the system gives no random bytes: {error}")))?;
+    let text = format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+    let digest = KeyDigest::of(&text);
+    Ok(FreshKey { text, digest })
+}
+
 fn new(
     name: &KeyName,
     role: &RoleName,
     format: OutputFormat,
     output: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let mut random = [0_u8; 32];
-    getrandom::fill(&mut random)
-        .map_err(|error| Failure::new(format!("the system gives no random bytes: {error}")))?;
-    let key = format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
-    let digest = KeyDigest::of(&key);
+    let FreshKey { text: key, digest } = fresh()?;
     let manifest = format!("[key.{name}]\nrole   = \"{role}\"\nsha256 = [\"{digest}\"]\n");
     match format {
         OutputFormat::Text => write!(

@@ -4,13 +4,16 @@ mod check;
 mod completions;
 mod duration;
 mod explain;
+mod init;
 mod key;
+mod man;
 mod openapi;
 mod plan;
 mod schema;
 mod secret;
 pub mod serve;
 pub mod sources;
+mod status;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -91,16 +94,22 @@ enum Command {
     Plan(plan::PlanArguments),
     /// Says what a request with a key would come to, and why.
     Explain(explain::ExplainArguments),
+    /// Says what a running daemon serves, and waits for a revision to go live.
+    Status(status::StatusArguments),
     /// Prints the OpenAPI document of a folder of manifests.
     Openapi(openapi::OpenApiArguments),
     /// Prints the JSON Schema of a manifest, for editors.
     Schema,
+    /// Writes a small tree to begin with.
+    Init(init::InitArguments),
     /// Makes keys and their digests.
     Key(key::KeyArguments),
     /// Encrypts secrets for the tree, and makes the keys that open them.
     Secret(secret::SecretCommands),
     /// Prints completions for a shell.
     Completions(completions::CompletionsArguments),
+    /// Prints or writes manual pages.
+    Man(man::ManArguments),
 }
 
 /// Why a command ended without a result of its own.
@@ -192,6 +201,9 @@ pub fn run() -> ExitCode {
         (Some(Command::Completions(completions)), Ok(_)) => {
             completions::run(&completions, &mut output)
         }
+        (Some(Command::Status(status)), Ok(format)) => status::run(&status, format, &mut output),
+        (Some(Command::Init(init)), Ok(format)) => init::run(&init, format, &mut output),
+        (Some(Command::Man(man)), Ok(format)) => man::run(&man, format, &mut output),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

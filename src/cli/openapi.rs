@@ -17,7 +17,6 @@ use crate::openapi::{ServiceDescription, document};
 use crate::snapshot::assemble::{application, wanted};
 use crate::snapshot::candidate::Candidate;
 use crate::snapshot::{Service, build};
-use crate::telemetry::metrics::Metrics;
 use crate::tree::Sources;
 
 /// How long one backend may take to tell its tables.
@@ -82,10 +81,16 @@ async fn print(arguments: &OpenApiArguments, candidate: Candidate) -> Result<Str
         wanted(&set, configs),
         &data_directory,
         &clock::system(),
-        &Metrics::default(),
     )
     .await;
-    let (services, _) = opened.map_err(|error| Failure::new(error.message().to_owned()))?;
+    let (services, _) = opened.map_err(|failures| {
+        let problems = build::problems(&set, &failures);
+        let first = problems
+            .iter()
+            .next()
+            .map(|problem| problem.message.clone());
+        Failure::new(first.unwrap_or_default())
+    })?;
     if let Some(name) = &arguments.service
         && !services.contains_key(name.as_str())
     {

@@ -1,6 +1,6 @@
 //! `tidegate plan`: what one tree changes for those who use another, for the reviewer of a change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,13 +15,12 @@ use crate::changes::{self, Changes, Class, Tables, TreeName};
 use crate::clock;
 use crate::connector::Description;
 use crate::manifest::secrets::Placeholders;
-use crate::manifest::{Diagnostics, Schemas, SecretSource};
+use crate::manifest::{Diagnostics, SecretSource};
 use crate::names::ServiceName;
 use crate::snapshot::assemble::wanted;
 use crate::snapshot::build;
 use crate::snapshot::candidate::Candidate;
 use crate::snapshot::plan::WantedService;
-use crate::telemetry::metrics::Metrics;
 use crate::tree::{Source, Sources, Tree};
 
 /// How long one backend may take to tell its tables.
@@ -235,7 +234,7 @@ fn asked<'a>(
         })?;
     let machine = arguments.secret.machine();
     let configs = |candidate: &Candidate, argument, sources| {
-        let configs = candidate.set.configs(&machine, Schemas::standard());
+        let configs = candidate.set.configs(&machine);
         configs.map_err(|problems| (argument, sources, problems))
     };
     let (old, new) = match (
@@ -245,10 +244,13 @@ fn asked<'a>(
         (Ok(old), Ok(new)) => (wanted(&from.set, old), wanted(&to.set, new)),
         (Err(unopened), _) | (_, Err(unopened)) => return Ok(Err(unopened)),
     };
-    let kept: Vec<ServiceName> = old
+    let later: BTreeMap<&ServiceName, &WantedService> =
+        new.iter().map(|(name, service)| (name, service)).collect();
+    let kept: BTreeSet<ServiceName> = old
         .iter()
         .filter(|(name, old)| {
-            new.get(name.as_str())
+            later
+                .get(name)
                 .is_some_and(|new| new.config.same_as(old.config.as_ref()))
         })
         .map(|(name, _)| name.clone())
@@ -269,21 +271,25 @@ fn asked<'a>(
 type Told = BTreeMap<ServiceName, Option<Description>>;
 
 async fn described(
-    services: BTreeMap<ServiceName, WantedService>,
+    services: Vec<(ServiceName, WantedService)>,
     data_directory: &Path,
 ) -> Result<Told, Failure> {
     let services = services
         .into_iter()
-        .filter(|(_, service)| service.is_active);
+        .filter(|(_, service)| service.declared.value.active);
     let opened = build::services(
         &BTreeMap::new(),
         services.collect(),
         data_directory,
         &clock::system(),
-        &Metrics::default(),
     )
     .await;
-    let (services, _) = opened.map_err(|error| Failure::new(error.message().to_owned()))?;
+    let (services, _) = opened.map_err(|failures| {
+        let first = failures.first();
+        Failure::new(first.map_or_else(String::new, |(name, error)| {
+            format!("the service `{name}` cannot be opened: {}", error.message())
+        }))
+    })?;
     let asked = services.into_values().map(|service| async move {
         let answer = tokio::time::timeout(PATIENCE, service.connector.describe()).await;
         let description = answer.ok().and_then(Result::ok);

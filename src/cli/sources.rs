@@ -73,7 +73,7 @@ pub(super) fn layers(sources: &[Source]) -> Result<Sources, Failure> {
 /// Who may have signed the commits that are read.
 #[derive(Clone, Debug, Default, Args)]
 pub struct SignatureArguments {
-    /// Refuses every commit that is not signed by somebody whom this file names: lines as in the allowed_signers of
+    /// Refuses every commit that is not signed by somebody whom this file names: lines as in the `allowed_signers` of
     /// ssh-keygen, and armoured OpenPGP public keys. For sources git:… only.
     #[arg(long, value_name = "FILE", env = "TIDEGATE_REQUIRE_SIGNED")]
     require_signed: Option<PathBuf>,

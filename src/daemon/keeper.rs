@@ -296,6 +296,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_tree_whose_signature_nobody_asked_for_is_not_served_where_only_signed_ones_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = "git:/srv/config.git#main";
+        let sources = Sources::new([source.parse().unwrap()])
+            .signed("/nonexistent".into())
+            .unwrap();
+        let of = |signer: Option<&str>| Kept {
+            tree: Tree::new(
+                source,
+                [("a.toml".to_owned(), Vec::new())],
+                Provenance {
+                    signer: signer.map(str::to_owned),
+                    ..Provenance::default()
+                },
+            ),
+            sources: source.to_owned(),
+            ..tree("")
+        };
+        let directory = Some(folder.path().to_owned());
+        let keeper = Keeper::new(directory, &sources, Arc::default(), Arc::default());
+        let store = Store::new(folder.path());
+        store.keep(&of(Some("ann@example.org"))).unwrap();
+        assert!(keeper.read().await.unwrap().is_some());
+        store.keep(&of(None)).unwrap();
+        let error = keeper.read().await.unwrap_err();
+        assert!(error.message.contains("who signed"), "{error}");
+    }
+
+    #[tokio::test]
     async fn a_tree_that_cannot_be_kept_is_reported_and_counted() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");

@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch as channel;
+use tokio::task::JoinHandle;
 
 use crate::clock::{self, Clock};
 use crate::http::{Listener, Server};
@@ -25,9 +26,10 @@ use crate::pipeline::operations::Readiness;
 use crate::snapshot::publish::Reader;
 use crate::telemetry::metrics::Metrics;
 use crate::tree::git::watched_folders;
-use crate::tree::{Source, Sources};
+use crate::tree::{self, Source, Sources};
+use crate::watch::directory::Watcher;
 use crate::watch::signal::Hangups;
-use crate::watch::{Trigger, directory, folders, interval};
+use crate::watch::{Trigger, folders, interval};
 use fetch::{Around, Fetcher, Rhythm, fetchers};
 use keeper::Keeper;
 use reload::{OnBadStart, Reloader};
@@ -109,6 +111,9 @@ async fn serve(settings: Settings, inherited: Inherited) -> Result<(), Failure> 
     let notifier = Notifier::from_environment();
     let clock = clock::system();
     let metrics = Arc::new(Metrics::default());
+    // Watched from before the first read on, so that no change is missed in between.
+    let trigger = Trigger::default();
+    let watchers = watch(&settings, &trigger, &clock).await;
     let readiness = Arc::new(Readiness::default());
     let keeper = Arc::new(Keeper::new(
         settings.state_directory.clone(),
@@ -118,6 +123,7 @@ async fn serve(settings: Settings, inherited: Inherited) -> Result<(), Failure> 
     ));
     let start = notifier.extending(Reloader::start(
         &settings,
+        &trigger,
         Arc::clone(&keeper),
         Arc::clone(&clock),
         Arc::clone(&metrics),
@@ -152,7 +158,6 @@ async fn serve(settings: Settings, inherited: Inherited) -> Result<(), Failure> 
     );
 
     let looks = reloader.looks();
-    let trigger = Trigger::default();
     let around = Around {
         clock: Arc::clone(&clock),
         metrics: Arc::clone(&metrics),
@@ -160,7 +165,8 @@ async fn serve(settings: Settings, inherited: Inherited) -> Result<(), Failure> 
         trigger: trigger.clone(),
     };
     let fetchers = fetchers(&settings.sources, settings.fetch, &around);
-    let mut background = background(&settings, reloader, &reader, &trigger, &clock);
+    let mut background = background(&settings, reloader, &reader, &trigger);
+    background.extend(watchers);
     let asked: Vec<Trigger> = fetchers
         .iter()
         .map(Fetcher::asked)
@@ -256,36 +262,43 @@ fn bind(address: SocketAddr, flag: &str) -> Result<Listener, Failure> {
     })
 }
 
+/// Watches the sources, and fires the trigger after changes.
+async fn watch(
+    settings: &Settings,
+    trigger: &Trigger,
+    clock: &Arc<dyn Clock>,
+) -> Vec<JoinHandle<()>> {
+    let mut watchers = Vec::new();
+    for source in settings.sources.list() {
+        let (trigger, clock) = (trigger.clone(), Arc::clone(clock));
+        watchers.push(match source {
+            Source::Directory(folder) => {
+                let counts = tree::directory::counts;
+                let watcher = Watcher::begin(trigger, folder.clone(), counts, clock).await;
+                tokio::spawn(watcher.run())
+            }
+            Source::Git(location) => {
+                let location = location.clone();
+                let list = move || watched_folders(&location);
+                tokio::spawn(folders::run(trigger, list, clock))
+            }
+            // Nobody serves it; a look every so often would find a new one.
+            Source::State(_) => continue,
+        });
+    }
+    watchers
+}
+
 /// Starts what runs beside the listeners: looking at the tree, and asking for health.
 fn background(
     settings: &Settings,
     reloader: Reloader,
     reader: &Reader,
     trigger: &Trigger,
-    clock: &Arc<dyn Clock>,
-) -> Vec<tokio::task::JoinHandle<()>> {
-    let watches = settings.sources.list().iter();
-    let mut tasks: Vec<_> = watches
-        .filter_map(|source| {
-            let (trigger, clock) = (trigger.clone(), Arc::clone(clock));
-            match source {
-                Source::Directory(folder) => {
-                    Some(tokio::spawn(directory::run(trigger, folder.clone(), clock)))
-                }
-                Source::Git(location) => {
-                    let location = location.clone();
-                    let list = move || watched_folders(&location);
-                    Some(tokio::spawn(folders::run(trigger, list, clock)))
-                }
-                // Nobody serves it; a look every so often would find a new one.
-                Source::State(_) => None,
-            }
-        })
-        .collect();
-    tasks.extend([
+) -> Vec<JoinHandle<()>> {
+    vec![
         tokio::spawn(interval::run(trigger.clone(), settings.poll)),
         tokio::spawn(reloader.run(trigger.clone())),
         tokio::spawn(health::run(reader.clone())),
-    ]);
-    tasks
+    ]
 }

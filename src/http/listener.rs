@@ -221,9 +221,9 @@ async fn connection(
         begun.store(true, Ordering::Relaxed);
         let is_old = request.version() < Version::HTTP_2;
         let readiness = Arc::clone(&readiness);
-        let answered = serve(answerer.clone(), peer, request);
+        let reply = serve(answerer.clone(), peer, request);
         async move {
-            let mut response = answered.await?;
+            let mut response = reply.await?;
             // HTTP/2 has frames for this, which the graceful shutdown sends.
             if is_old && !readiness.is_ready() {
                 let close = HeaderValue::from_static("close");

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::sync::LazyLock;
 
 use jsonschema::{ValidationError, Validator, error::ValidationErrorKind};
@@ -52,7 +51,7 @@ pub(super) struct ManifestFile {
 pub(super) const OVERRIDE: &str = "override";
 
 /// A table as a layer may write it: what its type says, and `override`, which the linker takes away before typing.
-struct Layered<T>(PhantomData<T>);
+struct Layered<T>(T);
 
 impl<T: JsonSchema> JsonSchema for Layered<T> {
     fn schema_name() -> Cow<'static, str> {
@@ -148,8 +147,8 @@ impl Schemas {
     }
 
     /// Everything in a file that does not follow the schema, but for the configs of services.
-    pub(super) fn check_file(&self, document: &Document) -> Vec<Finding> {
-        findings(&self.file, document, &document.value, "", &[])
+    pub(super) fn check_file(&self, document: &Document, value: &Value) -> Vec<Finding> {
+        findings(&self.file, document, value, "", &[])
     }
 
     /// Everything in a config that does not follow the schema of its type. `pointer` says where the config stands.

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Gateway;
 use crate::exchange::{Body, Reply};
-use crate::snapshot::HealthState;
+use crate::snapshot::{HealthState, LayerRevision};
 
 /// What operators are told of the daemon itself, beside the revision that it serves.
 #[derive(Debug, Default)]
@@ -161,7 +161,7 @@ pub fn status(gateway: &Gateway, readiness: &Readiness) -> Value {
             })
         })
         .collect();
-    json!({
+    let mut document = json!({
         "revision": snapshot.revision.to_string(),
         "generation": snapshot.revision.generation,
         "digest": snapshot.revision.digest,
@@ -185,6 +185,24 @@ pub fn status(gateway: &Gateway, readiness: &Readiness) -> Value {
         })),
         "fetch": readiness.fetch(),
         "services": services,
+    });
+    let layers = &snapshot.revision.layers;
+    if layers.len() > 1
+        && let Value::Object(members) = &mut document
+    {
+        members.insert("layers".to_owned(), layers.iter().map(layer).collect());
+    }
+    document
+}
+
+/// One layer of the tree, as `/status` shows it.
+fn layer(layer: &LayerRevision) -> Value {
+    json!({
+        "source": layer.label,
+        "digest": layer.digest,
+        "commit": layer.commit,
+        "dirty": layer.dirty,
+        "files": layer.files,
     })
 }
 

@@ -1,7 +1,9 @@
 //! The access tests of a tree, put to the tree itself: no backend is asked. Pure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::assemble::application;
 use super::explain::{Case, Verdict, covered, described};
 use crate::auth::reason::Reason;
 use crate::auth::role::CompiledRow;
@@ -18,50 +20,63 @@ const MAX_LISTED: usize = 8;
 
 /// What is wrong with the access tests of a tree: those that do not hold, and those that ask for what can never be.
 pub fn failures(set: &ManifestSet, configs: &Configs) -> Vec<Diagnostic> {
-    set.expectations
-        .iter()
-        .filter_map(|expectation| failure(set, configs, expectation))
-        .collect()
+    let mut applications = BTreeMap::new();
+    let mut failures = Vec::new();
+    for expectation in &set.expectations {
+        let application = applications
+            .entry(&expectation.key)
+            .or_insert_with(|| application(set, expectation.key.as_str()).map(Arc::new));
+        let case = application.as_ref().and_then(|application| {
+            let at = expectation.at.map(Moment::utc);
+            Case::of(
+                set,
+                configs,
+                Arc::clone(application),
+                &expectation.question,
+                at,
+            )
+        });
+        if let Some(case) = case {
+            let failure = nothing_there(configs, expectation);
+            failures.extend(failure.or_else(|| failure_of(&case, expectation)));
+        } else {
+            let message = format!("there is no key `{}`", expectation.key);
+            failures.push(Diagnostic::error(expectation.place("key"), message));
+        }
+    }
+    failures
 }
 
-fn failure(set: &ManifestSet, configs: &Configs, expectation: &Expectation) -> Option<Diagnostic> {
-    if let Some(diagnostic) = nothing_there(configs, expectation) {
-        return Some(diagnostic);
-    }
-    let Some(case) = Case::new(
-        set,
-        configs,
-        expectation.key.as_str(),
-        &expectation.question,
-        expectation.at.map(Moment::utc),
-    ) else {
-        let message = format!("there is no key `{}`", expectation.key);
-        return Some(Diagnostic::error(expectation.place("key"), message));
-    };
+fn failure_of(case: &Case<'_>, expectation: &Expectation) -> Option<Diagnostic> {
     let verdict = case.verdict();
     let answer = if verdict.reason.is_allowed() {
         Answer::Allowed
     } else {
         Answer::Denied
     };
-    let because = case.because(&verdict);
     if answer != expectation.answer {
-        let message = format!("{} is {}: {because}", subject(expectation), answer.name());
+        let message = format!(
+            "{} is {}: {}",
+            subject(expectation),
+            answer.name(),
+            case.because(&verdict)
+        );
         let place = expectation.place("answer");
-        let help = mend(&case, &verdict, expectation);
+        let help = mend(case, &verdict, expectation);
         return Some(Diagnostic::error(place, message).with_help(help));
     }
     let rule = expectation.rule.as_ref()?;
     let row = verdict.rule.as_ref().and_then(|rule| case.row(rule));
-    if row.is_some_and(|row| is_meant(rule, &case, row)) {
+    if row.is_some_and(|row| is_meant(rule, case, row)) {
         return None;
     }
     let message = format!(
-        "{} is {} as expected, but not by the row that is expected: {because}",
+        "{} is {} as expected, but not by the row that is expected: {}",
         subject(expectation),
-        answer.name()
+        answer.name(),
+        case.because(&verdict)
     );
-    let help = known_rows(&case, rule);
+    let help = known_rows(case, rule);
     Some(Diagnostic::error(expectation.place("rule"), message).with_help(help))
 }
 

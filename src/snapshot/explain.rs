@@ -29,7 +29,7 @@ pub struct Case<'a> {
     table: &'a Located<KeyTable>,
     question: &'a Question,
     at: Option<DateTime<Utc>>,
-    application: Application,
+    application: Arc<Application>,
 }
 
 /// What a case comes to.
@@ -78,12 +78,19 @@ impl<'a> Case<'a> {
         question: &'a Question,
         at: Option<DateTime<Utc>>,
     ) -> Option<Self> {
-        let (key, table) = set.keys.get_key_value(key)?;
-        let mut application = application(set, key.as_str())?;
-        if at.is_none() {
-            application.key.not_before = None;
-            application.key.expires = None;
-        }
+        let application = Arc::new(application(set, key)?);
+        Self::of(set, configs, application, question, at)
+    }
+
+    /// The same for an application of the tree, which many requests can share.
+    pub fn of(
+        set: &'a ManifestSet,
+        configs: &'a Configs,
+        application: Arc<Application>,
+        question: &'a Question,
+        at: Option<DateTime<Utc>>,
+    ) -> Option<Self> {
+        let (key, table) = set.keys.get_key_value(&application.key.name)?;
         Some(Self {
             set,
             configs,
@@ -105,9 +112,12 @@ impl<'a> Case<'a> {
         if let Target::Root | Target::Docs(_) = self.question.target {
             return page(method).map(|()| Admission::Page);
         }
-        if let Err(reason) = self.application.key.check(|| self.at.unwrap_or_default()) {
-            return Err(rejected(reason));
-        }
+        let key = &self.application.key;
+        let checked = match self.at {
+            Some(at) => key.check(|| at),
+            None => key.check_at_any_time(),
+        };
+        checked.map_err(rejected)?;
         let target = self.question.target.clone();
         authorize(&self.application, target, method, |name| self.facts(name))
     }
@@ -124,7 +134,8 @@ impl<'a> Case<'a> {
     /// The role of the key.
     pub fn role(&self) -> Option<(&'a RoleName, &'a Located<Role>)> {
         let name = self.table.value.role.as_ref()?;
-        self.set.roles.get_key_value(name)
+        let role = self.set.roles.get_key_value(name);
+        role.map(|(name, role)| (name, role.as_ref()))
     }
 
     /// The row that a verdict names.

@@ -4,13 +4,14 @@
 //! new revision kept goes on; one that was replaced or removed is let go when its time is over, however slow the reader.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::Snapshot;
 use crate::error::{Error, ErrorKind, Result};
@@ -36,24 +37,37 @@ impl Lease {
         });
     }
 
-    /// The same answer, which breaks when the lease ends.
+    /// The same answer, which breaks when the lease ends, even while nobody reads on: what it holds is let go then. Must be
+    /// called within the runtime.
     pub fn bind(&self, stream: ByteStream) -> ByteStream {
         let mut end = self.0.subscribe();
-        let over = async move {
+        let slot = Arc::new(Mutex::new(Slot {
+            stream: Some(stream),
+            reader: None,
+        }));
+        let held = Arc::downgrade(&slot);
+        let over = tokio::spawn(async move {
             let moment = end
                 .wait_for(Option::is_some)
                 .await
                 .ok()
                 .and_then(|end| *end);
-            match moment {
-                Some(moment) => tokio::time::sleep_until(moment.into()).await,
-                // The connector is gone, and nobody ended its lease: the daemon is ending.
-                None => std::future::pending().await,
+            // Without a moment the connector is gone, and nobody ended its lease: the daemon is ending.
+            if let Some(moment) = moment {
+                tokio::time::sleep_until(moment.into()).await;
+                if let Some(slot) = held.upgrade() {
+                    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+                    slot.stream = None;
+                    if let Some(reader) = slot.reader.take() {
+                        reader.wake();
+                    }
+                }
             }
-        };
+        });
         Box::pin(Bound {
-            stream: Some(stream),
-            over: Box::pin(over),
+            slot,
+            over,
+            has_ended: false,
         })
     }
 }
@@ -71,10 +85,24 @@ pub fn end_leases(previous: &Snapshot, next: &Snapshot, moment: Instant) {
     }
 }
 
-struct Bound {
+/// What a lease can take away from an answer.
+struct Slot {
     /// None once it was given up.
     stream: Option<ByteStream>,
-    over: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Who waits for the next piece.
+    reader: Option<Waker>,
+}
+
+struct Bound {
+    slot: Arc<Mutex<Slot>>,
+    over: JoinHandle<()>,
+    has_ended: bool,
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        self.over.abort();
+    }
 }
 
 impl Stream for Bound {
@@ -82,17 +110,19 @@ impl Stream for Bound {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let Some(stream) = &mut this.stream else {
-            return Poll::Ready(None);
-        };
-        if this.over.as_mut().poll(context).is_ready() {
-            this.stream = None;
+        let mut slot = this.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(stream) = &mut slot.stream else {
+            if std::mem::replace(&mut this.has_ended, true) {
+                return Poll::Ready(None);
+            }
             return Poll::Ready(Some(Err(Error::new(
                 ErrorKind::BackendUnavailable,
                 "the service was replaced or removed, and the answer took longer than `stream_drain_seconds`",
             ))));
-        }
-        stream.as_mut().poll_next(context)
+        };
+        let polled = stream.as_mut().poll_next(context);
+        slot.reader = polled.is_pending().then(|| context.waker().clone());
+        polled
     }
 }
 

@@ -131,7 +131,7 @@ fn full_names(name: &str) -> Vec<String> {
 
 /// The few folders in which something moves when a location comes to mean another commit: where `HEAD` and packed
 /// references are, and where the loose references are that it may mean. Those that do not exist are left out; what is
-/// created will be seen in the folder around it. The first is the one around the repository, which may be replaced.
+/// created will be seen in the folder around it. Among them is the one around the repository, which may be replaced.
 pub fn watched_folders(location: &Location) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     let mut add = |folder: PathBuf| {
@@ -145,6 +145,8 @@ pub fn watched_folders(location: &Location) -> Vec<PathBuf> {
         None => {}
     }
     let Some(directory) = directory_of(location.repository()) else {
+        // Perhaps it is just being made.
+        add(location.repository().to_owned());
         return folders;
     };
     let common = common_directory(&directory);

@@ -3,6 +3,7 @@
 
 pub mod directory;
 pub mod git;
+mod handle;
 mod process;
 pub mod signature;
 pub mod source;
@@ -19,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 pub use source::{Source, Sources};
 
 /// Most files that a tree may have, in all layers together.
-pub const MAX_FILES: usize = 50_000;
+pub const MAX_FILES: usize = 25_000;
 /// Most bytes that one file may have: 1 MiB.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Most bytes that all files of all layers together may have: 64 MiB.
@@ -202,10 +203,14 @@ impl Fingerprint {
         self.digest
     }
 
-    /// Whether both have the same files and are of the same commit. The same files in a new commit are a new revision, so
-    /// that whoever waits for the newest commit sees it arrive.
+    /// Whether both have the same files, and each layer is of the same commit. The same files in a new commit are a new
+    /// revision, so that whoever waits for the newest commit sees it arrive.
     pub fn is_same_revision(&self, other: &Self) -> bool {
-        self.digest == other.digest && self.commit() == other.commit()
+        let commits = |print: &Self| {
+            let layers = print.layers.iter().map(|layer| layer.commit.clone());
+            layers.collect::<Vec<_>>()
+        };
+        self.digest == other.digest && commits(self) == commits(other)
     }
 
     /// The commit that all layers are taken from; none when they have none or differ.

@@ -139,6 +139,33 @@ impl Source {
     }
 }
 
+/// What a cheap look at the sources found.
+#[derive(Clone, Debug)]
+pub enum Look {
+    /// What tells whether the tree is a known one; none where it has to be read to be known.
+    Fingerprint(Option<Fingerprint>),
+    /// The tree itself, read once.
+    Tree(Tree),
+}
+
+impl Look {
+    /// What tells whether the tree is a known one; none where it has to be read to be known.
+    pub fn fingerprint(&self) -> Option<&Fingerprint> {
+        match self {
+            Self::Fingerprint(fingerprint) => fingerprint.as_ref(),
+            Self::Tree(tree) => Some(tree.fingerprint()),
+        }
+    }
+
+    /// The tree, if it was read.
+    pub fn into_tree(self) -> Option<Tree> {
+        match self {
+            Self::Fingerprint(_) => None,
+            Self::Tree(tree) => Some(tree),
+        }
+    }
+}
+
 /// Where a tree comes from: one source for each layer, the lowest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sources {
@@ -199,6 +226,20 @@ impl Sources {
     }
 
     fn read_after(&self, last: Option<&Tree>) -> Result<Tree, TreeError> {
+        self.read_within(last, MAX_FILES, MAX_TREE_BYTES)
+    }
+
+    fn read_within(
+        &self,
+        last: Option<&Tree>,
+        most_files: usize,
+        most_bytes: u64,
+    ) -> Result<Tree, TreeError> {
+        let too_large = |message| TreeError {
+            path: self.to_string(),
+            message,
+            help: Some("are these the right folders?".to_owned()),
+        };
         let mut layers: Vec<(&Source, Layer)> = Vec::with_capacity(self.list.len());
         let mut files = 0;
         let mut bytes = 0_u64;
@@ -209,8 +250,15 @@ impl Sources {
                 }
                 files += layer.files().len();
                 bytes = bytes.saturating_add(layer.bytes());
-                if files > MAX_FILES || bytes > MAX_TREE_BYTES {
-                    return Err(self.too_large(files));
+                if files > most_files {
+                    return Err(too_large(format!(
+                        "there are more than {most_files} manifests in all layers together"
+                    )));
+                }
+                if bytes > most_bytes {
+                    return Err(too_large(format!(
+                        "the manifests of all layers together are larger than {most_bytes} bytes"
+                    )));
                 }
                 layers.push((source, layer));
             }
@@ -220,24 +268,22 @@ impl Sources {
         ))
     }
 
-    fn too_large(&self, files: usize) -> TreeError {
-        TreeError {
-            path: self.to_string(),
-            message: if files > MAX_FILES {
-                format!("there are more than {MAX_FILES} manifests in all layers together")
-            } else {
-                format!(
-                    "the manifests of all layers together are larger than {MAX_TREE_BYTES} bytes"
-                )
-            },
-            help: Some("are these the right folders?".to_owned()),
+    /// A look that is cheap, to tell whether a tree is one of the `known` ones of these sources: of a commit only the name
+    /// is looked up. Fails as the sources do.
+    pub fn look(&self, known: &[&Fingerprint]) -> Result<Look, TreeError> {
+        let is_whole = self.list().iter().all(|source| source.folder().is_some());
+        // A tree in which somebody is at work does not count.
+        if is_whole && !self.list().iter().any(Source::is_busy) {
+            return self.read().map(Look::Tree);
         }
+        self.fingerprint(known).map(Look::Fingerprint)
     }
 
-    /// What tells whether a tree is one of the `known` ones of these sources, for a look that is cheap: of a commit only
-    /// the name is looked up. None where a commit is new, or its signer may not be allowed any more, and the tree has to be
-    /// read to be known.
-    pub fn fingerprint(&self, known: &[&Fingerprint]) -> Result<Option<Fingerprint>, TreeError> {
+    /// None where a commit is new, or its signer may not be allowed any more, and the tree has to be read to be known.
+    pub(super) fn fingerprint(
+        &self,
+        known: &[&Fingerprint],
+    ) -> Result<Option<Fingerprint>, TreeError> {
         let mut prints = Vec::with_capacity(self.list().len());
         for source in self.list() {
             let Source::Git(location) = source else {
@@ -270,11 +316,20 @@ impl Sources {
     /// `pause` waits for the time it is given. Fails as the sources do, when they fail twice alike, and after
     /// [`MAX_READS`].
     pub fn read_settled(&self, pause: &mut dyn FnMut(Duration)) -> Result<Tree, TreeError> {
+        self.read_settled_after(None, pause)
+    }
+
+    /// The same, where the first read was done already, by [`Sources::look`].
+    pub fn read_settled_after(
+        &self,
+        first: Option<Tree>,
+        pause: &mut dyn FnMut(Duration),
+    ) -> Result<Tree, TreeError> {
         let is_atomic = self.list().iter().all(Source::is_atomic);
-        let mut last: Option<Result<Tree, TreeError>> = None;
+        let mut last: Option<Result<Tree, TreeError>> = first.map(Ok);
         let mut busy = None;
         for attempt in 0..MAX_READS {
-            if attempt > 0 {
+            if attempt > 0 || last.is_some() {
                 pause(QUIET_WINDOW);
             }
             busy = self.list().iter().find(|source| source.is_busy());
@@ -330,11 +385,7 @@ fn apart(lower: (&Source, &Layer), upper: (&Source, &Layer)) -> Result<(), TreeE
             .iter()
             .any(|name| name.as_encoded_bytes().starts_with(b"."))
     };
-    let holds = |outer: &Path, inner: &Path| {
-        inner
-            .strip_prefix(outer)
-            .is_ok_and(|inside| is_seen(inside))
-    };
+    let holds = |outer: &Path, inner: &Path| inner.strip_prefix(outer).is_ok_and(&is_seen);
     let (inner, outer) = match (holds(&below, &above), holds(&above, &below)) {
         (true, _) => (upper.0, lower.0),
         (_, true) => (lower.0, upper.0),
@@ -408,9 +459,9 @@ mod tests {
     #[test]
     fn a_file_belongs_to_one_layer() {
         let root = folder(&[
-            ("base/a.toml", ""),
-            ("base/prod/b.toml", ""),
-            ("base/.host/c.toml", ""),
+            ("base/a.toml", "#"),
+            ("base/prod/b.toml", "#"),
+            ("base/.host/c.toml", "#"),
         ]);
         std::os::unix::fs::symlink("base/prod", root.path().join("link")).unwrap();
         let at = |name: &str| root.path().join(name);
@@ -439,44 +490,23 @@ mod tests {
 
     #[test]
     fn the_limits_hold_for_all_layers_together() {
-        // Each layer by itself is within the limits.
-        let text = " ".repeat(1024 * 1024);
-        let of = |count: usize| {
-            let names: Vec<String> = (0..count).map(|number| format!("{number}.toml")).collect();
-            let files: Vec<(&str, &str)> = names
-                .iter()
-                .map(|name| (name.as_str(), text.as_str()))
-                .collect();
-            folder(&files)
-        };
-        let (half, rest) = (of(32), of(33));
-        let error = sources(&[half.path(), rest.path()]).read().unwrap_err();
-        assert!(
-            error
-                .message
-                .contains("of all layers together are larger than"),
-            "{error}"
+        let (base, above) = (
+            folder(&[("a.toml", "123"), ("b.toml", "4")]),
+            folder(&[("a.toml", "567")]),
         );
-        let many = |count: usize| {
-            let folder = tempfile::tempdir().unwrap();
-            for number in 0..count {
-                fs::write(folder.path().join(format!("{number}.toml")), "").unwrap();
-            }
-            folder
-        };
-        let (half, rest) = (many(MAX_FILES / 2), many(MAX_FILES / 2 + 1));
-        let error = sources(&[half.path(), rest.path()]).read().unwrap_err();
-        assert!(
-            error
-                .message
-                .contains("more than 10000 manifests in all layers"),
-            "{error}"
-        );
+        let sources = sources(&[base.path(), above.path()]);
+        assert!(sources.read_within(None, 3, 7).is_ok());
+        let error = sources.read_within(None, 2, 7).unwrap_err();
+        let expected = "there are more than 2 manifests in all layers together";
+        assert_eq!(error.message, expected);
+        let error = sources.read_within(None, 3, 6).unwrap_err();
+        let expected = "the manifests of all layers together are larger than 6 bytes";
+        assert_eq!(error.message, expected);
     }
 
     #[test]
     fn a_tree_that_never_settles_is_an_error_in_the_end() {
-        let folder = folder(&[("a.toml", "")]);
+        let folder = folder(&[("a.toml", "a")]);
         let file = folder.path().join("a.toml");
         let mut count = 0;
         let error = sources(&[folder.path()])
@@ -490,7 +520,7 @@ mod tests {
 
     #[test]
     fn a_running_git_command_is_waited_for() {
-        let folder = folder(&[(".git/index.lock", ""), ("gateway.d/a.toml", "")]);
+        let folder = folder(&[(".git/index.lock", ""), ("gateway.d/a.toml", "a")]);
         let lock = folder.path().join(".git/index.lock");
         let sources = sources(&[&folder.path().join("gateway.d")]);
         let mut pauses = 0;
@@ -500,7 +530,7 @@ mod tests {
                 fs::remove_file(&lock).unwrap();
             }
         });
-        assert_eq!(bytes(&tree.unwrap(), 0), b"");
+        assert_eq!(bytes(&tree.unwrap(), 0), b"a");
         assert_eq!(pauses, 4);
         fs::write(&lock, "").unwrap();
         let error = sources.read_settled(&mut |_| {}).unwrap_err();

@@ -22,6 +22,8 @@ const QUIET: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(1);
 /// Time until the next try when no folder can be watched.
 const RETRY: Duration = Duration::from_secs(10);
+/// Most times that the list of folders is asked for while the watches are armed.
+const MAX_LISTS: usize = 8;
 /// Room for the events that the kernel hands over at a time.
 const BUFFER_BYTES: usize = 16 * 1024;
 
@@ -71,7 +73,7 @@ pub async fn run(
 async fn arm(
     list: Arc<impl Fn() -> Vec<PathBuf> + Send + Sync + 'static>,
 ) -> io::Result<AsyncFd<OwnedFd>> {
-    let watches = tokio::task::spawn_blocking(move || watch(&list())).await??;
+    let watches = tokio::task::spawn_blocking(move || watch(list.as_ref())).await??;
     registered(watches)
 }
 
@@ -84,15 +86,26 @@ fn registered(watches: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 /// Watches the folders that are there. Fails when none is, and when one that is there cannot be watched.
-fn watch(folders: &[PathBuf]) -> io::Result<OwnedFd> {
+fn watch(list: &impl Fn() -> Vec<PathBuf>) -> io::Result<OwnedFd> {
     let watches = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     let mut outcome = Err(io::Error::from(io::ErrorKind::NotFound));
-    for folder in folders {
-        match inotify::add_watch(&watches, folder.as_path(), CHANGES) {
-            Ok(_) => outcome = Ok(()),
-            Err(Errno::NOENT | Errno::NOTDIR) => {}
-            Err(errno) => return Err(named(errno, folder)),
+    let mut known = Vec::new();
+    // What came between the list and the watches, nobody told; so the list is asked for until it says nothing new.
+    for _ in 0..MAX_LISTS {
+        let mut folders = list();
+        // A folder is watched before those in it, which may be replaced meanwhile.
+        folders.sort();
+        if folders == known {
+            break;
         }
+        for folder in &folders {
+            match inotify::add_watch(&watches, folder.as_path(), CHANGES) {
+                Ok(_) => outcome = Ok(()),
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(errno) => return Err(named(errno, folder)),
+            }
+        }
+        known = folders;
     }
     outcome.map(|()| watches)
 }
@@ -189,11 +202,35 @@ mod tests {
         task.abort();
     }
 
+    #[tokio::test]
+    async fn what_comes_while_the_watches_are_armed_is_not_missed() {
+        let root = tempfile::tempdir().unwrap();
+        let (outer, inner) = (root.path().to_owned(), root.path().join("inner"));
+        let list = {
+            let inner = inner.clone();
+            move || {
+                let found = [&outer, &inner].map(PathBuf::clone);
+                let found = found.into_iter().filter(|folder| folder.exists()).collect();
+                // Right after it was looked for.
+                let _ = fs::create_dir(&inner);
+                found
+            }
+        };
+        let trigger = Trigger::default();
+        let task = tokio::spawn(run(trigger.clone(), list, clock::system()));
+        fires(&trigger).await;
+        // Whatever was still on its way.
+        let _ = tokio::time::timeout(3 * QUIET, trigger.fired()).await;
+        fs::write(inner.join("a"), "1").unwrap();
+        fires(&trigger).await;
+        task.abort();
+    }
+
     #[test]
     fn nothing_to_watch_is_an_error_that_names_it() {
         let root = tempfile::tempdir().unwrap();
         let none = root.path().join("none");
-        assert!(watch(std::slice::from_ref(&none)).is_err());
-        assert!(watch(&[none, root.path().to_owned()]).is_ok());
+        assert!(watch(&|| vec![none.clone()]).is_err());
+        assert!(watch(&|| vec![none.clone(), root.path().to_owned()]).is_ok());
     }
 }

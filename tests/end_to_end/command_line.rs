@@ -114,6 +114,65 @@ fn schema_and_openapi_and_completions_are_printed() {
 }
 
 #[test]
+fn every_command_has_a_manual_page_that_can_be_read() {
+    let printed = tidegate(&["man"]);
+    assert_eq!(printed.status.code(), Some(0), "{}", text(&printed.stderr));
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("share/man/man1");
+    let written = tidegate(&["man", "--output", folder.to_str().unwrap()]);
+    assert_eq!(written.status.code(), Some(0), "{}", text(&written.stderr));
+    let paths = text(&written.stdout);
+    let paths: Vec<&std::path::Path> = paths.lines().map(std::path::Path::new).collect();
+    assert!(printed.stdout == std::fs::read(paths[0]).unwrap());
+    let help = text(&tidegate(&["--help"]).stdout);
+    let commands = help.split("Commands:\n").nth(1).unwrap();
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let commands = commands.map(|line| line.split_whitespace().next().unwrap());
+    for command in commands.filter(|command| *command != "help") {
+        let page = folder.join(format!("tidegate-{command}.1"));
+        assert!(paths.contains(&page.as_path()), "no page for {command}");
+    }
+    assert!(paths.contains(&folder.join("tidegate-key-new.1").as_path()));
+    for path in paths {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let page = std::fs::read_to_string(path).unwrap();
+        assert!(
+            page.contains(&format!("\n.TH {name} 1 \" \" \"Tidegate ")),
+            "{page}"
+        );
+        for section in [
+            "NAME",
+            "SYNOPSIS",
+            "DESCRIPTION",
+            "OPTIONS",
+            "\"EXIT STATUS\"",
+        ] {
+            assert!(
+                page.contains(&format!("\n.SH {section}\n")),
+                "{name}: {section}"
+            );
+        }
+        // Where there is a man, it finds nothing to complain of.
+        let rendered = Command::new("man")
+            .args(["--warnings", "-l"])
+            .arg(path)
+            .env("MANWIDTH", "200")
+            .env("LC_ALL", "C.UTF-8")
+            .output();
+        let Ok(rendered) = rendered else {
+            eprintln!("no man here; only the source of {name} was looked at");
+            continue;
+        };
+        assert!(rendered.status.success(), "{}", text(&rendered.stderr));
+        assert_eq!(text(&rendered.stderr), "", "{name}");
+        let shown = text(&rendered.stdout);
+        let words: Vec<&str> = shown.split_whitespace().collect();
+        let usage = format!("SYNOPSIS {}", name.replace('-', " "));
+        assert!(words.join(" ").contains(&usage), "{shown}");
+    }
+}
+
+#[test]
 fn a_first_start_on_a_broken_tree_says_why_and_ends() {
     let directory = WatchedDirectory::with(&[("broken.toml", "[service.x\n")]);
     let start = Start::new(&directory.tree(), &directory.data());

@@ -236,6 +236,54 @@ fn a_last_good_tree_whose_secret_is_gone_shows_what_is_wrong_with_both() {
 }
 
 #[test]
+fn what_the_host_lacks_is_looked_for_again() {
+    let kept = Kept::new();
+    kept.keep();
+    let host = tempfile::tempdir().unwrap();
+    let (secret, authority) = (host.path().join("secret"), host.path().join("ca.pem"));
+    kept.directory.write(
+        "second.toml",
+        format!(
+            "[service.second]\ntype = \"pgsql\"\n[service.second.config]\nhost = \"127.0.0.1\"\nport = 9\n\
+             database = \"x\"\nusername = \"x\"\npassword = {{ file = \"{}\" }}\ntls = \"verify\"\nca = \"{}\"\n",
+            secret.display(),
+            authority.display()
+        ),
+    );
+    let gateway = kept
+        .start()
+        .environment("TIDEGATE_POLL_SECONDS", "1")
+        .start();
+    gateway.claim("refused");
+    gateway.claim("does not answer");
+    let problems = || gateway.status()["last_attempt"]["problems"].to_string();
+    assert!(problems().contains("does not exist"), "{}", problems());
+
+    std::fs::write(&secret, "hunter2").unwrap();
+    eventually("the next thing that is missing", 30, || {
+        problems().contains("ca.pem").then_some(())
+    });
+    let log = gateway.log();
+    assert!(
+        log.contains("the service `second` cannot be opened") && log.contains("second.toml:3:"),
+        "{log}"
+    );
+    assert_eq!(gateway.status()["source"], "last-good");
+    let made = Command::new("openssl")
+        .args([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
+        ])
+        .args(["-subj", "/CN=x", "-keyout", "/dev/null", "-out"])
+        .arg(&authority)
+        .output()
+        .expect("openssl is there");
+    assert!(made.status.success());
+    gateway.wait_for_generation_after(1);
+    assert_eq!(gateway.status()["source"], "tree");
+    gateway.stop();
+}
+
+#[test]
 fn a_refused_tree_is_not_kept_and_an_equal_one_not_again() {
     let kept = Kept::new();
     let before = kept.keep();

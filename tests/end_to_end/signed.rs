@@ -64,25 +64,28 @@ impl Deployment {
         file
     }
 
-    fn start(&self) -> Start {
+    /// A daemon that asks for no signature.
+    fn trusting(&self) -> Start {
         Start::new(Path::new(&self.source()), &self.data.data())
             .environment("TIDEGATE_POLL_SECONDS", "1")
-            .environment(
-                "TIDEGATE_REQUIRE_SIGNED",
-                self.signing.path("signers").to_str().unwrap(),
-            )
     }
 
-    fn check(&self, arguments: &[&str]) -> (Option<i32>, String) {
-        let output = Command::new(binary())
-            .arg("check")
-            .args(arguments)
-            .env_remove("TIDEGATE_REQUIRE_SIGNED")
-            .output()
-            .unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8(text).unwrap())
+    fn start(&self) -> Start {
+        let signers = self.signing.path("signers");
+        self.trusting()
+            .environment("TIDEGATE_REQUIRE_SIGNED", signers.to_str().unwrap())
     }
+}
+
+fn check(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(binary())
+        .arg("check")
+        .args(arguments)
+        .env_remove("TIDEGATE_REQUIRE_SIGNED")
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
 }
 
 /// Waits until this commit is served.
@@ -211,25 +214,72 @@ fn a_start_and_a_check_ask_for_the_same_signatures() {
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("is not signed"), "{said}");
     let source = deployment.source();
-    let (code, said) = deployment.check(&["--require-signed", signers, &source]);
+    let (code, said) = check(&["--require-signed", signers, &source]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("is not signed") && said.contains("git commit --amend -S"));
-    assert_eq!(deployment.check(&[&source]).0, Some(0));
+    assert_eq!(check(&[&source]).0, Some(0));
 
     deployment.push(With::Ssh("ann"));
-    let (code, said) = deployment.check(&["--require-signed", signers, &source]);
+    let (code, said) = check(&["--require-signed", signers, &source]);
     assert_eq!(code, Some(0), "{said}");
-    let (code, said) = deployment.check(&["--require-signed", "no/such/file", &source]);
+    let (code, said) = check(&["--require-signed", "no/such/file", &source]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("no/such/file"), "{said}");
 
     // A folder is nothing that anybody signs.
     let tree = deployment.data.tree();
-    let (code, said) = deployment.check(&["--require-signed", signers, tree.to_str().unwrap()]);
+    let (code, said) = check(&["--require-signed", signers, tree.to_str().unwrap()]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("--config git:"), "{said}");
     let (status, said) = Start::new(&tree, &deployment.data.data())
         .environment("TIDEGATE_REQUIRE_SIGNED", signers)
         .expect_refusal();
     assert_eq!(status.code(), Some(2), "{said}");
+}
+
+#[test]
+fn the_last_good_tree_is_served_only_if_it_was_signed() {
+    let deployment = Deployment::new();
+    let signing = &deployment.signing;
+    let ann = signing.ssh_key("ann", "ed25519");
+    deployment.allow(&format!("ann@example.org {ann}\n"));
+    let state = signing.path("state");
+    let keeping = |start: Start| start.environment("TIDEGATE_STATE_DIR", state.to_str().unwrap());
+    let is_kept = |gateway: &TestGateway| {
+        eventually("the tree is kept", 30, || {
+            let metrics = gateway.operations("/metrics").text();
+            metrics.contains("tidegate_last_good_kept 1").then_some(())
+        });
+    };
+
+    deployment.push(With::Nothing);
+    let gateway = keeping(deployment.trusting()).start();
+    assert_eq!(gateway.status()["signer"], serde_json::Value::Null);
+    is_kept(&gateway);
+    gateway.stop();
+    let (status, said) = keeping(deployment.start()).expect_refusal();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("is not signed"), "{said}");
+    assert!(
+        said.contains("nobody asked who signed the last good tree"),
+        "{said}"
+    );
+
+    let first = deployment.push(With::Ssh("ann"));
+    let gateway = keeping(deployment.start()).start();
+    gateway.claim("the last good tree cannot be used");
+    serves(&gateway, &first);
+    is_kept(&gateway);
+    gateway.stop();
+    deployment.push(With::Nothing);
+    let gateway = keeping(deployment.start()).start();
+    gateway.claim("the tree is refused");
+    let status = gateway.status();
+    assert_eq!(status["source"], "last-good");
+    assert_eq!(
+        (&status["commit"], &status["signer"]),
+        (&first.into(), &"ann@example.org".into())
+    );
+    gateway.client_with(READER).get(CUSTOMER).expect_ok();
+    gateway.stop();
 }

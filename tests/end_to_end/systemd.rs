@@ -1,6 +1,7 @@
 //! What does systemd hear?
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use crate::support::gateway::Start;
 use crate::support::sample::{self, sqlite_service};
@@ -208,30 +209,38 @@ fn nobody_to_hear_is_no_reason_to_fail() {
 #[test]
 fn children_do_not_inherit_what_systemd_told_the_daemon() {
     let directory = sample::shop();
+    let mirror = directory.data().join("mirror.git");
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git")
+            .arg("-C")
+            .arg(directory.tree())
+            .args(["-c", "user.name=t", "-c", "user.email=t@example.org"])
+            .args(arguments)
+            .output()
+            .expect("git is there");
+        assert!(output.status.success(), "{output:?}");
+    };
+    git(&["init", "-q", "-b", "main"]);
+    git(&["add", "."]);
+    git(&["commit", "-qm", "a"]);
+    git(&["clone", "-q", "--mirror", ".", mirror.to_str().unwrap()]);
+
+    // A git that writes its environment down and fetches nothing.
     let tools = tempfile::tempdir().unwrap();
     let heard = tools.path().join("environment");
-    let git = tools.path().join("git");
-    std::fs::write(
-        &git,
-        format!(
-            "#!/bin/sh\nenv > {0}.new && mv {0}.new {0}\n",
-            heard.display()
-        ),
-    )
-    .unwrap();
-    std::fs::set_permissions(&git, std::fs::Permissions::from_mode(0o755)).unwrap();
-    // A commit is what makes the daemon ask git.
-    let repository = directory.tree().join(".git");
-    std::fs::create_dir(&repository).unwrap();
-    std::fs::write(
-        repository.join("HEAD"),
-        "0123456789abcdef0123456789abcdef01234567\n",
-    )
-    .unwrap();
+    let spy = tools.path().join("git");
+    let script = format!(
+        "#!/bin/sh\nenv > {0}.new && mv {0}.new {0}\n",
+        heard.display()
+    );
+    std::fs::write(&spy, script).unwrap();
+    std::fs::set_permissions(&spy, std::fs::Permissions::from_mode(0o755)).unwrap();
     let socket = NotifySocket::new();
     let path = std::env::var("PATH").unwrap();
     let sockets = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let gateway = Start::new(&directory.tree(), &directory.data())
+    let source = format!("git:{}#main", mirror.display());
+    let gateway = Start::new(std::path::Path::new(&source), &directory.data())
+        .arguments(&["--git-fetch", "1s"])
         .environment("NOTIFY_SOCKET", &socket.name)
         .environment("WATCHDOG_USEC", "60000000")
         .environment("PATH", &format!("{}:{path}", tools.path().display()))

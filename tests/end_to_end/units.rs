@@ -175,6 +175,64 @@ fn git(folder: &Path, arguments: &[&str]) -> String {
 }
 
 #[test]
+fn what_the_pull_unit_pulls_is_served_at_once() {
+    let shop = sample::shop();
+    let origin = shop.tree();
+    git(&origin, &["init", "-q", "-b", "main"]);
+    let commit = || {
+        git(&origin, &["add", "."]);
+        git(&origin, &["commit", "-qm", "a"]);
+        git(&origin, &["rev-parse", "main"])
+    };
+    let first = commit();
+    let state = tempfile::tempdir().unwrap();
+    pull(state.path(), &origin);
+    // As the unit says it, but for the folder of the tree, which is the whole repository here.
+    let example = unit("tidegate-pull.service");
+    let (_, source) = example.split_once("TIDEGATE_CONFIG=").unwrap();
+    let source = source
+        .lines()
+        .next()
+        .unwrap()
+        .replace("/var/lib", state.path().to_str().unwrap())
+        .replace(":gateway.d", "");
+    let gateway = Start::new(Path::new(&source), &shop.data()).start();
+    assert_eq!(gateway.status()["commit"], first);
+    shop.write("second.toml", sample::sqlite_service("second", "shop.db"));
+    let second = commit();
+    pull(state.path(), &origin);
+    gateway.wait_for_generation_after(1);
+    assert_eq!(gateway.status()["commit"], second);
+    gateway.stop();
+}
+
+/// Runs the commands of the pull unit, with a state directory and a repository in place of the host's.
+fn pull(state: &Path, origin: &Path) -> String {
+    let mirror = state.join("tidegate-repository/mirror.git");
+    std::fs::create_dir_all(mirror.parent().unwrap()).unwrap();
+    for command in settings(&unit("tidegate-pull.service"), "ExecStart") {
+        let words: Vec<String> = command
+            .replace("%S", state.to_str().unwrap())
+            .replace(
+                "${TIDEGATE_REPOSITORY}",
+                &format!("file://{}", origin.display()),
+            )
+            .split(' ')
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(words[0], "/usr/bin/git");
+        let output = Command::new("git")
+            .args(&words[1..])
+            .env("HOME", state)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        assert_eq!(text(&output), "", "a timer is quiet");
+    }
+    git(&mirror, &["rev-parse", "refs/heads/main"])
+}
+
+#[test]
 fn the_pull_unit_makes_a_mirror_and_keeps_it_up_to_date() {
     let origin = tempfile::tempdir().unwrap();
     git(origin.path(), &["init", "-q", "-b", "main"]);
@@ -186,29 +244,7 @@ fn the_pull_unit_makes_a_mirror_and_keeps_it_up_to_date() {
     };
     let state = tempfile::tempdir().unwrap();
     let mirror = state.path().join("tidegate-repository/mirror.git");
-    std::fs::create_dir(state.path().join("tidegate-repository")).unwrap();
-    let pull = || {
-        for command in settings(&unit("tidegate-pull.service"), "ExecStart") {
-            let words: Vec<String> = command
-                .replace("%S", state.path().to_str().unwrap())
-                .replace(
-                    "${TIDEGATE_REPOSITORY}",
-                    &format!("file://{}", origin.path().display()),
-                )
-                .split(' ')
-                .map(str::to_owned)
-                .collect();
-            assert_eq!(words[0], "/usr/bin/git");
-            let output = Command::new("git")
-                .args(&words[1..])
-                .env("HOME", state.path())
-                .output()
-                .unwrap();
-            assert!(output.status.success(), "{}", text(&output));
-            assert_eq!(text(&output), "", "a timer is quiet");
-        }
-        git(&mirror, &["rev-parse", "refs/heads/main"])
-    };
+    let pull = || pull(state.path(), origin.path());
     let first = commit("one");
     assert_eq!(pull(), first);
     assert_eq!(pull(), first, "nothing new");

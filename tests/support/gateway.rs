@@ -106,6 +106,14 @@ impl TestGateway {
         })
     }
 
+    /// How often it looked at the tree, by outcome (`applied`, `refused`, `unchanged`).
+    pub fn looks(&self, outcome: &str) -> u64 {
+        let metrics = self.operations("/metrics").text();
+        let series = format!("tidegate_reloads_total{{outcome=\"{outcome}\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&series));
+        line.expect("the metric is there").parse().unwrap()
+    }
+
     /// Says that warnings and errors which contain `text` are meant to be there.
     pub fn claim(&self, text: &str) {
         self.claims.lock().unwrap().push(text.to_owned());
@@ -293,11 +301,42 @@ impl Start {
         (child, log)
     }
 
+    /// Adds a layer above those before.
+    #[must_use]
+    pub fn layer(mut self, folder: impl AsRef<Path>) -> Self {
+        self.command.arg("--config").arg(folder.as_ref());
+        self
+    }
+
     /// Sets an environment variable.
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
+    }
+
+    /// Looks at the tree so often, whatever the file system tells.
+    #[must_use]
+    pub fn poll_seconds(self, seconds: u32) -> Self {
+        self.environment("TIDEGATE_POLL_SECONDS", &seconds.to_string())
+    }
+
+    /// Starts it through another program, which must become it in the end (`exec`).
+    #[must_use]
+    pub fn through(self, program: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(self.command.get_program());
+        command.args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self {
+            command,
+            hands_over: self.hands_over,
+        }
     }
 
     /// Starts it and waits until it says where it listens.

@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> Command {
-        let mut shell = Command::new("sh");
+        let mut shell = child::command("sh");
         shell.args(["-c", script]);
         shell
     }

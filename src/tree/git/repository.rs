@@ -60,13 +60,20 @@ impl Repository {
             refused(
                 path,
                 format!("this repository cannot be opened: {error}"),
-                "references must be stored as files, as git does by default; try git fsck",
+                DAMAGED,
             )
         })?;
-        Ok(Self {
+        let opened = Self {
             repository: repository.to_thread_local(),
             path: path.to_owned(),
-        })
+        };
+        match opened.setting("extensions.refStorage") {
+            Some(storage) if storage != "files" => Err(opened.refused(
+                format!("its references are stored as a {storage}, which cannot be read"),
+                "store them as files: git refs migrate --ref-format=files",
+            )),
+            _ => Ok(opened),
+        }
     }
 
     /// The folder that holds `HEAD`.
@@ -295,7 +302,13 @@ impl Repository {
         refused(&self.path, message, help)
     }
 
-    fn broken(&self, what: &str, error: &dyn std::error::Error) -> TreeError {
+    fn broken(&self, what: &str, error: &gix::Error) -> TreeError {
+        if error.is_permission_denied() {
+            return self.refused(
+                format!("the permission to read {what} is missing"),
+                "let the user that runs tidegate read all of the repository",
+            );
+        }
         self.refused(format!("{what} cannot be read: {error}"), DAMAGED)
     }
 }

@@ -410,6 +410,21 @@ fn a_repository_with_sha_256_names_is_read() {
 }
 
 #[test]
+fn a_repository_whose_references_are_no_files_says_so() {
+    let fixture = Fixture::new();
+    fixture.write("a.toml", "1");
+    fixture.commit();
+    // As newer versions of git note it.
+    fixture.git(&["config", "core.repositoryFormatVersion", "1"]);
+    fixture.git(&["config", "extensions.refStorage", "reftable"]);
+    let (error, help) = fixture.error("main");
+    assert!(error.contains("stored as a reftable"), "{error}");
+    assert!(help.contains("git refs migrate"), "{help}");
+    let layer = directory::read(&fixture.path()).unwrap();
+    assert_eq!(is_dirty(&layer), None);
+}
+
+#[test]
 fn the_bytes_of_a_commit_are_what_git_signs() {
     let fixture = Fixture::new();
     fixture.write("a.toml", "");
@@ -458,7 +473,7 @@ fn a_work_tree_is_dirty_while_a_manifest_differs_from_its_commit() {
     let fixture = Fixture::new();
     let tree = fixture.path().join("gateway.d");
     let dirty = || is_dirty(&directory::read(&tree).unwrap());
-    fixture.write("gateway.d/a.toml", "");
+    fixture.write("gateway.d/a.toml", "#");
     assert_eq!(dirty(), Some(true), "not part of a commit");
     fixture.commit();
     assert_eq!(dirty(), Some(false));
@@ -471,7 +486,7 @@ fn a_work_tree_is_dirty_while_a_manifest_differs_from_its_commit() {
     fixture.git(&["add", "-A"]);
     assert_eq!(dirty(), Some(true), "staged is not committed");
     fixture.commit();
-    fixture.write("gateway.d/b.toml", "");
+    fixture.write("gateway.d/b.toml", "#");
     assert_eq!(dirty(), Some(true), "a new file");
     fixture.write(".gitignore", "b.toml\n");
     assert_eq!(dirty(), Some(true), "an ignored one is served all the same");
@@ -481,12 +496,12 @@ fn a_work_tree_is_dirty_while_a_manifest_differs_from_its_commit() {
     fs::rename(tree.join("a.toml"), tree.join("c.toml")).unwrap();
     assert_eq!(dirty(), Some(true), "another name");
     fs::rename(tree.join("c.toml"), tree.join("a.toml")).unwrap();
-    fixture.write("gateway.d/b.toml", "");
+    fixture.write("gateway.d/b.toml", "#");
     fixture.commit();
     fs::remove_file(tree.join("b.toml")).unwrap();
     assert_eq!(dirty(), Some(true), "a file of the commit is gone");
     let elsewhere = tempfile::tempdir().unwrap();
-    fs::write(elsewhere.path().join("a.toml"), "").unwrap();
+    fs::write(elsewhere.path().join("a.toml"), "#").unwrap();
     let layer = directory::read(elsewhere.path()).unwrap();
     assert_eq!(is_dirty(&layer), None, "no work tree");
 }
@@ -494,9 +509,9 @@ fn a_work_tree_is_dirty_while_a_manifest_differs_from_its_commit() {
 #[test]
 fn a_folder_that_the_commit_does_not_have_is_dirty() {
     let fixture = Fixture::new();
-    fixture.write("a.toml", "");
+    fixture.write("a.toml", "#");
     fixture.commit();
-    fixture.write("new/b.toml", "");
+    fixture.write("new/b.toml", "#");
     let layer = directory::read(&fixture.path().join("new")).unwrap();
     assert_eq!(is_dirty(&layer), Some(true));
 }
@@ -544,7 +559,7 @@ fn a_commit_below_a_folder_makes_a_tree_of_two_layers() {
     let tree = sources.read_settled(&mut |_| {}).unwrap();
     assert_eq!(tree.dirty(), Some(true), "one of them is");
     let elsewhere = tempfile::tempdir().unwrap();
-    fs::write(elsewhere.path().join("c.toml"), "").unwrap();
+    fs::write(elsewhere.path().join("c.toml"), "#").unwrap();
     let sources = Sources::new([
         Source::Git(fixture.location("main:base")),
         Source::Directory(elsewhere.path().to_owned()),
