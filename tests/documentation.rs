@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use schemars::SchemaGenerator;
 use serde_json::Value;
 use tidegate::auth::reason::Reason;
+use tidegate::changes::Class;
 use tidegate::connector::service_types;
 use tidegate::error::ErrorKind;
 use tidegate::manifest;
@@ -269,6 +270,19 @@ fn the_tables_of_gateway_access_rows_and_access_tests_are_complete() {
     let tests = section(&readme(), "\n## Access tests");
     let table = tests.split("\n### ").next().unwrap();
     assert_eq!(keys_in(table), of("ExpectTable"));
+}
+
+#[test]
+fn every_class_of_changes_is_described() {
+    let section = section(&readme(), "\n## Plans");
+    let described: Vec<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .flat_map(|line| line.split(" | ").next().unwrap().split(", "))
+        .map(|name| name.trim_matches('`'))
+        .collect();
+    let classes: Vec<&str> = Class::ALL.iter().map(|class| class.name()).collect();
+    assert_eq!(described, classes);
 }
 
 #[test]

@@ -273,7 +273,7 @@ impl AccessChange {
                 on(who, action).and(under(condition))
             }
             Effect::Conditions { filter, fields } => {
-                let mut sentence = on(who.words(":"), "may still");
+                let mut sentence = on(who, if is_one { "keeps" } else { "keep" });
                 if let Some(filter) = filter {
                     sentence = sentence.words(", for ").and(records(filter));
                 }

@@ -301,3 +301,81 @@ fn turned(character: char) -> char {
         character.to_ascii_lowercase()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn patterns(texts: &[&str]) -> Vec<Pattern> {
+        let texts = texts.iter();
+        texts.map(|text| Pattern::parse(text).unwrap()).collect()
+    }
+
+    fn covers(parts: &[Part], component: &str) -> bool {
+        parts.iter().any(|part| {
+            let except = part.except.iter();
+            part.pattern.covers(component, true)
+                && !except
+                    .clone()
+                    .any(|pattern| pattern.covers(component, true))
+        })
+    }
+
+    #[test]
+    fn a_component_is_in_the_class_of_its_nearest_pattern() {
+        let patterns = patterns(&[
+            "_table/x/*",
+            "_table/x-y/*",
+            "_table/x/1",
+            "_table/*",
+            "_sch*",
+        ]);
+        let space = Space::of(&patterns);
+        for (component, expected) in [
+            ("", ""),
+            ("other", "\u{e000}"),
+            ("_table", "_table"),
+            ("_table/q/1", "_table/\u{e000}"),
+            ("_table/x", "_table/x"),
+            ("_TABLE/X/2", "_table/x/\u{e000}"),
+            ("_table/x/1", "_table/x/1"),
+            ("_table/x-y/3", "_table/x-y/\u{e000}"),
+            ("_table/x-z", "_table/\u{e000}"),
+            ("_schema", "_sch\u{e000}"),
+        ] {
+            let class = space.class_of(component).unwrap();
+            assert_eq!(space.classes[class].component, expected, "{component}");
+        }
+    }
+
+    const TEXTS: [&str; 12] = [
+        "*", "", "a", "a/*", "a*", "a-b/*", "a-b", "a/b", "a/b/*", "a/b*", "A/*", "a/b/c",
+    ];
+
+    proptest! {
+        #[test]
+        fn parts_are_just_the_classes_that_are_wanted(
+            chosen in prop::collection::btree_set(0..TEXTS.len(), 0..TEXTS.len()),
+            wanted in any::<u32>(),
+        ) {
+            let texts: Vec<&str> = chosen.into_iter().map(|index| TEXTS[index]).collect();
+            let space = Space::of(&patterns(&texts));
+            let written = space.classes.iter().enumerate().filter(|(_, class)| class.folded.is_none());
+            let written: Vec<(usize, &Class)> = written.collect();
+            let wanted: BTreeSet<usize> = (written.iter())
+                .map(|(index, _)| *index)
+                .filter(|index| wanted & (1 << (index % 32)) != 0)
+                .collect();
+            let parts = space.parts(&wanted);
+            for (index, class) in written {
+                prop_assert_eq!(
+                    covers(&parts, &class.component),
+                    wanted.contains(&index),
+                    "{} of {:?} by {:?}", class.component, texts, parts
+                );
+                prop_assert_eq!(space.class_of(&class.component).is_some(), true);
+            }
+        }
+    }
+}

@@ -126,27 +126,27 @@ fn conditions_say_in_which_direction_they_go() {
     let fields = "fields = [\"a\", \"b\"]";
     assert_eq!(
         first("", filter),
-        "~ key demo (role reader): may still GET on shop/_table/*, for fewer records: only those where `a = 1` (a row is changed) @ 8:1 [access-narrowed]"
+        "~ key demo (role reader) keeps GET on shop/_table/*, for fewer records: only those where `a = 1` (a row is changed) @ 8:1 [access-narrowed]"
     );
     assert_eq!(
         first(filter, ""),
-        "~ key demo (role reader): may still GET on shop/_table/*, for more records: no longer only those where `a = 1` (a row is changed) @ 8:1 [access-widened]"
+        "~ key demo (role reader) keeps GET on shop/_table/*, for more records: no longer only those where `a = 1` (a row is changed) @ 8:1 [access-widened]"
     );
     assert_eq!(
         first(filter, "filter = \"a = 2\""),
-        "~ key demo (role reader): may still GET on shop/_table/*, for other records: `a = 1` → `a = 2` (a row is changed) @ 8:1 [access-widened, access-narrowed]"
+        "~ key demo (role reader) keeps GET on shop/_table/*, for other records: `a = 1` → `a = 2` (a row is changed) @ 8:1 [access-widened, access-narrowed]"
     );
     assert_eq!(
         first("", fields),
-        "~ key demo (role reader): may still GET on shop/_table/*, with fewer columns: only a, b (a row is changed) @ 8:1 [access-narrowed, breaking]"
+        "~ key demo (role reader) keeps GET on shop/_table/*, with fewer columns: only a, b (a row is changed) @ 8:1 [access-narrowed, breaking]"
     );
     assert_eq!(
         first(fields, "fields = [\"a\", \"c\"]"),
-        "~ key demo (role reader): may still GET on shop/_table/*, with other columns: also c, no longer b (a row is changed) @ 8:1 [access-widened, access-narrowed, breaking]"
+        "~ key demo (role reader) keeps GET on shop/_table/*, with other columns: also c, no longer b (a row is changed) @ 8:1 [access-widened, access-narrowed, breaking]"
     );
     assert_eq!(
         first(fields, "fields = [\"a\", \"b\", \"c\"]"),
-        "~ key demo (role reader): may still GET on shop/_table/*, with other columns: also c (a row is changed) @ 8:1 [access-widened]"
+        "~ key demo (role reader) keeps GET on shop/_table/*, with other columns: also c (a row is changed) @ 8:1 [access-widened]"
     );
 }
 

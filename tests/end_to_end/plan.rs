@@ -4,9 +4,12 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::support::WatchedDirectory;
-use crate::support::gateway::binary;
+use crate::support::gateway::{Start, binary};
 use crate::support::sample;
+use crate::support::{WatchedDirectory, eventually};
+
+/// What stands in the README.
+const README: &str = include_str!("../../README.md");
 
 const BEFORE: &str = "tests/trees/plan/before";
 const AFTER: &str = "tests/trees/plan/after";
@@ -304,4 +307,91 @@ fn with_backends_the_secrets_must_be_there() {
     let shown = text(&output.stdout);
     assert!(shown.contains("TIDEGATE_TEST_NOT_SET"), "{shown}");
     assert!(shown.contains("a.toml:7:"), "{shown}");
+}
+
+#[test]
+fn the_plan_of_the_readme_is_what_the_command_says() {
+    let (_, block) = README
+        .split_once("<!-- tests: this is what the command says of two edits in examples/northwind-sqlite -->\n```text\n")
+        .expect("the README marks its plan");
+    let (command, promised) = block.split_once('\n').unwrap();
+    let promised = promised.split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(folder.path())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{program} {arguments:?}: {}",
+            text(&output.stderr)
+        );
+        text(&output.stdout)
+    };
+    let tree = folder.path().join("gateway.d");
+    std::fs::create_dir(&tree).unwrap();
+    for name in ["keys.toml", "northwind.toml", "roles.toml"] {
+        std::fs::copy(format!("examples/northwind-sqlite/{name}"), tree.join(name)).unwrap();
+    }
+    run("git", &["init", "--quiet", "--initial-branch=main", "."]);
+    run("git", &["add", "."]);
+    let author = [
+        "-c",
+        "user.name=Author",
+        "-c",
+        "user.email=author@example.org",
+    ];
+    run(
+        "git",
+        &[&author[..], &["commit", "--quiet", "--message=First"]].concat(),
+    );
+    let roles = std::fs::read_to_string(tree.join("roles.toml")).unwrap();
+    let edited = roles
+        .replace(
+            "\"city\", \"country\"]",
+            "\"city\", \"country\", \"phone\"]",
+        )
+        .replace("\"PATCH\", \"DELETE\"]", "\"PATCH\"]");
+    std::fs::write(tree.join("roles.toml"), edited).unwrap();
+    let arguments: Vec<&str> = command.split(' ').skip(2).collect();
+    let shown = run(binary().to_str().unwrap(), &arguments);
+    assert_eq!(shown, promised);
+}
+
+#[test]
+fn what_a_daemon_accepted_is_a_tree_to_plan_from() {
+    let directory = sample::shop();
+    let state = tempfile::tempdir().unwrap();
+    let start = Start::new(&directory.tree(), &directory.data()).state(state.path());
+    let gateway = start.start();
+    eventually("the tree that is served is kept", 30, || {
+        let status = gateway.status();
+        (status["last_good"]["digest"] == status["digest"]).then_some(())
+    });
+    let from = format!("state:{}", state.path().display());
+    let tree = directory.tree();
+    let tree = tree.to_str().unwrap();
+    assert!(planned(&[&from, tree]).contains("no changes; 1 service kept"));
+    // What the daemon refuses is not what it accepted.
+    directory.write("broken.toml", "[service.broken]\n");
+    gateway.claim("refused");
+    let output = plan(&[&from, tree]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains(&format!("TO {tree} would be refused")));
+    directory.remove("broken.toml");
+    directory.write(
+        "more.toml",
+        sample::key("more", "reader", "key-of-somebody-else-0123456789"),
+    );
+    let shown = planned(&[&from, tree]);
+    for expected in [
+        "+ key more (role reader) is added",
+        "+ key more (role reader) gains GET on shop/*",
+    ] {
+        assert!(shown.contains(expected), "{expected} is not in\n{shown}");
+    }
+    gateway.stop();
 }
