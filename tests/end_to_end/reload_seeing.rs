@@ -14,8 +14,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::gateway::{Start, binary, signal};
+use crate::support::git::git;
 use crate::support::sample::{self, READER, sqlite_service};
-use crate::support::watched::{ConfigMap, GitSync, commit, git, point, run};
+use crate::support::watched::{ConfigMap, GitSync, commit, point, run};
 use crate::support::{TestGateway, WatchedDirectory, eventually};
 
 const CUSTOMER: &str = "/api/v2/shop/_table/customer";
@@ -301,7 +302,7 @@ fn files_of_equal_names(number: usize) -> Vec<(String, String)> {
     for (name, _) in &mut files {
         *name = name.replace(&format!("g{number}-"), "g-");
     }
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let (_, last) = files.pop().unwrap();
         files.last_mut().unwrap().1.push_str(&last);
     }
