@@ -2,6 +2,7 @@
 //! the same files. `benches/reload` runs it.
 //!
 //! `reload_cost measure ROUNDS` prints the table. `reload_cost tree FOLDER SERVICES FILES` only writes the tree.
+//! `reload_cost repeat one|all|start FILES ROUNDS` does one of these again and again, for a profiler.
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
@@ -20,11 +21,16 @@ use tidegate::clock;
 use tidegate::daemon::Settings;
 use tidegate::daemon::keeper::Keeper;
 use tidegate::daemon::reload::{OnBadStart, Reloader};
+use tidegate::manifest::secrets::Machine;
 use tidegate::snapshot::publish::Reader;
 use tidegate::telemetry::metrics::Metrics;
 use tidegate::tree::source::QUIET_WINDOW;
 use tidegate::tree::{Source, Sources};
 use tidegate::watch::Trigger;
+
+// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SERVICES: usize = 10_000;
 const ROLES: usize = 200;
@@ -49,7 +55,14 @@ fn main() {
                 measure(files, rounds);
             }
         }
-        _ => println!("usage: reload_cost measure ROUNDS | reload_cost tree FOLDER SERVICES FILES"),
+        ["repeat", what, files, rounds] => repeat(
+            what,
+            files.parse().expect("a number of files"),
+            rounds.parse().expect("a number of rounds"),
+        ),
+        _ => println!(
+            "usage: reload_cost measure ROUNDS | tree FOLDER SERVICES FILES | repeat one|all|start FILES ROUNDS"
+        ),
     }
 }
 
@@ -209,11 +222,11 @@ struct Daemon {
 async fn start(folder: &Path) -> Daemon {
     let settings = Settings {
         sources: Sources::new([Source::Directory(folder.to_owned())]),
-        secrets: tidegate::manifest::secrets::Machine::default(),
         listen: "127.0.0.1:0".parse().expect("an address"),
         ops_listen: "127.0.0.1:0".parse().expect("an address"),
+        secrets: Machine::default(),
         data_directory: folder.to_owned(),
-        poll: Duration::from_secs(3600),
+        poll: Duration::from_hours(1),
         fetch: None,
         workers: None,
         state_directory: None,
@@ -229,15 +242,9 @@ async fn start(folder: &Path) -> Daemon {
         Arc::default(),
     );
     let trigger = Trigger::default();
-    let started = Reloader::start(
-        &settings,
-        &trigger,
-        Arc::new(keeper),
-        clock::system(),
-        metrics,
-    )
-    .await;
-    let (reloader, reader) = started.ok().expect("a good tree");
+    let keeper = Arc::new(keeper);
+    let start = Reloader::start(&settings, &trigger, keeper, clock::system(), metrics);
+    let (reloader, reader) = start.await.expect("a good tree");
     Daemon {
         reader,
         task: tokio::spawn(reloader.run(trigger.clone())),
@@ -246,6 +253,12 @@ async fn start(folder: &Path) -> Daemon {
 }
 
 impl Daemon {
+    fn stop(self, runtime: &tokio::runtime::Runtime) {
+        self.task.abort();
+        // What it held is dropped by then.
+        let _ = runtime.block_on(self.task);
+    }
+
     /// Waits until another revision is served.
     async fn reload(&mut self) {
         let before = self.reader.current().revision.generation;
@@ -255,15 +268,51 @@ impl Daemon {
     }
 }
 
-fn measure(files: usize, rounds: usize) {
-    let scratch = std::env::temp_dir().join(format!("tidegate-reload-{}", std::process::id()));
-    let folder = scratch.join(format!("tree-{files}"));
-    write_tree(&folder, SERVICES, files);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .expect("a runtime");
+        .expect("a runtime")
+}
+
+/// A folder for one tree, which the caller removes.
+fn scratch() -> PathBuf {
+    std::env::temp_dir().join(format!("tidegate-reload-{}", std::process::id()))
+}
+
+/// Writes the file of the tree that the round is about anew, or every file.
+fn change(folder: &Path, files: usize, round: usize, all: bool) {
+    let mut tree = tree(SERVICES, files, &format!(", {all} in round {round}"));
+    if !all {
+        tree = vec![tree.swap_remove(round % files)];
+    }
+    for (name, text) in tree {
+        fs::write(folder.join(name), text).expect("a file");
+    }
+}
+
+fn repeat(what: &str, files: usize, rounds: usize) {
+    let folder = scratch();
+    write_tree(&folder, SERVICES, files);
+    let runtime = runtime();
+    let mut daemon = runtime.block_on(start(&folder));
+    for round in 0..rounds {
+        if what == "start" {
+            runtime.block_on(start(&folder)).stop(&runtime);
+        } else {
+            change(&folder, files, round, what == "all");
+            runtime.block_on(daemon.reload());
+        }
+    }
+    daemon.stop(&runtime);
+    fs::remove_dir_all(&folder).expect("a folder");
+}
+
+fn measure(files: usize, rounds: usize) {
+    let folder = scratch();
+    write_tree(&folder, SERVICES, files);
+    let runtime = runtime();
     let read = |_: usize| {
         cost(|| {
             std::hint::black_box(read_and_hash(&folder));
@@ -279,23 +328,17 @@ fn measure(files: usize, rounds: usize) {
     for round in 0..rounds {
         baseline.push(read(round));
         cold.push(cost(|| {
-            let other = runtime.block_on(start(&folder));
-            other.task.abort();
+            runtime.block_on(start(&folder)).stop(&runtime);
         }));
         baseline.push(read(round));
-        let (name, text) =
-            tree(SERVICES, files, &format!(", round {round}")).swap_remove(round % files);
-        fs::write(folder.join(name), text).expect("a file");
+        change(&folder, files, round, false);
         one.push(cost(|| runtime.block_on(daemon.reload())));
         baseline.push(read(round));
-        for (name, text) in tree(SERVICES, files, &format!(", all in round {round}")) {
-            fs::write(folder.join(name), text).expect("a file");
-        }
+        change(&folder, files, round, true);
         all.push(cost(|| runtime.block_on(daemon.reload())));
     }
-    daemon.task.abort();
-    drop(daemon);
-    fs::remove_dir_all(&scratch).expect("a folder");
+    daemon.stop(&runtime);
+    fs::remove_dir_all(&folder).expect("a folder");
     let baseline = median(baseline);
     println!("{SERVICES} services in {files} files");
     for (title, costs) in [

@@ -42,6 +42,8 @@ pub mod openapi;
 
 pub mod snapshot;
 
+pub mod changes;
+
 pub mod pipeline;
 
 pub mod http;

@@ -93,6 +93,21 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        // What a tree changes is decided from two candidates alone; nothing is opened.
+        "changes",
+        &[
+            "manifest",
+            "connector::Description",
+            "connector::access",
+            "connector::filter",
+            "connector::operation",
+            "auth",
+            "openapi",
+            "snapshot::assemble",
+            "snapshot::candidate",
+        ],
+    ),
+    (
         "pipeline",
         &[
             "telemetry",
@@ -132,6 +147,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "manifest",
             "snapshot",
             "openapi",
+            "changes",
             "auth",
             "connector",
             // `status` asks a running daemon.
@@ -219,7 +235,13 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
             "anstream",
             "anstyle",
         ],
-        &["cli", "daemon", "manifest::diagnostic", "telemetry::log"],
+        &[
+            "cli",
+            "daemon",
+            "manifest::diagnostic",
+            "changes::text",
+            "telemetry::log",
+        ],
         "the terminal is the business of `cli`",
     ),
 ];

@@ -30,7 +30,9 @@ use tidegate::connector::operation::{Effect, Operation};
 use tidegate::connector::{Connector, Family, Problem, Resources, ServiceConfig, ServiceType};
 use tidegate::error::{Error, Result};
 use tidegate::manifest::secrets::{Placeholders, Reference, Unreadable};
-use tidegate::manifest::{Diagnostics, ManifestSet, Schemas, SecretSource, Severity, load};
+use tidegate::manifest::{
+    Cache, Configs, Diagnostics, ManifestSet, Schemas, SecretSource, Severity, load, load_again,
+};
 use tidegate::secret::Secret;
 use tidegate::snapshot::expect;
 use tidegate::tree::{Layer, MAX_FILE_BYTES, Provenance, Tree, directory};
@@ -178,7 +180,7 @@ fn judge(tree: &Tree) -> Diagnostics {
 
 fn judge_with(tree: &Tree, secrets: &dyn SecretSource) -> Diagnostics {
     let judged = load(tree, schemas()).and_then(|set| {
-        let configs = set.configs(secrets, schemas())?;
+        let configs = set.configs(secrets)?;
         let failures = expect::failures(&set, &configs);
         if failures.is_empty() {
             Ok(set.warnings)
@@ -467,9 +469,9 @@ fn a_tree_without_manifests_says_so() {
 fn secrets_are_resolved_and_a_rotated_one_is_another_config() {
     let text = format!("{SERVICE}password = {{ env = \"SET\" }}\n");
     let set = load_text(&text).unwrap();
-    let configs = |value| set.configs(&Vault(value), schemas()).unwrap();
+    let configs = |value| set.configs(&Vault(value)).unwrap();
     let (one, same, other) = (configs("one"), configs("one"), configs("other"));
-    let config = |configs: &tidegate::manifest::Configs| Arc::clone(&configs.services["orders"]);
+    let config = |configs: &Configs| Arc::clone(&configs.services["orders"]);
     assert!(config(&one).same_as(config(&same).as_ref()));
     assert!(!config(&one).same_as(config(&other).as_ref()));
     let typed = config(&one);
@@ -481,7 +483,7 @@ fn secrets_are_resolved_and_a_rotated_one_is_another_config() {
 fn comments_order_and_spelt_out_defaults_do_not_make_another_config() {
     let config = |text: &str| {
         let set = load_text(text).unwrap();
-        Arc::clone(&set.configs(&Vault("x"), schemas()).unwrap().services["orders"])
+        Arc::clone(&set.configs(&Vault("x")).unwrap().services["orders"])
     };
     let one = config(SERVICE);
     let other = config(
@@ -882,7 +884,7 @@ proptest! {
     }
 }
 
-const BLOCKS: &[&str] = &[
+const BLOCKS: [&str; 8] = [
     "[service.orders]\ntype = \"example\"\nconfig.host = \"a\"\n",
     "[service.stock]\ntype = \"sample\"\nactive = false\nconfig.host = \"b\"\n",
     "[role.reader]\n[[role.reader.access]]\nservice = \"orders\"\ncomponent = \"*\"\nverbs = [\"GET\"]\n",
@@ -903,4 +905,140 @@ fn without_positions(set: &ManifestSet) -> Vec<String> {
                 .join(" ")
         })
         .collect()
+}
+
+/// What files may say on their own and together, right and wrong.
+const PIECES: &[&str] = &[
+    BLOCKS[0],
+    BLOCKS[1],
+    BLOCKS[2],
+    BLOCKS[3],
+    BLOCKS[4],
+    BLOCKS[5],
+    BLOCKS[6],
+    BLOCKS[7],
+    "[service.vault]\ntype = \"example\"\nconfig = { host = \"c\", password = { env = \"SET\" } }\n",
+    "[service.vault]\ntype = \"example\"\nconfig = { host = \"c\", password = { env = \"NOT_SET\" } }\n",
+    "[service.bad]\ntype = \"example\"\nconfig.host = \"a b\"\n",
+    "[service.bad]\ntype = \"exampel\"\n",
+    "[service.orders]\ntype = \"example\"\nconfig.host = \"elsewhere\"\n",
+    "[role.seller]\n[[role.seller.access]]\nservice = \"ordres\"\ncomponent = \"*\"\nverbs = [\"GET\"]\nfilter = \"a = {lookup.region}\"\n",
+    "[role.twice]\naccess = [{ service = \"*\", component = \"*\", verbs = [\"GET\"], filter = \"a = 1\" }, { service = \"*\", component = \"*\", verbs = [\"GET\"] }]\n",
+    "[key.three]\nsha256 = [\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"]\nlookup = { region = \"north\" }\n",
+    "[lookup]\nregion = \"south\"\n",
+    "[lookup]\nregion = \"north\"\n",
+    "[lookup]\nreigon = \"south\"\n",
+    "[lookup.region]\noverride = true\nvalue = \"above\"\n",
+    "[service.orders]\noverride = true\ntype = \"example\"\nconfig.host = \"above\"\n",
+    "[key.one]\noverride = true\nsha256 = [\"ca7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"]\n",
+    "[gateway]\noverride = true\nmax_in_flight = 6\n",
+    "[[expect]]\nkey = \"one\"\nrequest = \"GET /orders/_table/a\"\nanswer = \"denied\"\nrule = { role = \"reader\", service = \"*\" }\n",
+    "[service.orders]\ntype = \"example\"\nconfig.host = \"z\"\n",
+    "[service.ordesr]\ntype = \"example\"\nconfig.host = \"a\"\n",
+    "[service.orders]\ntype = \"exampel\"\nconfig.host = \"a\"\n",
+    "[service.Capital]\ntype = \"example\"\n",
+    "a = \n",
+    "# nothing\n",
+];
+
+/// Everything that can be seen of a loaded tree.
+fn seen(
+    loaded: std::result::Result<ManifestSet, Diagnostics>,
+    vault: &Vault,
+) -> std::result::Result<(String, Configs), String> {
+    let set = loaded.map_err(|problems| problems.to_string())?;
+    let configs = set
+        .configs(vault)
+        .map_err(|problems| problems.to_string())?;
+    let text = format!("{}{:?}{:?}", describe(&set), set.expectations, set.warnings);
+    Ok((text, configs))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_was_loaded_before_never_changes_what_a_tree_says(
+        edits in proptest::collection::vec(
+            (
+                proptest::collection::vec((0_usize..4, proptest::collection::vec(0..PIECES.len(), 0..3)), 0..3),
+                0_usize..3,
+                proptest::sample::select(vec!["", "gateway.d"]),
+                proptest::sample::select(vec!["one", "other"]),
+            ),
+            1..8,
+        ),
+    ) {
+        let mut cache = Cache::default();
+        let mut files = vec![BLOCKS.concat(), String::new(), String::new(), String::new()];
+        for (changed, layered, label, value) in edits {
+            for (file, pieces) in changed {
+                files[file] = pieces.iter().map(|piece| PIECES[*piece]).collect();
+            }
+            let layer = |label: &str, files: &[String]| {
+                let files = files.iter().enumerate().map(|(index, text)| {
+                    (format!("{index}.toml"), text.clone().into_bytes())
+                });
+                Layer::new(label, files, Provenance::default())
+            };
+            let tree = Tree::of(match layered {
+                0 => vec![layer("base", &files[..2]), layer("prod", &files[2..])],
+                _ => vec![layer(label, &files)],
+            });
+            let vault = Vault(value);
+            let again = seen(load_again(&tree, schemas(), &mut cache), &vault);
+            let anew = seen(load(&tree, schemas()), &vault);
+            match (again, anew) {
+                (Ok((again, its)), Ok((anew, own))) => {
+                    prop_assert_eq!(again, anew);
+                    prop_assert_eq!(its.services.len(), own.services.len());
+                    for (name, config) in its.services {
+                        prop_assert!(config.same_as(own.services[name.as_str()].as_ref()));
+                    }
+                }
+                (again, anew) => prop_assert_eq!(again.err(), anew.err()),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_did_not_change_is_not_read_again() {
+    let mut cache = Cache::default();
+    let secret =
+        "[service.vault]\ntype = \"example\"\nconfig.host = \"c\"\nconfig.password.env = \"SET\"\n";
+    let mut load = |changing: &str, value| {
+        let texts = [
+            ("a.toml", BLOCKS[0]),
+            ("b.toml", changing),
+            ("c.toml", secret),
+        ];
+        let tree = tree(texts.map(|(name, text)| (name, text.as_bytes())));
+        let set = load_again(&tree, schemas(), &mut cache).unwrap();
+        let configs = set.configs(&Vault(value)).unwrap();
+        (set, configs)
+    };
+    let (first, first_configs) = load(BLOCKS[1], "one");
+    let (second, second_configs) = load(&BLOCKS[1].replace('b', "B"), "one");
+    let (_, third_configs) = load(BLOCKS[1], "other");
+    for (name, is_kept) in [("orders", true), ("stock", false), ("vault", true)] {
+        assert_eq!(
+            Arc::ptr_eq(&first.services[name], &second.services[name]),
+            is_kept,
+            "{name}"
+        );
+        let (one, two) = (
+            &first_configs.services[name],
+            &second_configs.services[name],
+        );
+        assert_eq!(Arc::ptr_eq(one, two), is_kept, "{name}");
+    }
+    let same = |name: &str| {
+        let (two, three) = (
+            &second_configs.services[name],
+            &third_configs.services[name],
+        );
+        Arc::ptr_eq(two, three)
+    };
+    assert!(same("orders") && !same("vault"), "its secret was rotated");
 }

@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn access_to_a_service_shares_its_name_and_its_rules() {
-        let rule = |names_service| Rule {
+        let row = |names_service| Rule {
             names_service,
             pattern: Pattern::Everything,
             verbs: Verbs::ALL,
@@ -113,8 +113,8 @@ mod tests {
         let role = RoleRules {
             name: "reader".parse().unwrap(),
             is_active: true,
-            rules: BTreeMap::from([(name("named"), Rules::new([rule(true), rule(false)]))]),
-            other_rules: Rules::new([rule(false)]),
+            rules: BTreeMap::from([(name("named"), Rules::new([row(true), row(false)]))]),
+            other_rules: Rules::new([row(false)]),
         };
         let key = Key {
             name: "demo".parse().unwrap(),

@@ -232,8 +232,7 @@ pub struct Conflict {
 /// Rows of equal specificity that grant the same verb with different conditions: nobody could say which holds.
 pub fn conflicts(rows: &[CompiledRow]) -> Vec<Conflict> {
     // Only rows for the same component of the same service are compared: a role may have a row for each of many services.
-    let mut alike: HashMap<(Option<&ServiceName>, &Pattern), Vec<(usize, &CompiledRow)>> =
-        HashMap::new();
+    let mut alike = HashMap::<_, Vec<(usize, &CompiledRow)>>::new();
     let mut found = Vec::new();
     for (second, later) in rows.iter().enumerate() {
         let group = alike

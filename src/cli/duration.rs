@@ -18,7 +18,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
         "h" => 3600,
         _ => return Err(format!("there is no unit `{unit}`: {FORM}")),
     };
-    let number: u32 = number.parse().map_err(|_| FORM.to_owned())?;
+    let number: u32 = number.parse().ok().ok_or_else(|| FORM.to_owned())?;
     let duration = Duration::from_secs(u64::from(number) * seconds);
     if (SHORTEST..=LONGEST).contains(&duration) {
         Ok(duration)

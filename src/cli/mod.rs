@@ -8,6 +8,7 @@ mod init;
 mod key;
 mod man;
 mod openapi;
+mod plan;
 mod schema;
 mod secret;
 pub mod serve;
@@ -27,13 +28,36 @@ pub const PROBLEMS: u8 = 1;
 pub const USAGE: u8 = 2;
 
 /// How results are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// How results are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum RequestedFormat {
     /// For people.
     #[default]
     Text,
     /// For programs.
     Json,
+    /// For a comment on a pull request; only `plan` writes it.
+    Markdown,
+}
+
+impl RequestedFormat {
+    /// The format of a command that writes text and JSON. Exit code 2 for any other.
+    fn text_or_json(self) -> Result<OutputFormat, Failure> {
+        match self {
+            Self::Text => Ok(OutputFormat::Text),
+            Self::Json => Ok(OutputFormat::Json),
+            Self::Markdown => Err(Failure::usage("only `plan` writes Markdown")
+                .with_help("use --format text or --format json")),
+        }
+    }
 }
 
 /// A gateway that turns a directory of TOML manifests into a secured REST interface.
@@ -57,7 +81,7 @@ pub struct Arguments {
         default_value_t,
         env = "TIDEGATE_FORMAT"
     )]
-    format: OutputFormat,
+    format: RequestedFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -66,6 +90,8 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Finds everything that is wrong with folders of manifests.
     Check(check::CheckArguments),
+    /// Says what a tree changes for those who use another one.
+    Plan(plan::PlanArguments),
     /// Says what a request with a key would come to, and why.
     Explain(explain::ExplainArguments),
     /// Says what a running daemon serves, and waits for a revision to go live.
@@ -156,19 +182,28 @@ pub fn run() -> ExitCode {
         }
     };
     let mut output = anstream::AutoStream::auto(std::io::stdout().lock());
-    let outcome = match arguments.command {
-        None => serve::run(&arguments.serve),
-        Some(Command::Serve(serve)) => serve::run(&serve),
-        Some(Command::Check(check)) => check::run(&check, arguments.format, &mut output),
-        Some(Command::Explain(explain)) => explain::run(&explain, arguments.format, &mut output),
-        Some(Command::Status(status)) => status::run(&status, arguments.format, &mut output),
-        Some(Command::Openapi(openapi)) => openapi::run(&openapi, arguments.format, &mut output),
-        Some(Command::Schema) => schema::run(&mut output),
-        Some(Command::Init(init)) => init::run(&init, arguments.format, &mut output),
-        Some(Command::Key(key)) => key::run(&key, arguments.format, &mut output),
-        Some(Command::Secret(secret)) => secret::run(&secret, arguments.format, &mut output),
-        Some(Command::Completions(completions)) => completions::run(&completions, &mut output),
-        Some(Command::Man(man)) => man::run(&man, arguments.format, &mut output),
+    let format = arguments.format.text_or_json();
+    let outcome = match (arguments.command, format) {
+        (Some(Command::Plan(plan)), _) => plan::run(&plan, arguments.format, &mut output),
+        (_, Err(failure)) => Err(failure),
+        (None, Ok(_)) => serve::run(&arguments.serve),
+        (Some(Command::Serve(serve)), Ok(_)) => serve::run(&serve),
+        (Some(Command::Check(check)), Ok(format)) => check::run(&check, format, &mut output),
+        (Some(Command::Explain(explain)), Ok(format)) => {
+            explain::run(&explain, format, &mut output)
+        }
+        (Some(Command::Openapi(openapi)), Ok(format)) => {
+            openapi::run(&openapi, format, &mut output)
+        }
+        (Some(Command::Schema), Ok(_)) => schema::run(&mut output),
+        (Some(Command::Key(key)), Ok(format)) => key::run(&key, format, &mut output),
+        (Some(Command::Secret(secret)), Ok(format)) => secret::run(&secret, format, &mut output),
+        (Some(Command::Completions(completions)), Ok(_)) => {
+            completions::run(&completions, &mut output)
+        }
+        (Some(Command::Status(status)), Ok(format)) => status::run(&status, format, &mut output),
+        (Some(Command::Init(init)), Ok(format)) => init::run(&init, format, &mut output),
+        (Some(Command::Man(man)), Ok(format)) => man::run(&man, format, &mut output),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

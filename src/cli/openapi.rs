@@ -17,7 +17,6 @@ use crate::openapi::{ServiceDescription, document};
 use crate::snapshot::assemble::{application, wanted};
 use crate::snapshot::candidate::Candidate;
 use crate::snapshot::{Service, build};
-use crate::telemetry::metrics::Metrics;
 use crate::tree::Sources;
 
 /// How long one backend may take to tell its tables.
@@ -82,7 +81,6 @@ async fn print(arguments: &OpenApiArguments, candidate: Candidate) -> Result<Str
         wanted(&set, configs),
         &data_directory,
         &clock::system(),
-        &Metrics::default(),
     )
     .await;
     let (services, _) = opened.map_err(|failures| {

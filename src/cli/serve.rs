@@ -51,7 +51,7 @@ pub struct ServeArguments {
     )]
     pub poll_seconds: u32,
     /// Lets git fetch the commits that are served, this often and on SIGHUP: 30s, 5m, 1h. Needs a source such as
-    /// git:/srv/config.git#main.
+    /// `git:/srv/config.git#main`.
     #[arg(
         long,
         value_name = "INTERVAL",

@@ -208,8 +208,12 @@ pub trait Connector: Send + Sync + 'static {
     /// operations in the OpenAPI document.
     async fn describe(&self) -> Result<Description>;
 
-    /// One cheap round trip that proves that the backend answers. Health only, never start-up.
+    /// One cheap round trip that proves that the backend answers. Health only, never start-up. Of thousands of services
+    /// most are idle: one that holds no connection keeps none for this.
     async fn probe(&self) -> Result<()>;
+
+    /// Closes connections that were not used for long. Called now and then; does not wait.
+    fn release_idle(&self) {}
 }
 
 /// What a backend tells of itself, for the documentation.

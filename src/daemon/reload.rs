@@ -2,27 +2,28 @@
 //! it is.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinError;
 
 use super::keeper::Keeper;
 use super::{Failure, Settings};
 use crate::clock::Clock;
 use crate::manifest::secrets::Machine;
-use crate::manifest::{Diagnostic, Diagnostics, Recorder, Schemas, SecretsRead, load};
-use crate::names::ServiceName;
-use crate::snapshot::assemble::{applications, settings, wanted};
+use crate::manifest::{Cache, Diagnostic, Diagnostics, Recorder, Schemas, SecretsRead, load};
+use crate::snapshot::assemble::{Assembly, settings, wanted};
 use crate::snapshot::build;
 use crate::snapshot::candidate::Candidate;
 use crate::snapshot::documents::Documents;
 use crate::snapshot::lease::end_leases;
 use crate::snapshot::plan::Tally;
 use crate::snapshot::publish::{Attempt, Publisher, Reader};
-use crate::snapshot::{LayerRevision, Revision, Service, Snapshot};
+use crate::snapshot::{LayerRevision, Revision, Snapshot};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
 use crate::tree::store::Kept;
 use crate::tree::{Fingerprint, Layer, Sources, Tree, TreeError};
@@ -43,6 +44,15 @@ pub struct Reloader {
     accepted: Seen,
     /// The last tree that was refused, so that it is reported once.
     refused: Option<Seen>,
+    /// What is known of the last tree, so that only what changed is read and assembled.
+    known: Known,
+}
+
+/// What is known of the last tree. It decides how long a reload takes, never what comes of it.
+#[derive(Default)]
+struct Known {
+    files: Cache,
+    applications: Assembly,
 }
 
 /// A tree that was looked at, and what was read of its secrets.
@@ -101,14 +111,18 @@ impl Reloader {
         let machine = settings.secrets.clone();
         let data_directory = settings.data_directory.clone();
         let host = Host {
-            data_directory: &data_directory,
-            clock: &clock,
-            metrics: &metrics,
-            sources: keeper.sources(),
+            data_directory: data_directory.clone(),
+            clock: Arc::clone(&clock),
+            sources: keeper.sources().to_owned(),
         };
+        let mut known = Known::default();
         let kept = keeper.read().await;
-        let built = match read(sources.clone(), machine.clone(), trigger).await {
-            Ok(read) => first(read, &kept, host).await,
+        let look = FirstLook {
+            tree: None,
+            secrets: SecretsRead::default(),
+        };
+        let built = match read(&sources, &machine, look, trigger, &mut known).await {
+            Ok(read) => first(read, &kept, &host, &mut known).await,
             Err(refused) => Err(refused),
         };
         let (built, refused) = match built {
@@ -121,7 +135,7 @@ impl Reloader {
             Err(refused) if settings.on_bad_start == OnBadStart::Fail => {
                 return Err(Failure::Tree(refused.problems));
             }
-            Err(refused) => match last_good(kept, machine.clone(), host).await {
+            Err(refused) => match last_good(kept, machine.clone(), &host, &mut known).await {
                 Ok(Some(built)) => (built, Some(refused)),
                 Ok(None) => return Err(Failure::Tree(refused.problems)),
                 Err(last_good) => {
@@ -148,6 +162,7 @@ impl Reloader {
             reader: reader.clone(),
             accepted: built.seen,
             refused: None,
+            known,
         };
         reloader.report_applied(&built.snapshot, built.tally);
         match refused {
@@ -177,10 +192,11 @@ impl Reloader {
 
     /// One look. What runs changes only if everything is well.
     async fn look(&mut self, trigger: &Trigger) {
-        if self.is_unchanged().await {
+        let Some(look) = self.news().await else {
             return;
-        }
-        let read = match read(self.sources.clone(), self.machine.clone(), trigger).await {
+        };
+        let known = &mut self.known;
+        let read = match read(&self.sources, &self.machine, look, trigger, known).await {
             Ok(read) => read,
             Err(Refused { problems, seen }) => {
                 return self.refuse(&problems, seen.map(|seen| *seen));
@@ -200,15 +216,19 @@ impl Reloader {
         }
         let generation = current.revision.generation.saturating_add(1);
         let host = Host {
-            data_directory: &self.data_directory,
-            clock: &self.clock,
-            metrics: &self.metrics,
-            sources: self.keeper.sources(),
+            data_directory: self.data_directory.clone(),
+            clock: Arc::clone(&self.clock),
+            sources: self.keeper.sources().to_owned(),
         };
-        match build_snapshot(read, generation, &current.services, host).await {
+        let running = Some(Arc::clone(&current));
+        match build_snapshot(read, generation, running, &host, &mut self.known).await {
             // What cannot be opened may be for want of something on the host, so every look tries again.
             Err(problems) => self.refuse(&problems, None),
-            Ok(built) => self.apply(&current, built),
+            Ok(built) => {
+                self.apply(&current, built);
+                // What only the old revision had may be much, and closing it may take a moment.
+                tokio::task::spawn_blocking(move || drop(current));
+            }
         }
     }
 
@@ -224,8 +244,10 @@ impl Reloader {
             Arc::clone(&snapshot),
             attempt(&self.clock, "applied", Vec::new()),
         );
-        let drain = snapshot.settings.stream_drain;
-        end_leases(current, &snapshot, self.clock.instant() + drain);
+        if tally.replaced > 0 || tally.closed > 0 {
+            let drain = snapshot.settings.stream_drain;
+            end_leases(current, &snapshot, self.clock.instant() + drain);
+        }
         self.accepted = seen;
         self.refused = None;
         self.report_applied(&snapshot, tally);
@@ -233,8 +255,8 @@ impl Reloader {
     }
 
     /// A cheap first look: one read of folders, one name of commits. A tree that is neither the served nor the refused
-    /// one, or whose secrets may have other values now, is read again, with care.
-    async fn is_unchanged(&mut self) -> bool {
+    /// one, or whose secrets may have other values now, is read again, with care. None if there is no need to.
+    async fn news(&mut self) -> Option<FirstLook> {
         let sources = self.sources.clone();
         let machine = self.machine.clone();
         let accepted = self.accepted.clone();
@@ -245,23 +267,32 @@ impl Reloader {
                 .chain(&refused)
                 .map(|seen| &seen.tree)
                 .collect();
-            let tree = sources.fingerprint(&known).ok()??;
+            let look = sources.look(&known).ok()?;
             let is_again = |seen: &Seen| !seen.secrets.have_changed(&machine);
-            let is_refused = refused
-                .as_ref()
-                .is_some_and(|refused| refused.tree.digest() == tree.digest() && is_again(refused));
-            let is_accepted =
-                !is_stopgap && tree.is_same_revision(&accepted.tree) && is_again(&accepted);
-            Some((is_accepted, is_refused))
+            let (mut is_accepted, mut is_refused) = (false, false);
+            if let Some(tree) = look.fingerprint() {
+                is_refused = refused.as_ref().is_some_and(|refused| {
+                    refused.tree.digest() == tree.digest() && is_again(refused)
+                });
+                is_accepted =
+                    !is_stopgap && tree.is_same_revision(&accepted.tree) && is_again(&accepted);
+            }
+            Some((is_accepted, is_refused, look))
         })
         .await;
-        let Ok(Some((is_accepted, is_refused))) = looked else {
-            return false;
+        let secrets = self.accepted.secrets.clone();
+        let Ok(Some((is_accepted, is_refused, look))) = looked else {
+            let tree = None;
+            return Some(FirstLook { tree, secrets });
         };
         if is_accepted {
             self.unchanged();
         }
-        is_accepted || is_refused
+        let is_known = is_accepted || is_refused;
+        (!is_known).then(|| FirstLook {
+            tree: look.into_tree(),
+            secrets,
+        })
     }
 
     /// Why a tree is too empty to replace the one that is served: a folder that was lost is no wish to serve less.
@@ -332,8 +363,10 @@ impl Reloader {
 
     fn report_applied(&self, snapshot: &Snapshot, tally: Tally) {
         let revision = &snapshot.revision;
-        self.metrics
-            .retain_services(|service| snapshot.services.contains_key(service));
+        if tally.closed > 0 {
+            self.metrics
+                .retain_services(|service| snapshot.services.contains_key(service));
+        }
         self.metrics.serves(
             revision.generation,
             &revision.to_string(),
@@ -403,20 +436,35 @@ struct Refused {
     seen: Option<Box<Seen>>,
 }
 
+/// What is known before a tree is read with care.
+struct FirstLook {
+    /// The tree, if it was read already.
+    tree: Option<Tree>,
+    /// What was read of the secrets of the tree that is served.
+    secrets: SecretsRead,
+}
+
 /// Reads, loads and types a tree, off the runtime's threads. Waits while somebody is in the middle of writing.
-async fn read(sources: Sources, machine: Machine, trigger: &Trigger) -> Result<Read, Refused> {
+async fn read(
+    sources: &Sources,
+    machine: &Machine,
+    look: FirstLook,
+    trigger: &Trigger,
+    known: &mut Known,
+) -> Result<Read, Refused> {
     let label = sources.to_string();
-    let trigger = trigger.clone();
-    let work = move || {
+    let (sources, machine, trigger) = (sources.clone(), machine.clone(), trigger.clone());
+    let mut files = std::mem::take(&mut known.files);
+    let work = move |files: &mut Cache| {
         let tree = sources
-            .read_settled(&mut |time| trigger.pause(time))
+            .read_settled_after(look.tree, &mut |time| trigger.pause(time))
             .map_err(|error| Refused {
                 problems: error.into(),
                 seen: None,
             })?;
         let fingerprint = tree.fingerprint().clone();
-        let recorder = Recorder::new(&machine);
-        let candidate = Candidate::of(tree, &recorder);
+        let recorder = Recorder::after(&machine, &look.secrets);
+        let candidate = Candidate::again(tree, &recorder, files);
         let seen = Seen {
             tree: fingerprint,
             secrets: recorder.finish(),
@@ -433,15 +481,22 @@ async fn read(sources: Sources, machine: Machine, trigger: &Trigger) -> Result<R
             }),
         }
     };
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| {
-            let problem = Diagnostic::error(None, format!("reading the tree broke off: {error}"));
-            Err(Refused {
-                problems: Diagnostics::new(label, 0, vec![problem]),
-                seen: None,
-            })
-        })
+    match tokio::task::spawn_blocking(move || (work(&mut files), files)).await {
+        Ok((read, files)) => {
+            known.files = files;
+            read
+        }
+        Err(error) => Err(Refused {
+            problems: broke_off("reading the tree", label, &error),
+            seen: None,
+        }),
+    }
+}
+
+/// What to say of work that panicked.
+fn broke_off(work: &str, label: String, error: &JoinError) -> Diagnostics {
+    let problem = Diagnostic::error(None, format!("{work} broke off: {error}"));
+    Diagnostics::new(label, 0, vec![problem])
 }
 
 /// Builds the first revision from the tree of the sources. An empty tree does not take the place of a full one that is
@@ -449,7 +504,8 @@ async fn read(sources: Sources, machine: Machine, trigger: &Trigger) -> Result<R
 async fn first(
     read: Read,
     kept: &Result<Option<Kept>, TreeError>,
-    host: Host<'_>,
+    host: &Host,
+    known: &mut Known,
 ) -> Result<Built, Refused> {
     if is_refused_empty(&read.candidate)
         && let Ok(Some(kept)) = kept
@@ -460,7 +516,7 @@ async fn first(
             seen: Some(Box::new(read.seen)),
         });
     }
-    build_snapshot(read, 1, &BTreeMap::new(), host)
+    build_snapshot(read, 1, None, host, known)
         .await
         .map_err(|problems| Refused {
             problems,
@@ -472,7 +528,8 @@ async fn first(
 async fn last_good(
     kept: Result<Option<Kept>, TreeError>,
     machine: Machine,
-    host: Host<'_>,
+    host: &Host,
+    known: &mut Known,
 ) -> Result<Option<Built>, Diagnostics> {
     let Some(kept) = kept? else {
         return Ok(None);
@@ -489,26 +546,19 @@ async fn last_good(
             last_good: Some(kept.accepted_at),
         })
     });
-    let read = task.await.unwrap_or_else(|error| {
-        let problem = Diagnostic::error(
-            None,
-            format!("reading the last good tree broke off: {error}"),
-        );
-        Err(Diagnostics::new(label, 0, vec![problem]))
-    })?;
-    build_snapshot(read, 1, &BTreeMap::new(), host)
+    let read = task
         .await
-        .map(Some)
+        .unwrap_or_else(|error| Err(broke_off("reading the last good tree", label, &error)))?;
+    build_snapshot(read, 1, None, host, known).await.map(Some)
 }
 
 /// What building needs of the host.
-#[derive(Clone, Copy)]
-struct Host<'a> {
-    data_directory: &'a Path,
-    clock: &'a Arc<dyn Clock>,
-    metrics: &'a Metrics,
+#[derive(Clone)]
+struct Host {
+    data_directory: PathBuf,
+    clock: Arc<dyn Clock>,
     /// The sources, as they are kept.
-    sources: &'a str,
+    sources: String,
 }
 
 fn layer_revision(layer: &Layer) -> LayerRevision {
@@ -522,11 +572,39 @@ fn layer_revision(layer: &Layer) -> LayerRevision {
     }
 }
 
+/// Builds the next revision, off the runtime's threads: of ten thousand services that takes a while. `running` is the one
+/// that is served.
 async fn build_snapshot(
     read: Read,
     generation: u64,
-    running: &BTreeMap<ServiceName, Arc<Service>>,
-    host: Host<'_>,
+    running: Option<Arc<Snapshot>>,
+    host: &Host,
+    known: &mut Known,
+) -> Result<Built, Diagnostics> {
+    let label = read.candidate.tree.label().to_owned();
+    let host = host.clone();
+    let mut applications = std::mem::take(&mut known.applications);
+    let runtime = Handle::current();
+    let work = move || {
+        let building = built(read, generation, running, host, &mut applications);
+        let built = runtime.block_on(building);
+        (built, applications)
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok((built, applications)) => {
+            known.applications = applications;
+            built
+        }
+        Err(error) => Err(broke_off("building the revision", label, &error)),
+    }
+}
+
+async fn built(
+    read: Read,
+    generation: u64,
+    running: Option<Arc<Snapshot>>,
+    host: Host,
+    applications: &mut Assembly,
 ) -> Result<Built, Diagnostics> {
     let Read {
         candidate,
@@ -536,15 +614,11 @@ async fn build_snapshot(
     let Candidate { tree, set, configs } = candidate;
     warn(&set.warnings);
     let wanted = wanted(&set, configs);
-    let (services, tally) = build::services(
-        running,
-        wanted,
-        host.data_directory,
-        host.clock,
-        host.metrics,
-    )
-    .await
-    .map_err(|failures| build::problems(&set, &failures))?;
+    let none = BTreeMap::new();
+    let running = running.as_ref().map_or(&none, |running| &running.services);
+    let (services, tally) = build::services(running, wanted, &host.data_directory, &host.clock)
+        .await
+        .map_err(|failures| build::problems(&set, &failures))?;
     let now = host.clock.now();
     let revision = Revision::new(
         generation,
@@ -559,7 +633,7 @@ async fn build_snapshot(
         revision,
         last_good,
         services,
-        applications: applications(&set),
+        applications: applications.applications(&set),
         settings: settings(&set.gateway),
         documents: Documents::default(),
     };
@@ -569,7 +643,7 @@ async fn build_snapshot(
         seen,
         kept: Kept {
             tree,
-            sources: host.sources.to_owned(),
+            sources: host.sources,
             accepted_at: now,
         },
     })

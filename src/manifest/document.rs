@@ -35,16 +35,19 @@ pub(super) struct Document {
     text: String,
     /// The offsets at which lines begin.
     lines: Vec<usize>,
-    /// What the file says. After a syntax error only what could be read.
-    pub(super) value: Value,
     spans: HashMap<String, Span>,
     /// Whether everything could be read.
     pub(super) is_whole: bool,
 }
 
 impl Document {
-    /// Parses a file. What cannot be read is added to `problems`.
-    pub(super) fn parse(file: Arc<str>, bytes: &[u8], problems: &mut Vec<Diagnostic>) -> Self {
+    /// Parses a file, and gives what it says: after a syntax error only what could be read. What cannot be read is added
+    /// to `problems`.
+    pub(super) fn parse(
+        file: Arc<str>,
+        bytes: &[u8],
+        problems: &mut Vec<Diagnostic>,
+    ) -> (Self, Value) {
         let invalid_at = std::str::from_utf8(bytes)
             .err()
             .map(|error| error.valid_up_to());
@@ -58,7 +61,6 @@ impl Document {
             file,
             text,
             lines,
-            value: Value::Object(Map::new()),
             spans: HashMap::new(),
             is_whole: true,
         };
@@ -73,13 +75,13 @@ impl Document {
                 )
                 .with_help("save the file with the encoding UTF-8"),
             );
-            return document;
+            return (document, Value::Object(Map::new()));
         }
-        document.read(problems);
-        document
+        let value = document.read(problems);
+        (document, value)
     }
 
-    fn read(&mut self, problems: &mut Vec<Diagnostic>) {
+    fn read(&mut self, problems: &mut Vec<Diagnostic>) -> Value {
         let text = std::mem::take(&mut self.text);
         let (table, errors) = DeTable::parse_recoverable(&text);
         let mut reader = Reader {
@@ -88,7 +90,6 @@ impl Document {
         };
         let value = reader.table(table.get_ref(), "", 0);
         let faults = reader.faults;
-        self.value = value;
         drop(table);
         self.text = text;
         self.is_whole = errors.is_empty() && faults.is_empty();
@@ -105,6 +106,7 @@ impl Document {
         problems.extend(faults.into_iter().take(MAX_SYNTAX_ERRORS).map(|fault| {
             Diagnostic::error(self.place(&fault.span), fault.message).with_help(fault.help)
         }));
+        value
     }
 
     fn syntax_error(&self, error: &toml::de::Error) -> Diagnostic {
@@ -178,25 +180,49 @@ impl Document {
 
     /// The place of a range of bytes.
     fn place(&self, range: &Range<usize>) -> Place {
-        // A range past the last line break belongs to the last line that has text.
-        let mut offset = range.start.min(self.text.len());
+        let (_, line, start) = self.line_at(range.start);
+        let column = characters(line, self.boundary(range.start).saturating_sub(start));
+        let end = characters(line, range.end.saturating_sub(start)).max(column);
+        Place::new(self.position(range), line, column, end)
+    }
+
+    /// The position of a range of bytes: its place without the text around it.
+    fn position(&self, range: &Range<usize>) -> Position {
+        let (number, line, start) = self.line_at(range.start);
+        Position {
+            file: Arc::clone(&self.file),
+            line: number,
+            column: characters(line, self.boundary(range.start).saturating_sub(start)) + 1,
+        }
+    }
+
+    /// The last offset of a character that is not behind `offset`.
+    fn boundary(&self, offset: usize) -> usize {
+        let mut offset = offset.min(self.text.len());
         while !self.text.is_char_boundary(offset) {
             offset -= 1;
         }
+        offset
+    }
+
+    /// Number, text and beginning of the line around an offset. What is past the last line break belongs to the last
+    /// line that has text.
+    fn line_at(&self, offset: usize) -> (usize, &str, usize) {
+        let offset = self.boundary(offset);
         let number = self.lines.partition_point(|start| *start <= offset).max(1);
         let start = self.lines.get(number - 1).copied().unwrap_or(0);
-        let line = self.line(number);
-        let characters = |end: usize| {
-            line.get(..end.saturating_sub(start).min(line.len()))
-                .map_or(0, |text| text.chars().count())
-        };
-        let column = characters(offset);
-        let position = Position {
-            file: Arc::clone(&self.file),
-            line: number,
-            column: column + 1,
-        };
-        Place::new(position, line, column, characters(range.end).max(column))
+        (number, self.line(number), start)
+    }
+
+    /// The position of the value at a pointer, or of the nearest value around it.
+    pub(super) fn value_position(&self, pointer: &str) -> Position {
+        self.position(&self.nearest(pointer).value)
+    }
+
+    /// The position of the key at a pointer; of the value where there is no key.
+    pub(super) fn key_position(&self, pointer: &str) -> Position {
+        let span = self.nearest(pointer);
+        self.position(&span.key.unwrap_or(span.value))
     }
 
     /// The place of the value at a pointer, or of the nearest value around it.
@@ -208,6 +234,20 @@ impl Document {
     pub(super) fn key_place(&self, pointer: &str) -> Place {
         let span = self.nearest(pointer);
         self.place(&span.key.unwrap_or(span.value))
+    }
+
+    /// The name of the file.
+    pub(super) fn file(&self) -> &Arc<str> {
+        &self.file
+    }
+
+    /// Where the key at a pointer stands, or the member of a list; none if it is not written.
+    pub(super) fn written_at(&self, pointer: &str) -> Option<Position> {
+        let span = self.spans.get(pointer)?;
+        Some(
+            self.place(span.key.as_ref().unwrap_or(&span.value))
+                .position,
+        )
     }
 
     /// The place of `length` characters, so many characters into the text at a pointer.
@@ -243,6 +283,12 @@ impl Document {
             pointer = around;
         }
     }
+}
+
+/// How many characters the first `bytes` bytes of a line have.
+fn characters(line: &str, bytes: usize) -> usize {
+    line.get(..bytes.min(line.len()))
+        .map_or(0, |text| text.chars().count())
 }
 
 /// The parser's words, or better ones for the mistakes that everybody makes.
@@ -442,20 +488,26 @@ mod tests {
     use serde_json::json;
 
     fn parse(text: &str) -> (Document, Vec<Diagnostic>) {
-        let mut problems = Vec::new();
-        let document = Document::parse(Arc::from("a.toml"), text.as_bytes(), &mut problems);
+        let (document, _, problems) = parse_value(text);
         (document, problems)
+    }
+
+    fn parse_value(text: &str) -> (Document, Value, Vec<Diagnostic>) {
+        let mut problems = Vec::new();
+        let (document, value) =
+            Document::parse(Arc::from("a.toml"), text.as_bytes(), &mut problems);
+        (document, value, problems)
     }
 
     #[test]
     fn every_kind_of_value_becomes_json() {
-        let (document, problems) = parse(
+        let (document, value, problems) = parse_value(
             "text = \"a\"\nhex = 0xff\nbig = 9_223_372_036_854_775_807\nfloat = 1.5\nyes = true\n\
              moment = 2027-01-01 00:00:00Z\nday = 2027-01-01\nlist = [1, { a.b = 2 }]\n[t.u]\nv = 1\n",
         );
         assert_eq!(problems, []);
         assert_eq!(
-            document.value,
+            value,
             json!({
                 "text": "a", "hex": 255, "big": i64::MAX, "float": 1.5, "yes": true,
                 "moment": "2027-01-01T00:00:00Z", "day": "2027-01-01",

@@ -3,13 +3,16 @@
 //! In a tree of layers the table of the highest layer counts. It must say `override = true` where it replaces one, and
 //! what it replaces is checked by itself, but not against the others: nothing needs what is replaced.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::diagnostic::{Diagnostic, Diagnostics, Place, Position};
+use super::cache::Cache;
+use super::diagnostic::{Diagnostic, Diagnostics, Position};
 use super::document::{Document, join};
 use super::expect::{ExpectTable, Expectation, ExpectedRule, RuleTable};
 use super::gateway::Gateway;
@@ -18,8 +21,8 @@ use super::lookup::LookupEntry;
 use super::role::RoleTable;
 use super::schema::{Finding, NAME_HELP, NAMED_TABLES, OVERRIDE, Schemas, is_reserved, list};
 use super::secrets::{Misplaced, written};
-use super::service::{Service, ServiceTable};
-use super::{Located, ManifestSet};
+use super::service::{Memo, Service, ServiceTable};
+use super::{Documents, Located, ManifestSet};
 use crate::auth::key::KeyDigest;
 use crate::auth::role::{AccessRow, CompiledRow, Role, RowProblem, compile, conflicts};
 use crate::auth::route::Question;
@@ -30,13 +33,8 @@ use crate::names::{KeyName, RoleName, ServiceName, is_name};
 use crate::network::Network;
 use crate::tree::{Layer, Tree};
 
-/// One file, and the layer that it belongs to.
-#[derive(Clone, Copy)]
-struct File<'a> {
-    /// The lowest layer is 0.
-    layer: usize,
-    document: &'a Arc<Document>,
-}
+/// Most names that a load compares for "did you mean": where thousands are missing, a folder is, and not a letter.
+const MAX_LIKENESSES: usize = 200_000;
 
 /// A place in one of the documents.
 #[derive(Clone, Copy)]
@@ -45,111 +43,242 @@ struct Spot<'a> {
     pointer: &'a str,
 }
 
-/// Where a name is written in one layer.
-struct Declaration {
-    layer: usize,
+/// What one file says by itself: all of it that does not depend on other files, nor on the layer.
+pub(super) struct Part {
+    document: Arc<Document>,
+    problems: Vec<Diagnostic>,
+    /// The tables that have names, and `[gateway]` under the empty one.
+    tables: Vec<Table>,
+    expectations: Vec<Arc<Expectation>>,
+    /// What the access tests mention.
+    mentions: Vec<Mention>,
+}
+
+/// A table that has a name.
+struct Table {
+    kind: &'static str,
+    name: Box<str>,
+    position: Position,
+    /// What it says of replacing one in a layer below.
+    overrides: Option<bool>,
+    /// The names of lookups that a key has for itself.
+    key_lookups: Vec<Box<str>>,
+    /// What it says; none where that is wrong.
+    content: Option<Content>,
+    /// The names in it that must be declared somewhere, if it counts.
+    mentions: Vec<Mention>,
+    /// What somebody should look at, if it counts.
+    warnings: Vec<Diagnostic>,
+}
+
+enum Content {
+    Service(ServiceName, Arc<Located<Service>>),
+    Role(RoleName, Arc<Located<Role>>),
+    Key(KeyName, Arc<Located<KeyTable>>, KeyPlaces),
+    Lookup(Located<String>),
+    Gateway(Box<Gateway>),
+}
+
+/// Where some of what a key says stands.
+struct KeyPlaces {
+    role: Option<Position>,
+    digests: Vec<Digest>,
+}
+
+/// The digest of a key.
+struct Digest {
+    of_key: KeyDigest,
+    pointer: String,
     position: Position,
 }
 
-/// Where each name is written, by table and name: the first place in each layer, the lowest layer first.
-#[derive(Default)]
-struct Names(BTreeMap<(&'static str, String), Vec<Declaration>>);
+/// A name that must be declared somewhere in the tree.
+struct Mention {
+    kind: &'static str,
+    name: Box<str>,
+    /// JSON pointer of the text that has it.
+    pointer: String,
+    /// Where in that text, and how long, in characters; none for the whole.
+    part: Option<(usize, usize)>,
+    /// What follows from its absence.
+    note: &'static str,
+}
 
-impl Names {
-    fn of(&self, table: &str) -> impl Iterator<Item = &str> {
-        self.0
-            .keys()
-            .filter(move |(of, _)| *of == table)
-            .map(|(_, name)| name.as_str())
-    }
-
-    /// Whether no higher layer than `layer` writes the name.
-    fn counts(&self, table: &'static str, name: &str, layer: usize) -> bool {
-        self.0
-            .get(&(table, name.to_owned()))
-            .and_then(|declarations| declarations.last())
-            .is_none_or(|last| last.layer == layer)
+impl Mention {
+    fn new(kind: &'static str, name: &str, pointer: String) -> Self {
+        Self {
+            kind,
+            name: name.into(),
+            pointer,
+            part: None,
+            note: "",
+        }
     }
 }
 
-struct Linker<'a> {
+/// Reads one file.
+struct Reader<'a> {
     schemas: &'a Schemas,
+    /// What stands before file names in messages.
+    label: &'a str,
+    part: Part,
+}
+
+/// Where a name is written: the lowest layer that does, and the highest, which counts.
+#[derive(Clone, Copy)]
+struct Declaration<'a> {
+    lowest: usize,
+    layer: usize,
+    /// The first place in the highest layer.
+    position: &'a Position,
+}
+
+/// Where each name is written, by kind of table and name.
+struct Names<'a>(HashMap<(&'static str, &'a str), Declaration<'a>>);
+
+impl<'a> Names<'a> {
+    /// The names of a kind, sorted.
+    fn of(&self, kind: &str, is_meant: impl Fn(&Declaration<'a>) -> bool) -> BTreeSet<&'a str> {
+        self.0
+            .iter()
+            .filter(|((of, _), declaration)| *of == kind && is_meant(declaration))
+            .map(|((_, name), _)| *name)
+            .collect()
+    }
+
+    /// Whether no higher layer than `layer` writes the name of a table.
+    fn counts(&self, table: &Table, layer: usize) -> bool {
+        self.0
+            .get(&(table.kind, &*table.name))
+            .is_none_or(|declaration| declaration.layer == layer)
+    }
+}
+
+/// Puts together what the files say.
+struct Linker<'a> {
     problems: Vec<Diagnostic>,
-    names: Names,
+    names: Names<'a>,
     /// The names of lookups that keys have for themselves.
-    key_lookups: BTreeSet<String>,
+    key_lookups: BTreeSet<&'a str>,
     /// Whether every file could be read: if not, what seems to be missing may stand in the part that could not.
     is_whole: bool,
     /// How many layers the tree has.
     layers: usize,
-    digests: BTreeMap<KeyDigest, (KeyName, Position)>,
+    digests: HashMap<KeyDigest, (&'a KeyName, &'a Position)>,
+    /// How many names may still be compared.
+    likenesses: usize,
+    /// The services, which are sorted once all are there.
+    services: Vec<(ServiceName, Arc<Located<Service>>)>,
     set: ManifestSet,
 }
 
-pub(super) fn load(tree: &Tree, schemas: &Schemas) -> Result<ManifestSet, Diagnostics> {
-    let mut problems = Vec::new();
-    let mut documents: Vec<(usize, Arc<Document>)> = Vec::new();
-    for (index, layer) in tree.layers().iter().enumerate() {
-        for (name, bytes) in layer.files() {
-            let document = Document::parse(tree.file_name(layer, name), bytes, &mut problems);
-            documents.push((index, Arc::new(document)));
-        }
-    }
-    let files: Vec<File<'_>> = documents
-        .iter()
-        .map(|(layer, document)| File {
-            layer: *layer,
-            document,
-        })
-        .collect();
+pub(super) fn load(
+    tree: &Tree,
+    schemas: &Schemas,
+    cache: &mut Cache,
+) -> Result<ManifestSet, Diagnostics> {
+    let parts = cache.parts(tree, |name, bytes| {
+        Part::read(name, bytes, tree.label(), schemas)
+    });
+    let tables = parts.iter().map(|(_, part)| part.tables.len()).sum();
     let mut linker = Linker {
-        schemas,
-        problems,
-        names: Names::default(),
+        problems: Vec::new(),
+        names: Names(HashMap::with_capacity(tables)),
         key_lookups: BTreeSet::new(),
-        is_whole: files.iter().all(|file| file.document.is_whole),
+        is_whole: parts.iter().all(|(_, part)| part.document.is_whole),
         layers: tree.layers().len(),
-        digests: BTreeMap::new(),
+        digests: HashMap::new(),
+        likenesses: MAX_LIKENESSES,
+        services: Vec::with_capacity(tables),
         set: ManifestSet {
             label: tree.label().to_owned(),
-            files: files.len(),
+            files: parts.len(),
+            documents: Documents(
+                parts
+                    .iter()
+                    .map(|(_, part)| Arc::clone(&part.document))
+                    .collect(),
+            ),
             ..ManifestSet::default()
         },
     };
-    for file in &files {
-        linker.declare(*file);
+    for (layer, part) in &parts {
+        linker.declare(*layer, part);
     }
-    for file in &files {
-        linker.declare_key_lookups(*file);
+    for (layer, part) in &parts {
+        linker.declare_key_lookups(*layer, part);
     }
-    // What could be read of a broken file is only good for the names in it.
-    for file in files.iter().filter(|file| file.document.is_whole) {
-        linker.document(*file);
+    for (layer, part) in &parts {
+        linker.link(*layer, part);
     }
     linker.finish(tree)
 }
 
-impl Linker<'_> {
+/// A position with the label of the tree before it.
+fn display(label: &str, position: &Position) -> String {
+    match label.trim_end_matches('/') {
+        "" => position.to_string(),
+        label => format!("{label}/{position}"),
+    }
+}
+
+/// What people call a table: "the service `orders`".
+fn called(kind: &str, name: &str) -> String {
+    match kind {
+        "gateway" => "the table `gateway`".to_owned(),
+        kind => format!("the {kind} `{name}`"),
+    }
+}
+
+impl Part {
+    /// Reads a file. `label` stands before file names in messages.
+    fn read(file: Arc<str>, bytes: &[u8], label: &str, schemas: &Schemas) -> Self {
+        let mut problems = Vec::new();
+        let (document, value) = Document::parse(file, bytes, &mut problems);
+        let document = Arc::new(document);
+        let mut reader = Reader {
+            schemas,
+            label,
+            part: Self {
+                document: Arc::clone(&document),
+                problems,
+                tables: Vec::new(),
+                expectations: Vec::new(),
+                mentions: Vec::new(),
+            },
+        };
+        reader.names(&document, &value);
+        // What could be read of a broken file is only good for the names in it.
+        if document.is_whole {
+            reader.document(&document, &value);
+        }
+        reader.part
+    }
+}
+
+impl Reader<'_> {
     fn error(&mut self, spot: Spot<'_>, message: impl Into<String>, help: impl Into<String>) {
         let place = spot.document.value_place(spot.pointer);
-        self.problems
-            .push(Diagnostic::error(place, message).with_help(help));
+        self.problem(Diagnostic::error(place, message).with_help(help));
     }
 
-    /// Notes every name in a file. A second one of the same table is an error, in a layer above unless it overrides.
-    fn declare(&mut self, file: File<'_>) {
-        let document = file.document;
-        for table in NAMED_TABLES.into_iter().chain(["lookup"]) {
-            let Some(Value::Object(entries)) = document.value.get(table) else {
+    fn problem(&mut self, problem: Diagnostic) {
+        self.part.problems.push(problem);
+    }
+
+    /// Notes every name in a file.
+    fn names(&mut self, document: &Arc<Document>, value: &Value) {
+        for kind in NAMED_TABLES.into_iter().chain(["lookup"]) {
+            let Some(Value::Object(entries)) = value.get(kind) else {
                 continue;
             };
-            for name in entries.keys() {
-                let pointer = join(&format!("/{table}"), name);
-                self.declare_name(table, name, file, &pointer);
+            for (name, table) in entries {
+                let pointer = join(&format!("/{kind}"), name);
+                self.name(kind, name, document, &pointer, table);
                 if !is_name(name) {
-                    self.no_name(document, &pointer, name, table);
-                } else if table == "service" && is_reserved(name) {
-                    self.problems.push(
+                    self.no_name(document, &pointer, name, kind);
+                } else if kind == "service" && is_reserved(name) {
+                    self.problem(
                         Diagnostic::error(
                             document.key_place(&pointer),
                             format!("the service name `{name}` is kept for the gateway itself"),
@@ -162,193 +291,104 @@ impl Linker<'_> {
                 }
             }
         }
-        if document.value.get("gateway").is_some() {
-            self.declare_name("gateway", "", file, "/gateway");
+        if let Some(table) = value.get("gateway") {
+            self.name("gateway", "", document, "/gateway", table);
         }
     }
 
-    /// Notes the lookups that keys have for themselves: a filter may use what only some keys have.
-    fn declare_key_lookups(&mut self, file: File<'_>) {
-        let keys = file.document.value.get("key").and_then(Value::as_object);
-        for (key, table) in keys.into_iter().flatten() {
-            let counts = self.names.counts("key", key, file.layer);
+    fn name(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        document: &Arc<Document>,
+        pointer: &str,
+        table: &Value,
+    ) {
+        let mut key_lookups = Vec::new();
+        if kind == "key" {
             let lookups = table.get("lookup").and_then(Value::as_object);
             for name in lookups.into_iter().flat_map(serde_json::Map::keys) {
-                if counts {
-                    self.key_lookups.insert(name.clone());
-                }
+                key_lookups.push(name.as_str().into());
                 if !is_name(name) {
-                    let pointer = join(&join(&join("/key", key), "lookup"), name);
-                    self.no_name(file.document, &pointer, name, "lookup");
+                    let pointer = join(&join(pointer, "lookup"), name);
+                    self.no_name(document, &pointer, name, "lookup");
                 }
             }
         }
+        self.part.tables.push(Table {
+            kind,
+            name: name.into(),
+            position: match kind {
+                "lookup" => document.key_position(pointer),
+                _ => document.value_position(pointer),
+            },
+            overrides: overrides(table),
+            key_lookups,
+            content: None,
+            mentions: Vec::new(),
+            warnings: Vec::new(),
+        });
     }
 
     fn no_name(&mut self, document: &Document, pointer: &str, name: &str, table: &str) {
         let message = format!("`{name}` is not a name for a {table}");
         let diagnostic = Diagnostic::error(document.key_place(pointer), message);
-        self.problems.push(diagnostic.with_help(NAME_HELP));
+        self.problem(diagnostic.with_help(NAME_HELP));
     }
 
-    /// Notes one name. Files come by layers, the lowest first, so that all names below are known by now.
-    fn declare_name(&mut self, table: &'static str, name: &str, file: File<'_>, pointer: &str) {
-        let document = file.document;
-        let place = match table {
-            "lookup" => document.key_place(pointer),
-            _ => document.value_place(pointer),
-        };
-        let what = match table {
-            "gateway" => "the table `gateway`".to_owned(),
-            table => format!("the {table} `{name}`"),
-        };
-        let key = (table, name.to_owned());
-        let below = self.names.0.get(&key).and_then(|found| found.last());
-        if let Some(first) = below.filter(|below| below.layer == file.layer) {
-            let first = self.display(&first.position);
-            self.problems.push(
-                Diagnostic::error(
-                    document.key_place(pointer),
-                    format!("{what} is written twice"),
-                )
-                .with_help(format!(
-                    "the other one is at {first}; rename or remove one of them"
-                )),
-            );
-            return;
-        }
-        let overrides = document.value.pointer(pointer).and_then(overrides);
-        match (below, overrides) {
-            // What a broken file says may be missing in it.
-            (Some(below), None) if document.is_whole => {
-                let below = self.display(&below.position);
-                let mend = match table {
-                    "lookup" => {
-                        format!("write {name} = {{ value = \"…\", override = true }} to replace it")
-                    }
-                    _ => "add `override = true` to replace all of it".to_owned(),
-                };
-                let or = match table {
-                    "gateway" => "",
-                    _ => ", or rename this one",
-                };
-                self.problems.push(
-                    Diagnostic::error(
-                        document.key_place(pointer),
-                        format!("{what} is written in a layer below already"),
-                    )
-                    .with_help(format!("that one is at {below}; {mend}{or}")),
-                );
-            }
-            (None, Some(true)) => self.nothing_below(table, name, file, pointer),
-            _ => {}
-        }
-        self.names.0.entry(key).or_default().push(Declaration {
-            layer: file.layer,
-            position: place.position,
-        });
-    }
-
-    /// Whoever overrides what is not there has misspelt its name.
-    fn nothing_below(&mut self, table: &'static str, name: &str, file: File<'_>, pointer: &str) {
-        if !self.is_whole {
-            return;
-        }
-        let declared = self.names.0.iter().filter(|((of, _), declarations)| {
-            *of == table
-                && declarations
-                    .first()
-                    .is_some_and(|first| first.layer < file.layer)
-        });
-        let below: Vec<&str> = declared.map(|((_, name), _)| name.as_str()).collect();
-        let help = match (nearest(name, below.iter().copied()), below.as_slice()) {
-            (Some(near), _) if table != "gateway" => {
-                format!("did you mean `{near}`? to add a {table}, remove `override = true`")
-            }
-            _ if self.layers == 1 => "remove it, or give the layers below as well, the lowest \
-                 first: --config LOWER --config THIS"
-                .to_owned(),
-            _ if file.layer == 0 => "remove it: this is the lowest layer".to_owned(),
-            (_, []) => "remove it".to_owned(),
-            (_, below) => format!("remove it; the {table}s below are {}", list(below)),
-        };
-        let what = match table {
-            "gateway" => "no table `gateway`".to_owned(),
-            table => format!("no {table} `{name}`"),
-        };
-        let place = file.document.value_place(&format!("{pointer}/override"));
-        self.problems.push(
-            Diagnostic::error(
-                place,
-                format!("there is {what} in a layer below that this could replace"),
-            )
-            .with_help(help),
-        );
-    }
-
-    /// A position with the label of the tree before it.
-    fn display(&self, position: &Position) -> String {
-        match self.set.label.trim_end_matches('/') {
-            "" => position.to_string(),
-            label => format!("{label}/{position}"),
-        }
-    }
-
-    fn document(&mut self, file: File<'_>) {
-        let document = file.document;
-        let mut findings = self.schemas.check_file(document);
-        let mut services = Vec::new();
-        if let Some(Value::Object(entries)) = document.value.get("service") {
-            for (name, table) in entries {
-                let pointer = join("/service", name);
-                let spot = Spot {
-                    document,
-                    pointer: &pointer,
-                };
-                if let Some(service) = self.service_config(spot, table, &mut findings) {
-                    services.push((name, pointer, service));
-                }
-            }
-        }
-        for (name, pointer, service) in services {
-            if self.names.counts("service", name, file.layer)
-                && is_sound(&pointer, &findings)
-                && let Ok(name) = name.parse::<ServiceName>()
-            {
-                let position = document.value_place(&pointer).position;
-                let value = Located {
-                    value: service,
-                    position,
-                };
-                self.set.services.entry(name).or_insert(value);
-            }
-        }
-        for table in ["role", "key"] {
-            let Some(Value::Object(entries)) = document.value.get(table) else {
+    /// Reads every table of a file. They come in the order in which their names were noted.
+    fn document(&mut self, document: &Arc<Document>, value: &Value) {
+        let mut findings = self.schemas.check_file(document, value);
+        let mut tables = std::mem::take(&mut self.part.tables);
+        for table in &mut tables {
+            let (kind, name) = (table.kind, &*table.name);
+            let pointer = match kind {
+                "gateway" => "/gateway".to_owned(),
+                kind => join(&format!("/{kind}"), name),
+            };
+            let spot = Spot {
+                document,
+                pointer: &pointer,
+            };
+            let value = match kind {
+                "gateway" => value.get(kind),
+                kind => value.get(kind).and_then(|entries| entries.get(name)),
+            };
+            let Some(value) = value else {
                 continue;
             };
-            for (name, value) in entries {
-                let pointer = join(&format!("/{table}"), name);
-                let spot = Spot {
-                    document,
-                    pointer: &pointer,
-                };
-                let counts = self.names.counts(table, name, file.layer);
-                if table == "role" {
-                    self.role(spot, name, value, &findings, counts);
-                } else if is_sound(&pointer, &findings) {
-                    self.key(spot, name, value, counts);
+            table.content = match kind {
+                "service" => self.service(spot, name, value, &mut findings),
+                "role" => self.role(spot, name, value, &findings, &mut table.mentions),
+                _ if !is_sound(&pointer, &findings) => None,
+                "key" => {
+                    let key = self.key(spot, name, value, &mut table.mentions);
+                    if let Some(Content::Key(_, key, _)) = &key
+                        && key.value.role.is_none()
+                    {
+                        table.warnings.push(
+                            Diagnostic::warning(
+                                document.value_place(&pointer),
+                                format!("the key `{name}` has no role: all its calls will be answered 403"),
+                            )
+                            .with_help("add role = \"…\""),
+                        );
+                    }
+                    key
                 }
-            }
+                // One wrong value of `[lookup]` puts the others aside as well.
+                "lookup" if !is_sound("/lookup", &findings) => None,
+                "lookup" => self.typed::<LookupEntry>(spot, value).map(|entry| {
+                    Content::Lookup(Located {
+                        value: entry.into_value(),
+                        position: table.position.clone(),
+                    })
+                }),
+                _ => self.gateway(spot, value),
+            };
         }
-        if let Some(Value::Object(entries)) = document.value.get("lookup")
-            && is_sound("/lookup", &findings)
-        {
-            for (name, value) in entries {
-                self.lookup(file, name, value);
-            }
-        }
-        let expectations = document.value.get("expect").and_then(Value::as_array);
+        self.part.tables = tables;
+        let expectations = value.get("expect").and_then(Value::as_array);
         for (index, value) in expectations.into_iter().flatten().enumerate() {
             let pointer = format!("/expect/{index}");
             if is_sound(&pointer, &findings) {
@@ -359,38 +399,33 @@ impl Linker<'_> {
                 self.expect(spot, value);
             }
         }
-        if let Some(table) = document.value.get("gateway")
-            && is_sound("/gateway", &findings)
-        {
-            let counts = self.names.counts("gateway", "", file.layer);
-            self.gateway(document, table, counts);
-        }
-        self.problems
+        self.part
+            .problems
             .extend(findings.into_iter().map(|finding| finding.diagnostic));
     }
 
-    fn lookup(&mut self, file: File<'_>, name: &str, value: &Value) {
-        let pointer = join("/lookup", name);
-        let spot = Spot {
-            document: file.document,
-            pointer: &pointer,
-        };
-        if self.names.counts("lookup", name, file.layer)
-            && let Some(entry) = self.typed::<LookupEntry>(spot, value)
-        {
-            let position = file.document.key_place(&pointer).position;
-            let value = entry.into_value();
-            let located = Located { value, position };
-            self.set.lookups.entry(name.to_owned()).or_insert(located);
+    fn service(
+        &mut self,
+        spot: Spot<'_>,
+        name: &str,
+        table: &Value,
+        findings: &mut Vec<Finding>,
+    ) -> Option<Content> {
+        let value = self.service_config(spot, table, findings)?;
+        if !is_sound(spot.pointer, findings) {
+            return None;
         }
+        let position = spot.document.value_position(spot.pointer);
+        let service = Arc::new(Located { value, position });
+        Some(Content::Service(name.parse().ok()?, service))
     }
 
     /// Types a table that follows its schema. What the schema could not say is reported at the table.
     fn typed<T: DeserializeOwned>(&mut self, spot: Spot<'_>, value: &Value) -> Option<T> {
-        match serde_json::from_value(without_override(value)) {
+        match T::deserialize(&*without_override(value)) {
             Ok(typed) => Some(typed),
             Err(error) => {
-                self.problems.push(Diagnostic::error(
+                self.problem(Diagnostic::error(
                     spot.document.value_place(spot.pointer),
                     format!("this table is not accepted: {error}"),
                 ));
@@ -439,6 +474,7 @@ impl Linker<'_> {
             self.schemas
                 .check_config(&service_type, document, &config, &pointer),
         );
+        let mut secrets = Vec::new();
         for secret in self.schemas.secret_places(&service_type, &config) {
             let Some(value) = config.pointer(&secret) else {
                 continue;
@@ -446,37 +482,41 @@ impl Linker<'_> {
             let key = super::document::segments(&secret)
                 .next_back()
                 .unwrap_or_default();
-            if let Err(misplaced) = written(&key, value) {
-                let pointer = format!("{pointer}{secret}");
-                let diagnostic = misplaced_secret(document, &pointer, misplaced);
-                findings.push(Finding {
-                    pointer,
-                    diagnostic,
-                });
+            match written(&key, value) {
+                Ok(written) => secrets.push((secret, written)),
+                Err(misplaced) => {
+                    let pointer = format!("{pointer}{secret}");
+                    let diagnostic = misplaced_secret(document, &pointer, misplaced);
+                    findings.push(Finding {
+                        pointer,
+                        diagnostic,
+                    });
+                }
             }
         }
         // The table itself may still be wrong; then `is_sound` drops the service.
-        let table: ServiceTable = serde_json::from_value(without_override(table)).ok()?;
+        let table = ServiceTable::deserialize(&*without_override(table)).ok()?;
         Some(Service {
             service_type,
             label: table.label,
             description: table.description,
             active: table.active,
             config,
+            secrets,
             document: Arc::clone(document),
             pointer,
+            typed: Memo::default(),
         })
     }
 
-    /// `counts` says whether no layer above replaces it.
     fn role(
         &mut self,
         spot: Spot<'_>,
         name: &str,
         value: &Value,
         findings: &[Finding],
-        counts: bool,
-    ) {
+        mentions: &mut Vec<Mention>,
+    ) -> Option<Content> {
         let mut rows: Vec<CompiledRow> = Vec::new();
         let mut pointers = Vec::new();
         let written = value.get("access").and_then(Value::as_array);
@@ -486,7 +526,7 @@ impl Linker<'_> {
             if !is_sound(&pointer, findings) {
                 continue;
             }
-            let position = spot.document.value_place(&pointer).position;
+            let position = spot.document.value_position(&pointer);
             let row_spot = Spot {
                 document: spot.document,
                 pointer: &pointer,
@@ -496,9 +536,7 @@ impl Linker<'_> {
             };
             match compile(&row, Arc::from(position.line())) {
                 Ok(compiled) => {
-                    if counts {
-                        self.row_names(spot.document, &pointer, &row, &compiled);
-                    }
+                    row_names(&pointer, &row, &compiled, mentions);
                     rows.push(compiled);
                     pointers.push(pointer);
                 }
@@ -515,7 +553,7 @@ impl Linker<'_> {
             else {
                 continue;
             };
-            let other = self.display(&spot.document.value_place(first).position);
+            let other = display(self.label, &spot.document.value_position(first));
             let key = conflict.key;
             let pointer = format!("{second}/{key}");
             self.error(
@@ -530,16 +568,11 @@ impl Linker<'_> {
                 "rows for the same component must agree: join the two conditions in one row",
             );
         }
-        if !counts || !is_sound(spot.pointer, findings) {
-            return;
+        if !is_sound(spot.pointer, findings) {
+            return None;
         }
-        let Some(table) = self.typed::<RoleTable>(spot, value) else {
-            return;
-        };
-        let Ok(name) = name.parse::<RoleName>() else {
-            return;
-        };
-        let position = spot.document.value_place(spot.pointer).position;
+        let table = self.typed::<RoleTable>(spot, value)?;
+        let name: RoleName = name.parse().ok()?;
         let role = Role {
             name: name.clone(),
             description: table.description,
@@ -548,65 +581,9 @@ impl Linker<'_> {
         };
         let value = Located {
             value: role,
-            position,
+            position: spot.document.value_position(spot.pointer),
         };
-        self.set.roles.entry(name).or_insert(value);
-    }
-
-    /// The names in a row must exist.
-    fn row_names(
-        &mut self,
-        document: &Arc<Document>,
-        pointer: &str,
-        row: &AccessRow,
-        compiled: &CompiledRow,
-    ) {
-        if let Some(service) = &compiled.service {
-            let place = document.value_place(&format!("{pointer}/service"));
-            self.must_exist(place, "service", service.as_str(), "");
-        }
-        let (Some(text), Some(filter)) = (&row.filter, &compiled.rule.filter) else {
-            return;
-        };
-        let mut names = Vec::new();
-        lookups(filter, &mut names);
-        for name in names {
-            let Some(lookup) = name.strip_prefix("lookup.") else {
-                continue;
-            };
-            let before = text.find(name).and_then(|offset| text.get(..offset));
-            let place = document.text_place(
-                &format!("{pointer}/filter"),
-                before.map_or(0, |before| before.chars().count()),
-                name.chars().count(),
-            );
-            let note = "; until then the row lets nothing through";
-            self.must_exist(place, "lookup", lookup, note);
-        }
-    }
-
-    fn must_exist(&mut self, place: Place, table: &'static str, name: &str, note: &str) {
-        let is_known = self.names.0.contains_key(&(table, name.to_owned()))
-            || (table == "lookup" && self.key_lookups.contains(name));
-        if !self.is_whole || is_known {
-            return;
-        }
-        let mut known: BTreeSet<&str> = self.names.of(table).collect();
-        if table == "lookup" {
-            known.extend(self.key_lookups.iter().map(String::as_str));
-        }
-        let known: Vec<&str> = known.into_iter().collect();
-        let help = match (nearest(name, known.iter().copied()), known.as_slice()) {
-            (Some(near), _) => format!("did you mean `{near}`?"),
-            (None, []) => match table {
-                "lookup" => format!("add it: [lookup] with {name} = \"…\""),
-                table => format!("add it: [{table}.{name}]"),
-            },
-            (None, known) => format!("the {table}s are {}", list(known)),
-        };
-        let message = format!("there is no {table} `{name}`{note}");
-        self.problems
-            .push(Diagnostic::error(place, message).with_help(help));
+        Some(Content::Role(name, Arc::new(value)))
     }
 
     fn row_problem(&mut self, document: &Document, pointer: &str, problem: RowProblem) {
@@ -619,37 +596,25 @@ impl Linker<'_> {
             Some(_) => format!("`{}` cannot be read: {}", problem.key, problem.message),
             None => problem.message,
         };
-        self.problems.push(Diagnostic {
+        self.problem(Diagnostic {
             help: problem.help,
             ..Diagnostic::error(place, message)
         });
     }
 
-    /// `counts` says whether no layer above replaces it.
-    fn key(&mut self, spot: Spot<'_>, name: &str, value: &Value, counts: bool) {
-        let Some(table) = self.typed::<KeyTable>(spot, value) else {
-            return;
-        };
-        let Ok(name) = name.parse::<KeyName>() else {
-            return;
-        };
+    fn key(
+        &mut self,
+        spot: Spot<'_>,
+        name: &str,
+        value: &Value,
+        mentions: &mut Vec<Mention>,
+    ) -> Option<Content> {
+        let table = self.typed::<KeyTable>(spot, value)?;
+        let name: KeyName = name.parse().ok()?;
         let document = spot.document;
         let at = |key: &str| format!("{}/{key}", spot.pointer);
-        match &table.role {
-            _ if !counts => {}
-            Some(role) => {
-                let place = document.value_place(&at("role"));
-                let position = place.position.clone();
-                self.set.key_roles.entry(name.clone()).or_insert(position);
-                self.must_exist(place, "role", role.as_str(), "");
-            }
-            None => self.problems.push(
-                Diagnostic::warning(
-                    document.value_place(spot.pointer),
-                    format!("the key `{name}` has no role: all its calls will be answered 403"),
-                )
-                .with_help("add role = \"…\""),
-            ),
+        if let Some(role) = &table.role {
+            mentions.push(Mention::new("role", role.as_str(), at("role")));
         }
         if let (Some(start), Some(end)) = (table.not_before, table.expires)
             && start >= end
@@ -665,36 +630,27 @@ impl Linker<'_> {
                 "give it a later moment",
             );
         }
-        if !counts {
-            return;
-        }
-        for (index, digest) in table.sha256.iter().enumerate() {
+        let digests = table.sha256.iter().enumerate();
+        let digests = digests.map(|(index, digest)| {
             let pointer = format!("{}/{index}", at("sha256"));
-            let spot = Spot {
-                document,
-                pointer: &pointer,
-            };
-            if let Some((other, position)) = self.digests.get(digest) {
-                let position = self.display(position);
-                let message = if *other == name {
-                    "this digest is written twice".to_owned()
-                } else {
-                    format!("this digest belongs to the key `{other}` already")
-                };
-                let help =
-                    format!("the other one is at {position}; every key has digests of its own");
-                self.error(spot, message, help);
-            } else {
-                let position = document.value_place(&pointer).position;
-                self.digests.insert(*digest, (name.clone(), position));
+            Digest {
+                of_key: *digest,
+                position: document.value_position(&pointer),
+                pointer,
             }
-        }
-        let position = document.value_place(spot.pointer).position;
+        });
+        let places = KeyPlaces {
+            role: table
+                .role
+                .as_ref()
+                .map(|_| document.value_position(&at("role"))),
+            digests: digests.collect(),
+        };
         let value = Located {
             value: table,
-            position,
+            position: document.value_position(spot.pointer),
         };
-        self.set.keys.entry(name).or_insert(value);
+        Some(Content::Key(name, Arc::new(value), places))
     }
 
     /// An access test. The names in it must exist; whether it holds is asked once the whole tree is good.
@@ -704,25 +660,25 @@ impl Linker<'_> {
         };
         let document = spot.document;
         let at = |key: &str| format!("{}/{key}", spot.pointer);
-        let place = document.value_place(&at("key"));
-        self.must_exist(place, "key", table.key.as_str(), "");
+        let mention = Mention::new("key", table.key.as_str(), at("key"));
+        self.part.mentions.push(mention);
         let question = self.question(spot, &table.request);
         let rule = match table.rule {
             Some(rule) => self.expected_rule(spot, rule).map(Some),
             None => Some(None),
         };
         if let (Some(question), Some(rule)) = (question, rule) {
-            self.set.expectations.push(Expectation {
+            self.part.expectations.push(Arc::new(Expectation {
                 key: table.key,
                 question,
                 answer: table.answer,
                 rule,
                 at: table.at,
                 description: table.description,
-                position: document.value_place(spot.pointer).position,
+                position: document.value_position(spot.pointer),
                 document: Arc::clone(document),
                 pointer: spot.pointer.to_owned(),
-            });
+            }));
         }
     }
 
@@ -747,14 +703,17 @@ impl Linker<'_> {
                 if let Some(service) = question.service() {
                     // A name that is written with escapes is pointed at as a whole.
                     let lowered = path.to_ascii_lowercase();
-                    let place = match lowered.find(&format!("/{service}")) {
+                    let part = match lowered.find(&format!("/{service}")) {
                         Some(offset) => {
                             let before = length(lowered.get(..=offset).unwrap_or_default());
-                            place(before_path + before, length(service))
+                            (before_path + before, length(service))
                         }
-                        None => place(before_path, length(path)),
+                        None => (before_path, length(path)),
                     };
-                    self.must_exist(place, "service", service, "");
+                    self.part.mentions.push(Mention {
+                        part: Some(part),
+                        ..Mention::new("service", service, pointer)
+                    });
                 }
                 Some(question)
             }
@@ -764,7 +723,7 @@ impl Linker<'_> {
                 } else {
                     place(before_path, length(path))
                 };
-                self.problems.push(Diagnostic {
+                self.problem(Diagnostic {
                     help: invalid.help,
                     ..Diagnostic::error(place, invalid.message)
                 });
@@ -780,22 +739,24 @@ impl Linker<'_> {
         if table == RuleTable::default() {
             let diagnostic = Diagnostic::error(at(""), "`rule` must say something of the row");
             let help = "write rule = { role = \"…\", service = \"…\", component = \"…\" }, or some of them";
-            self.problems.push(diagnostic.with_help(help));
+            self.problem(diagnostic.with_help(help));
             return None;
         }
+        let pointer = |key: &str| format!("{}/rule/{key}", spot.pointer);
         if let Some(role) = &table.role {
-            self.must_exist(at("/role"), "role", role.as_str(), "");
+            let mention = Mention::new("role", role.as_str(), pointer("role"));
+            self.part.mentions.push(mention);
         }
         if let Some(service) = table.service.as_deref().filter(|service| *service != "*") {
-            self.must_exist(at("/service"), "service", service, "");
+            let mention = Mention::new("service", service, pointer("service"));
+            self.part.mentions.push(mention);
         }
         let component = match table.component.as_deref().map(Pattern::parse) {
             None => None,
             Some(Ok(component)) => Some(component),
             Some(Err(message)) => {
                 let help = "write the component as the row has it";
-                self.problems
-                    .push(Diagnostic::error(at("/component"), message).with_help(help));
+                self.problem(Diagnostic::error(at("/component"), message).with_help(help));
                 return None;
             }
         };
@@ -806,28 +767,262 @@ impl Linker<'_> {
         })
     }
 
-    /// `counts` says whether no layer above replaces it.
-    fn gateway(&mut self, document: &Arc<Document>, table: &Value, counts: bool) {
-        let before = self.problems.len();
+    fn gateway(&mut self, spot: Spot<'_>, table: &Value) -> Option<Content> {
+        let document = spot.document;
+        let before = self.part.problems.len();
         let proxies = table.get("trusted_proxies").and_then(Value::as_array);
         for (index, proxy) in proxies.into_iter().flatten().enumerate() {
             if let Err(error) = proxy.as_str().unwrap_or_default().parse::<Network>() {
-                self.problems.push(Diagnostic::error(
+                self.problem(Diagnostic::error(
                     document.value_place(&format!("/gateway/trusted_proxies/{index}")),
                     error.to_string(),
                 ));
             }
         }
-        let spot = Spot {
-            document,
-            pointer: "/gateway",
-        };
-        if counts
-            && self.problems.len() == before
-            && let Some(gateway) = self.typed::<Gateway>(spot, table)
-        {
-            self.set.gateway = gateway;
+        if self.part.problems.len() > before {
+            return None;
         }
+        let gateway = self.typed::<Gateway>(spot, table)?;
+        Some(Content::Gateway(Box::new(gateway)))
+    }
+}
+
+/// The names in a row must exist.
+fn row_names(pointer: &str, row: &AccessRow, compiled: &CompiledRow, mentions: &mut Vec<Mention>) {
+    if let Some(service) = &compiled.service {
+        let pointer = format!("{pointer}/service");
+        mentions.push(Mention::new("service", service.as_str(), pointer));
+    }
+    let (Some(text), Some(filter)) = (&row.filter, &compiled.rule.filter) else {
+        return;
+    };
+    let mut names = Vec::new();
+    lookups(filter, &mut names);
+    for name in names {
+        let Some(lookup) = name.strip_prefix("lookup.") else {
+            continue;
+        };
+        let before = text.find(name).and_then(|offset| text.get(..offset));
+        mentions.push(Mention {
+            part: Some((
+                before.map_or(0, |before| before.chars().count()),
+                name.chars().count(),
+            )),
+            note: "; until then the row lets nothing through",
+            ..Mention::new("lookup", lookup, format!("{pointer}/filter"))
+        });
+    }
+}
+
+impl<'a> Linker<'a> {
+    /// Notes every name in a file. A second one of the same table is an error, in a layer above unless it overrides.
+    /// Files come by layers, the lowest first, so that all names below are known by now.
+    fn declare(&mut self, layer: usize, part: &'a Part) {
+        let document = &part.document;
+        for table in &part.tables {
+            let (kind, name) = (table.kind, &*table.name);
+            let pointer = || match kind {
+                "gateway" => "/gateway".to_owned(),
+                kind => join(&format!("/{kind}"), name),
+            };
+            let below = self.names.0.get(&(kind, name)).copied();
+            if let Some(first) = below.filter(|below| below.layer == layer) {
+                let first = display(&self.set.label, first.position);
+                self.problems.push(
+                    Diagnostic::error(
+                        document.key_place(&pointer()),
+                        format!("{} is written twice", called(kind, name)),
+                    )
+                    .with_help(format!(
+                        "the other one is at {first}; rename or remove one of them"
+                    )),
+                );
+                continue;
+            }
+            match (below, table.overrides) {
+                // What a broken file says may be missing in it.
+                (Some(below), None) if document.is_whole => {
+                    let below = display(&self.set.label, below.position);
+                    let mend = match kind {
+                        "lookup" => {
+                            format!(
+                                "write {name} = {{ value = \"…\", override = true }} to replace it"
+                            )
+                        }
+                        _ => "add `override = true` to replace all of it".to_owned(),
+                    };
+                    let or = match kind {
+                        "gateway" => "",
+                        _ => ", or rename this one",
+                    };
+                    self.problems.push(
+                        Diagnostic::error(
+                            document.key_place(&pointer()),
+                            format!("{} is written in a layer below already", called(kind, name)),
+                        )
+                        .with_help(format!("that one is at {below}; {mend}{or}")),
+                    );
+                }
+                (None, Some(true)) => self.nothing_below(table, layer, document, &pointer()),
+                _ => {}
+            }
+            let declaration = Declaration {
+                lowest: below.map_or(layer, |below| below.lowest),
+                layer,
+                position: &table.position,
+            };
+            self.names.0.insert((kind, name), declaration);
+        }
+    }
+
+    /// Whoever overrides what is not there has misspelt its name.
+    fn nothing_below(&mut self, table: &Table, layer: usize, document: &Document, pointer: &str) {
+        if !self.is_whole {
+            return;
+        }
+        let (kind, name) = (table.kind, &*table.name);
+        let below = self
+            .names
+            .of(kind, |declaration| declaration.lowest < layer);
+        let below: Vec<&str> = below.into_iter().collect();
+        let help = match (self.near(name, &below), below.as_slice()) {
+            (Some(near), _) if kind != "gateway" => {
+                format!("did you mean `{near}`? to add a {kind}, remove `override = true`")
+            }
+            _ if self.layers == 1 => "remove it, or give the layers below as well, the lowest \
+                 first: --config LOWER --config THIS"
+                .to_owned(),
+            _ if layer == 0 => "remove it: this is the lowest layer".to_owned(),
+            (_, []) => "remove it".to_owned(),
+            (_, below) => format!("remove it; the {kind}s below are {}", list(below)),
+        };
+        let what = match kind {
+            "gateway" => "no table `gateway`".to_owned(),
+            kind => format!("no {kind} `{name}`"),
+        };
+        let place = document.value_place(&format!("{pointer}/override"));
+        self.problems.push(
+            Diagnostic::error(
+                place,
+                format!("there is {what} in a layer below that this could replace"),
+            )
+            .with_help(help),
+        );
+    }
+
+    /// The name that was probably meant, while there is time to look for it.
+    fn near<'n>(&mut self, name: &str, known: &[&'n str]) -> Option<&'n str> {
+        self.likenesses = self.likenesses.checked_sub(known.len())?;
+        nearest(name, known.iter().copied())
+    }
+
+    /// Notes the lookups that keys have for themselves: a filter may use what only some keys have.
+    fn declare_key_lookups(&mut self, layer: usize, part: &'a Part) {
+        for table in &part.tables {
+            if !table.key_lookups.is_empty() && self.names.counts(table, layer) {
+                let names = table.key_lookups.iter();
+                self.key_lookups.extend(names.map(|name| &**name));
+            }
+        }
+    }
+
+    /// Takes what a file says, and looks for what it mentions. What a layer above replaces is left out.
+    fn link(&mut self, layer: usize, part: &'a Part) {
+        self.problems.extend(part.problems.iter().cloned());
+        for table in &part.tables {
+            if self.layers > 1 && !self.names.counts(table, layer) {
+                continue;
+            }
+            self.problems.extend(table.warnings.iter().cloned());
+            for mention in &table.mentions {
+                self.must_exist(&part.document, mention);
+            }
+            if let Some(content) = &table.content {
+                self.take(content, &table.name, &part.document);
+            }
+        }
+        for mention in &part.mentions {
+            self.must_exist(&part.document, mention);
+        }
+        let expectations = part.expectations.iter().map(Arc::clone);
+        self.set.expectations.extend(expectations);
+    }
+
+    fn take(&mut self, content: &'a Content, name: &str, document: &Document) {
+        let set = &mut self.set;
+        match content {
+            Content::Service(name, service) => {
+                self.services.push((name.clone(), Arc::clone(service)));
+            }
+            Content::Role(name, role) => {
+                let entry = set.roles.entry(name.clone());
+                entry.or_insert_with(|| Arc::clone(role));
+            }
+            Content::Key(name, key, places) => {
+                if let Some(position) = &places.role {
+                    let entry = set.key_roles.entry(name.clone());
+                    entry.or_insert_with(|| position.clone());
+                }
+                let entry = set.keys.entry(name.clone());
+                entry.or_insert_with(|| Arc::clone(key));
+                for digest in &places.digests {
+                    self.digest(document, name, digest);
+                }
+            }
+            Content::Lookup(value) => {
+                let entry = set.lookups.entry(name.to_owned());
+                entry.or_insert_with(|| value.clone());
+            }
+            Content::Gateway(gateway) => set.gateway = gateway.as_ref().clone(),
+        }
+    }
+
+    fn must_exist(&mut self, document: &Document, mention: &Mention) {
+        let (kind, name) = (mention.kind, &*mention.name);
+        let is_known = self.names.0.contains_key(&(kind, name))
+            || (kind == "lookup" && self.key_lookups.contains(name));
+        if !self.is_whole || is_known {
+            return;
+        }
+        let mut known = self.names.of(kind, |_| true);
+        if kind == "lookup" {
+            known.extend(&self.key_lookups);
+        }
+        let known: Vec<&str> = known.into_iter().collect();
+        let help = match (self.near(name, &known), known.as_slice()) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, []) => match kind {
+                "lookup" => format!("add it: [lookup] with {name} = \"…\""),
+                kind => format!("add it: [{kind}.{name}]"),
+            },
+            (None, known) => format!("the {kind}s are {}", list(known)),
+        };
+        let place = match mention.part {
+            None => document.value_place(&mention.pointer),
+            Some((before, length)) => document.text_place(&mention.pointer, before, length),
+        };
+        let message = format!("there is no {kind} `{name}`{}", mention.note);
+        self.problems
+            .push(Diagnostic::error(place, message).with_help(help));
+    }
+
+    /// A digest stands for one key.
+    fn digest(&mut self, document: &Document, name: &'a KeyName, digest: &'a Digest) {
+        let first = self.digests.entry(digest.of_key);
+        let (other, position) = *first.or_insert((name, &digest.position));
+        if std::ptr::eq(position, &raw const digest.position) {
+            return;
+        }
+        let position = display(&self.set.label, position);
+        let message = if other == name {
+            "this digest is written twice".to_owned()
+        } else {
+            format!("this digest belongs to the key `{other}` already")
+        };
+        let help = format!("the other one is at {position}; every key has digests of its own");
+        let place = document.value_place(&digest.pointer);
+        self.problems
+            .push(Diagnostic::error(place, message).with_help(help));
     }
 
     fn finish(mut self, tree: &Tree) -> Result<ManifestSet, Diagnostics> {
@@ -857,6 +1052,7 @@ impl Linker<'_> {
             .all(|problem| problem.severity == super::Severity::Warning);
         let diagnostics = Diagnostics::new(self.set.label.clone(), self.set.files, self.problems);
         if is_accepted {
+            self.set.services = self.services.into_iter().collect();
             self.set.warnings = diagnostics;
             Ok(self.set)
         } else {
@@ -876,9 +1072,11 @@ fn overrides(table: &Value) -> Option<bool> {
 }
 
 /// A table as its type knows it: `override` is the linker's business alone.
-fn without_override(table: &Value) -> Value {
-    let mut table = table.clone();
-    if let Value::Object(members) = &mut table {
+fn without_override(table: &Value) -> Cow<'_, Value> {
+    let mut table = Cow::Borrowed(table);
+    if table.get(OVERRIDE).is_some()
+        && let Value::Object(members) = table.to_mut()
+    {
         members.shift_remove(OVERRIDE);
     }
     table
@@ -895,11 +1093,7 @@ fn is_sound(pointer: &str, findings: &[Finding]) -> bool {
 }
 
 /// What to say of something that stands where a secret belongs.
-pub(super) fn misplaced_secret(
-    document: &Document,
-    pointer: &str,
-    misplaced: Misplaced,
-) -> Diagnostic {
+fn misplaced_secret(document: &Document, pointer: &str, misplaced: Misplaced) -> Diagnostic {
     let place = document.value_place(pointer);
     let place = if misplaced.hide {
         place.masked()

@@ -2,7 +2,9 @@
 //!
 //! [`load`] reports every problem in the tree at once. Secrets stay references until [`ManifestSet::configs`].
 
+mod cache;
 pub mod diagnostic;
+pub mod difference;
 mod document;
 pub mod encryption;
 pub mod expect;
@@ -24,12 +26,15 @@ use crate::auth::role::Role;
 use crate::connector::AnyConfig;
 use crate::names::{KeyName, RoleName, ServiceName};
 use crate::tree::Tree;
+pub use cache::Cache;
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Position, Severity};
+use document::Document;
 pub use expect::Expectation;
 pub use gateway::Gateway;
 pub use key::KeyTable;
 pub use schema::Schemas;
 pub use secrets::{Recorder, SecretSource, SecretsRead};
+use secrets::{Reference, Unreadable, Written};
 pub use service::Service;
 
 /// Something, and where its table stands.
@@ -45,15 +50,15 @@ pub struct Located<T> {
 #[derive(Clone, Debug, Default)]
 pub struct ManifestSet {
     /// Services.
-    pub services: BTreeMap<ServiceName, Located<Service>>,
+    pub services: BTreeMap<ServiceName, Arc<Located<Service>>>,
     /// Roles; the position of each row is in its rule.
-    pub roles: BTreeMap<RoleName, Located<Role>>,
+    pub roles: BTreeMap<RoleName, Arc<Located<Role>>>,
     /// Keys.
-    pub keys: BTreeMap<KeyName, Located<KeyTable>>,
+    pub keys: BTreeMap<KeyName, Arc<Located<KeyTable>>>,
     /// Values for `{lookup.NAME}`.
     pub lookups: BTreeMap<String, Located<String>>,
     /// Access tests, in the order of files and lines.
-    pub expectations: Vec<Expectation>,
+    pub expectations: Vec<Arc<Expectation>>,
     /// Settings of the gateway; the defaults where no file has the table.
     pub gateway: Gateway,
     /// What somebody should look at, although the tree is accepted.
@@ -62,6 +67,17 @@ pub struct ManifestSet {
     key_roles: BTreeMap<KeyName, Position>,
     label: String,
     files: usize,
+    documents: Documents,
+}
+
+/// The files of a set, to say where in them something is written. They are not printed: secrets may be in them.
+#[derive(Clone, Default)]
+struct Documents(Vec<Arc<Document>>);
+
+impl std::fmt::Debug for Documents {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} files", self.0.len())
+    }
 }
 
 /// The configs of all services, typed, with the values of their secrets.
@@ -74,7 +90,17 @@ pub struct Configs {
 ///
 /// Files are independent of each other and of their names: the same tables in other files mean the same.
 pub fn load(tree: &Tree, schemas: &Schemas) -> Result<ManifestSet, Diagnostics> {
-    link::load(tree, schemas)
+    load_again(tree, schemas, &mut Cache::default())
+}
+
+/// The same, faster where a tree is much like the last one that was loaded with `cache`: of files that did not change
+/// the cache knows what they say. The result is that of [`load`] whatever is in it, as long as the schemas are the same.
+pub fn load_again(
+    tree: &Tree,
+    schemas: &Schemas,
+    cache: &mut Cache,
+) -> Result<ManifestSet, Diagnostics> {
+    link::load(tree, schemas, cache)
 }
 
 impl ManifestSet {
@@ -106,30 +132,40 @@ impl ManifestSet {
         self.files
     }
 
+    /// Where the key at a JSON pointer (RFC 6901) of a file stands, or the member of a list; none if it is not written.
+    pub fn written_at(&self, file: &str, pointer: &str) -> Option<Position> {
+        let mut documents = self.documents.0.iter();
+        documents
+            .find(|document| document.file().as_ref() == file)?
+            .written_at(pointer)
+    }
+
+    /// Where a key of `[gateway]` stands, in whatever file has that table; none if it is not written.
+    pub fn gateway_at(&self, key: &str) -> Option<Position> {
+        // The table of the highest layer replaces those below, and the files of the highest layer come last.
+        let mut documents = self.documents.0.iter().rev();
+        documents
+            .find(|document| document.written_at("/gateway").is_some())?
+            .written_at(&document::join("/gateway", key))
+    }
+
     /// Resolves the secrets of every service with `source` and types its config.
     ///
     /// Fails with everything that is wrong: secrets without a value, and what the service types themselves find
     /// wrong with their configs.
-    pub fn configs(
-        &self,
-        source: &dyn SecretSource,
-        schemas: &Schemas,
-    ) -> Result<Configs, Diagnostics> {
-        let mut configs = Configs {
-            services: BTreeMap::new(),
-        };
+    pub fn configs(&self, source: &dyn SecretSource) -> Result<Configs, Diagnostics> {
+        let mut services = Vec::with_capacity(self.services.len());
         let mut problems = Vec::new();
         for (name, service) in &self.services {
-            let config = typed(&service.value, source, schemas);
-            match config {
-                Ok(config) => {
-                    configs.services.insert(name.clone(), config);
-                }
+            match typed(&service.value, source) {
+                Ok(config) => services.push((name.clone(), config)),
                 Err(found) => problems.extend(found),
             }
         }
         if problems.is_empty() {
-            Ok(configs)
+            Ok(Configs {
+                services: services.into_iter().collect(),
+            })
         } else {
             Err(self.problems(problems))
         }
@@ -139,36 +175,41 @@ impl ManifestSet {
 fn typed(
     service: &Service,
     source: &dyn SecretSource,
-    schemas: &Schemas,
 ) -> Result<Arc<dyn AnyConfig>, Vec<Diagnostic>> {
     let document = &service.document;
     let at = |pointer: &str| format!("{}{pointer}", service.pointer);
-    let mut config = service.config.clone();
     let mut problems = Vec::new();
-    for pointer in schemas.secret_places(&service.service_type, &service.config) {
-        let Some(value) = config.pointer_mut(&pointer) else {
-            continue;
-        };
-        let name = document::segments(&pointer).next_back().unwrap_or_default();
-        match secrets::written(&name, value) {
-            Ok(secrets::Written::Plain(text)) => *value = Value::String(text),
-            Ok(secrets::Written::Reference(reference)) => match source.read(&reference) {
-                Ok(text) => *value = Value::String(text),
-                Err(unreadable) => {
-                    let place = match reference {
-                        // Longer than any line that people read.
-                        secrets::Reference::Age(_) => document.key_place(&at(&pointer)),
-                        _ => document.value_place(&at(&pointer)),
-                    };
-                    let message =
-                        format!("`{name}` has no value: {reference} {}", unreadable.message);
-                    problems.push(Diagnostic::error(place, message).with_help(unreadable.help));
+    let mut digests = Vec::new();
+    for (pointer, reference) in service.references() {
+        match source.digest(reference) {
+            Ok(digest) => digests.push(digest),
+            Err(why) => problems.push(no_value(service, pointer, reference, why)),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    if let Some(config) = service.typed.get(&digests) {
+        return Ok(config);
+    }
+    let mut config = service.config.clone();
+    digests.clear();
+    for (pointer, written) in &service.secrets {
+        let text = match written {
+            Written::Plain(text) => text.clone(),
+            Written::Reference(reference) => match source.read(reference) {
+                Ok(text) => {
+                    digests.push(secrets::digest(&text));
+                    text
+                }
+                Err(why) => {
+                    problems.push(no_value(service, pointer, reference, why));
+                    continue;
                 }
             },
-            // `load` has refused it already.
-            Err(misplaced) => {
-                problems.push(link::misplaced_secret(document, &at(&pointer), misplaced));
-            }
+        };
+        if let Some(value) = config.pointer_mut(pointer) {
+            *value = Value::String(text);
         }
     }
     if !problems.is_empty() {
@@ -189,8 +230,30 @@ fn typed(
         })
         .collect();
     if problems.is_empty() {
+        service.typed.keep(digests, &config);
         Ok(config)
     } else {
         Err(problems)
     }
+}
+
+/// What to say of a reference to a secret that has no value.
+fn no_value(
+    service: &Service,
+    pointer: &str,
+    reference: &Reference,
+    why: Unreadable,
+) -> Diagnostic {
+    let name = document::segments(pointer).next_back().unwrap_or_default();
+    let at = format!("{}{pointer}", service.pointer);
+    // Encrypted values are long, and nobody can read them.
+    let place = match reference {
+        Reference::Age(_) => service.document.key_place(&at),
+        _ => service.document.value_place(&at),
+    };
+    Diagnostic::error(
+        place,
+        format!("`{name}` has no value: {reference} {}", why.message),
+    )
+    .with_help(why.help)
 }

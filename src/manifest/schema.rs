@@ -147,8 +147,8 @@ impl Schemas {
     }
 
     /// Everything in a file that does not follow the schema, but for the configs of services.
-    pub(super) fn check_file(&self, document: &Document) -> Vec<Finding> {
-        findings(&self.file, document, &document.value, "", &[])
+    pub(super) fn check_file(&self, document: &Document, value: &Value) -> Vec<Finding> {
+        findings(&self.file, document, value, "", &[])
     }
 
     /// Everything in a config that does not follow the schema of its type. `pointer` says where the config stands.

@@ -2,7 +2,7 @@
 //!
 //! References are resolved on the JSON tree, after validation and before typing. No message has a value in it.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
@@ -59,6 +59,11 @@ pub struct Unreadable {
 pub trait SecretSource {
     /// The value that a reference names.
     fn read(&self, reference: &Reference) -> Result<String, Unreadable>;
+
+    /// The digest of the value. A source that knows it need not read the value for it.
+    fn digest(&self, reference: &Reference) -> Result<[u8; 32], Unreadable> {
+        self.read(reference).map(|value| digest(&value))
+    }
 
     /// A digest that is another one whenever the value may be another one. None while there is nothing to read.
     ///
@@ -173,7 +178,7 @@ impl SecretSource for Machine {
     }
 }
 
-fn digest(value: &str) -> [u8; 32] {
+pub(super) fn digest(value: &str) -> [u8; 32] {
     Sha256::digest(value.as_bytes()).into()
 }
 
@@ -260,6 +265,10 @@ impl SecretSource for Placeholders {
 pub struct Recorder<'a> {
     source: &'a dyn SecretSource,
     read: RefCell<BTreeMap<Reference, Recorded>>,
+    /// What was read the last time.
+    before: Option<&'a SecretsRead>,
+    /// The trace of all encrypted values, which one identity opens.
+    opening: OnceCell<Option<[u8; 32]>>,
 }
 
 impl<'a> Recorder<'a> {
@@ -268,6 +277,16 @@ impl<'a> Recorder<'a> {
         Self {
             source,
             read: RefCell::default(),
+            before: None,
+            opening: OnceCell::new(),
+        }
+    }
+
+    /// The same, where what was read the last time is known: what left the same trace is not read again for its digest.
+    pub fn after(source: &'a dyn SecretSource, before: &'a SecretsRead) -> Self {
+        Self {
+            before: Some(before),
+            ..Self::new(source)
         }
     }
 
@@ -290,8 +309,30 @@ impl SecretSource for Recorder<'_> {
         value
     }
 
+    /// Of a reference that several services name it is found out once.
+    fn digest(&self, reference: &Reference) -> Result<[u8; 32], Unreadable> {
+        let known = |read: &BTreeMap<Reference, Recorded>| read.get(reference)?.value;
+        if let Some(digest) = known(&self.read.borrow()) {
+            return Ok(digest);
+        }
+        let before = self.before.and_then(|before| before.0.get(reference));
+        if let Some(before) = before
+            && let Some(digest) = before.value
+            && before.trace.is_some()
+            && before.trace == self.trace(reference)
+        {
+            let mut read = self.read.borrow_mut();
+            read.insert(reference.clone(), before.clone());
+            return Ok(digest);
+        }
+        self.read(reference).map(|value| digest(&value))
+    }
+
     fn trace(&self, reference: &Reference) -> Option<[u8; 32]> {
-        self.source.trace(reference)
+        match reference {
+            Reference::Age(_) => *self.opening.get_or_init(|| self.source.trace(reference)),
+            _ => self.source.trace(reference),
+        }
     }
 
     fn caution(&self) -> Option<Unreadable> {

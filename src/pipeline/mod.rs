@@ -250,18 +250,9 @@ impl Gateway {
         reply: &Reply,
     ) {
         let duration = self.clock.instant().saturating_duration_since(received);
+        let called = trail.service.as_ref().zip(trail.operation);
         let counters =
-            trail
-                .service
-                .as_ref()
-                .zip(trail.operation)
-                .and_then(|(service, operation)| {
-                    service
-                        .metrics
-                        .iter()
-                        .find(|(name, _)| *name == operation)
-                        .map(|(_, metrics)| metrics)
-                });
+            called.and_then(|(service, operation)| service.counters(operation, &self.metrics));
         counters
             .unwrap_or(&self.own)
             .observe(reply.status, duration);

@@ -21,13 +21,13 @@ use crate::connector::{Call, Connector, Description, service_type};
 use crate::error::Result;
 use crate::exchange::{Body, CallContext, Reply};
 use crate::manifest::secrets::Placeholders;
-use crate::snapshot::assemble::{applications, settings};
+use crate::snapshot::assemble::{Assembly, settings};
 use crate::snapshot::candidate::Candidate;
 use crate::snapshot::documents::Documents;
 use crate::snapshot::explain::{Case, Explanation};
 use crate::snapshot::publish::{Attempt, Publisher};
 use crate::snapshot::{Health, Revision, Service, Snapshot};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, ServiceMetrics};
 use crate::tree::{Provenance, Tree};
 
 /// Answers everything with 204.
@@ -194,11 +194,12 @@ fn gateway(candidate: &Candidate) -> Gateway {
             description: String::new(),
             kind: service_type("sqlite").unwrap(),
             is_active: service.value.active,
+            declared: Arc::clone(service),
             config: Arc::clone(&configs.services[name.as_str()]),
             connector: Arc::new(Silent),
             health: Arc::new(Health::default()),
             lease: Arc::default(),
-            metrics: Vec::new(),
+            metrics: ServiceMetrics::default(),
         };
         (name.clone(), Arc::new(service))
     });
@@ -206,7 +207,7 @@ fn gateway(candidate: &Candidate) -> Gateway {
     let snapshot = Snapshot {
         revision: Revision::new(1, tree.digest().to_string(), None, None, now),
         services: services.collect(),
-        applications: applications(set),
+        applications: Assembly::default().applications(set),
         settings: settings(&set.gateway),
         documents: Documents::default(),
         last_good: None,
@@ -362,7 +363,10 @@ proptest! {
                 let row = &rows[index_of(&candidate, rule)];
                 let alone = explained(&self::candidate(std::slice::from_ref(row)), &question, key);
                 prop_assert_eq!(alone.decision, explanation.decision);
-                prop_assert_eq!(alone.reason, explanation.reason, "{} {:?}", question, rows);
+                // Whether a method that nothing takes is 405 depends on the other verbs, which other rows can deny.
+                if explanation.operation.is_some() {
+                    prop_assert_eq!(alone.reason, explanation.reason, "{} {:?}", question, rows);
+                }
             }
         }
     }

@@ -11,55 +11,92 @@ use crate::auth::role::{Requester, Role};
 use crate::connector::access::Lookups;
 use crate::connector::service_type;
 use crate::manifest::key::Moment;
-use crate::manifest::{Configs, Gateway, KeyTable, ManifestSet};
+use crate::manifest::{Configs, Gateway, KeyTable, Located, ManifestSet};
 use crate::names::{KeyName, RoleName, ServiceName};
 
-/// The services that the manifests want.
-pub fn wanted(set: &ManifestSet, mut configs: Configs) -> BTreeMap<ServiceName, WantedService> {
-    let mut wanted = BTreeMap::new();
-    for (name, service) in &set.services {
-        let service = &service.value;
-        let found = configs
-            .services
-            .remove(name.as_str())
-            .zip(service_type(service.service_type.name));
-        if let Some((config, kind)) = found {
-            wanted.insert(
-                name.clone(),
-                WantedService {
-                    kind,
-                    label: service.label.clone().unwrap_or_else(|| name.to_string()),
-                    description: service.description.clone().unwrap_or_default(),
-                    is_active: service.active,
-                    config,
-                },
-            );
-        }
-    }
+/// The services that the manifests want, in the order of their names.
+pub fn wanted(set: &ManifestSet, configs: Configs) -> Vec<(ServiceName, WantedService)> {
+    // The configs of a set have its names, in the same order.
+    let wanted = set.services.iter().zip(configs.services);
     wanted
+        .filter(|((name, _), (of, _))| *name == of)
+        .filter_map(|((name, declared), (_, config))| {
+            let wanted = WantedService {
+                kind: service_type(declared.value.service_type.name)?,
+                declared: Arc::clone(declared),
+                config,
+            };
+            Some((name.clone(), wanted))
+        })
+        .collect()
 }
 
-/// The applications, by key: for each its role's rules in every service, and the values that filters may use.
-pub fn applications(set: &ManifestSet) -> KeyRing<Application> {
-    let roles: BTreeMap<&RoleName, Arc<RoleRules>> = set
-        .roles
-        .iter()
-        .map(|(name, role)| (name, Arc::new(role_rules(&role.value))))
-        .collect();
-    KeyRing::new(set.keys.iter().flat_map(|(name, table)| {
-        let role = table
-            .value
-            .role
-            .as_ref()
-            .and_then(|role| roles.get(role))
-            .map(Arc::clone);
-        let application = Arc::new(assembled(set, name, &table.value, role));
-        table
-            .value
-            .sha256
+/// The applications of the last tree. What did not change stays the same value in the next one: plans of requests are
+/// kept by the rules and values that they were planned for.
+#[derive(Default)]
+pub struct Assembly {
+    roles: BTreeMap<RoleName, (Arc<Located<Role>>, Arc<RoleRules>)>,
+    keys: BTreeMap<KeyName, Assembled>,
+    /// The values for filters that every application has.
+    lookups: BTreeMap<String, String>,
+}
+
+struct Assembled {
+    table: Arc<Located<KeyTable>>,
+    role: Option<Arc<RoleRules>>,
+    application: Arc<Application>,
+}
+
+impl Assembly {
+    /// The applications, by key: for each its role's rules in every service, and the values that filters may use.
+    pub fn applications(&mut self, set: &ManifestSet) -> KeyRing<Application> {
+        let roles: BTreeMap<RoleName, (Arc<Located<Role>>, Arc<RoleRules>)> = set
+            .roles
             .iter()
-            .map(move |digest| (*digest, Arc::clone(&application)))
-    }))
+            .map(|(name, role)| {
+                let known = self.roles.get(name);
+                let rules = match known.filter(|(known, _)| Arc::ptr_eq(known, role)) {
+                    Some((_, rules)) => Arc::clone(rules),
+                    None => Arc::new(role_rules(&role.value)),
+                };
+                (name.clone(), (Arc::clone(role), rules))
+            })
+            .collect();
+        let lookups: BTreeMap<String, String> = set
+            .lookups
+            .iter()
+            .map(|(name, value)| (name.clone(), value.value.clone()))
+            .collect();
+        let mut known = std::mem::take(&mut self.keys);
+        if self.lookups != lookups {
+            known.clear();
+        }
+        for (name, table) in &set.keys {
+            let role = table.value.role.as_ref();
+            let role = role.and_then(|role| roles.get(role));
+            let role = role.map(|(_, rules)| Arc::clone(rules));
+            let same_role = |known: &Option<Arc<RoleRules>>| match (known, &role) {
+                (Some(known), Some(role)) => Arc::ptr_eq(known, role),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            let known = known
+                .remove(name.as_str())
+                .filter(|known| Arc::ptr_eq(&known.table, table) && same_role(&known.role));
+            let assembled = known.unwrap_or_else(|| Assembled {
+                table: Arc::clone(table),
+                role: role.as_ref().map(Arc::clone),
+                application: Arc::new(assembled(set, name, &table.value, role)),
+            });
+            self.keys.insert(name.clone(), assembled);
+        }
+        self.roles = roles;
+        self.lookups = lookups;
+        KeyRing::new(self.keys.values().flat_map(|key| {
+            let digests = key.table.value.sha256.iter();
+            digests.map(|digest| (*digest, Arc::clone(&key.application)))
+        }))
+    }
 }
 
 /// One application, by the name of its key in the manifests.

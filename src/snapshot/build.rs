@@ -4,87 +4,103 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Service;
+use futures_util::{StreamExt as _, stream};
+
+use super::lease::Lease;
 use super::plan::{Step, Tally, WantedService, plan};
+use super::{Health, Service};
 use crate::clock::Clock;
-use crate::connector::Resources;
+use crate::connector::{Connector, Resources};
 use crate::error::Error;
 use crate::manifest::{Diagnostics, ManifestSet};
 use crate::names::ServiceName;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::ServiceMetrics;
 
-/// The services of the next revision: equal ones keep their connectors, the others are opened, all at once.
+/// Most services that are opened at the same time: opening may read files.
+const MAX_OPENING: usize = 16;
+
+/// The services of the next revision: equal ones keep their connectors, the others are opened, several at a time.
 ///
 /// Errors: every service that cannot be opened; nothing that runs was touched.
 pub async fn services(
     running: &BTreeMap<ServiceName, Arc<Service>>,
-    wanted: BTreeMap<ServiceName, WantedService>,
+    wanted: Vec<(ServiceName, WantedService)>,
     data_directory: &Path,
     clock: &Arc<dyn Clock>,
-    metrics: &Metrics,
 ) -> Result<(BTreeMap<ServiceName, Arc<Service>>, Tally), Vec<(ServiceName, Error)>> {
-    let (mut steps, tally) = plan(running, &wanted);
-    let built = wanted.into_iter().map(|(name, service)| {
-        let step = steps.remove(name.as_str());
-        let resources = Resources {
-            service: name.clone(),
-            data_directory: data_directory.to_owned(),
-            clock: Arc::clone(clock),
-        };
-        async move {
-            let (connector, health, lease) = match step {
-                Some(Step::Keep(current)) => (
-                    Arc::clone(&current.connector),
-                    Arc::clone(&current.health),
-                    Arc::clone(&current.lease),
-                ),
-                Some(Step::Open | Step::Replace) | None => {
-                    let opened = service.config.open(&resources).await;
-                    let connector = opened.map_err(|error| (name.clone(), error))?;
-                    (connector, Arc::default(), Arc::default())
-                }
-            };
-            let counters = service
-                .config
-                .operations()
-                .iter()
-                .map(|operation| {
-                    (
-                        operation.name,
-                        metrics.operation(name.as_str(), operation.name),
-                    )
-                })
-                .collect();
-            let service = Service {
-                name: name.clone(),
-                label: service.label,
-                description: service.description,
-                kind: service.kind,
-                is_active: service.is_active,
-                config: service.config,
-                connector,
-                health,
-                lease,
-                metrics: counters,
-            };
-            Ok((name, Arc::new(service)))
+    let (steps, tally) = plan(running, wanted);
+    let mut services = Vec::with_capacity(steps.len());
+    let mut to_open = Vec::new();
+    for (name, step) in steps {
+        match step {
+            Step::Leave(current) => services.push((name, current)),
+            Step::Keep(current, wanted) => {
+                let live = Live {
+                    connector: Arc::clone(&current.connector),
+                    health: Arc::clone(&current.health),
+                    lease: Arc::clone(&current.lease),
+                };
+                services.push((name.clone(), service(name, wanted, live)));
+            }
+            Step::Open(wanted) | Step::Replace(wanted) => to_open.push((name, wanted)),
         }
-    });
-    let mut services = BTreeMap::new();
+    }
+    let mut opened = stream::iter(to_open)
+        .map(|(name, wanted)| async move {
+            let resources = Resources {
+                service: name.clone(),
+                data_directory: data_directory.to_owned(),
+                clock: Arc::clone(clock),
+            };
+            match wanted.config.open(&resources).await {
+                Ok(connector) => Ok((name, wanted, connector)),
+                Err(error) => Err((name, error)),
+            }
+        })
+        .buffer_unordered(MAX_OPENING);
     let mut failures = Vec::new();
-    for outcome in futures_util::future::join_all(built).await {
+    while let Some(outcome) = opened.next().await {
         match outcome {
-            Ok((name, service)) => {
-                services.insert(name, service);
+            Ok((name, wanted, connector)) => {
+                let live = Live {
+                    connector,
+                    health: Arc::default(),
+                    lease: Arc::default(),
+                };
+                services.push((name.clone(), service(name, wanted, live)));
             }
             Err(failure) => failures.push(failure),
         }
     }
     if failures.is_empty() {
-        Ok((services, tally))
+        Ok((services.into_iter().collect(), tally))
     } else {
         Err(failures)
     }
+}
+
+/// What outlives a revision.
+struct Live {
+    connector: Arc<dyn Connector>,
+    health: Arc<Health>,
+    lease: Arc<Lease>,
+}
+
+fn service(name: ServiceName, wanted: WantedService, live: Live) -> Arc<Service> {
+    let said = &wanted.declared.value;
+    Arc::new(Service {
+        label: said.label.clone().unwrap_or_else(|| name.to_string()),
+        description: said.description.clone().unwrap_or_default(),
+        name,
+        kind: wanted.kind,
+        is_active: said.active,
+        declared: wanted.declared,
+        config: wanted.config,
+        connector: live.connector,
+        health: live.health,
+        lease: live.lease,
+        metrics: ServiceMetrics::default(),
+    })
 }
 
 /// Why services cannot be opened, at their places in the manifests. It is for whoever runs the gateway, and so says what no

@@ -2,7 +2,9 @@
 //! `explain` all begin here, so that what passes review is what the daemon accepts. Pure but for the secrets.
 
 use super::expect;
-use crate::manifest::{Configs, Diagnostic, Diagnostics, ManifestSet, Schemas, SecretSource, load};
+use crate::manifest::{
+    Cache, Configs, Diagnostic, Diagnostics, ManifestSet, Schemas, SecretSource, load_again,
+};
 use crate::tree::Tree;
 
 /// What a tree says, ready to be built.
@@ -18,7 +20,16 @@ pub struct Candidate {
 impl Candidate {
     /// Loads a tree, types it and puts its access tests to it. Fails with everything that is wrong with it.
     pub fn of(tree: Tree, secrets: &dyn SecretSource) -> Result<Self, Diagnostics> {
-        let candidate = Self::untested(tree, secrets)?;
+        Self::again(tree, secrets, &mut Cache::default())
+    }
+
+    /// The same, faster where the tree is much like the last one that was loaded with `cache`.
+    pub fn again(
+        tree: Tree,
+        secrets: &dyn SecretSource,
+        cache: &mut Cache,
+    ) -> Result<Self, Diagnostics> {
+        let candidate = Self::untested_again(tree, secrets, cache)?;
         let failures = expect::failures(&candidate.set, &candidate.configs);
         if failures.is_empty() {
             Ok(candidate)
@@ -29,9 +40,16 @@ impl Candidate {
 
     /// The same whether or not its access tests hold: good to explain why one does not, and for nothing that is served.
     pub fn untested(tree: Tree, secrets: &dyn SecretSource) -> Result<Self, Diagnostics> {
-        let schemas = Schemas::standard();
-        let mut set = load(&tree, schemas)?;
-        let configs = set.configs(secrets, schemas)?;
+        Self::untested_again(tree, secrets, &mut Cache::default())
+    }
+
+    fn untested_again(
+        tree: Tree,
+        secrets: &dyn SecretSource,
+        cache: &mut Cache,
+    ) -> Result<Self, Diagnostics> {
+        let mut set = load_again(&tree, Schemas::standard(), cache)?;
+        let configs = set.configs(secrets)?;
         if let Some(caution) = secrets.caution() {
             let warning = Diagnostic::warning(None, caution.message).with_help(caution.help);
             set.warnings = set.warnings.with(warning);

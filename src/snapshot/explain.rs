@@ -134,7 +134,8 @@ impl<'a> Case<'a> {
     /// The role of the key.
     pub fn role(&self) -> Option<(&'a RoleName, &'a Located<Role>)> {
         let name = self.table.value.role.as_ref()?;
-        self.set.roles.get_key_value(name)
+        let role = self.set.roles.get_key_value(name);
+        role.map(|(name, role)| (name, role.as_ref()))
     }
 
     /// The row that a verdict names.

@@ -12,7 +12,7 @@ pub mod publish;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -22,10 +22,12 @@ use crate::auth::authorize::ServiceFacts;
 use crate::auth::key::KeyRing;
 use crate::connector::{AnyConfig, Connector, ServiceType};
 use crate::error::Error;
+use crate::manifest::{Located, Service as Declared};
 use crate::names::ServiceName;
 use crate::network::Network;
-use crate::telemetry::metrics::OperationMetrics;
+use crate::telemetry::metrics::{Metrics, OperationMetrics, ServiceMetrics};
 use lease::Lease;
+use plan::WantedService;
 
 /// Which revision something is.
 #[derive(Clone, Debug)]
@@ -171,8 +173,8 @@ impl Snapshot {
     }
 }
 
-/// A service of one revision. Built anew for each, so that a new label shows at once; what is kept over revisions is
-/// the connector, its health and its lease.
+/// A service of one revision, and of the next ones while nothing about it changes. Where only a label changes, what is
+/// kept is the connector, its health and its lease.
 pub struct Service {
     /// Its name.
     pub name: ServiceName,
@@ -184,6 +186,8 @@ pub struct Service {
     pub kind: &'static ServiceType,
     /// False answers 403.
     pub is_active: bool,
+    /// What its table says.
+    pub declared: Arc<Located<Declared>>,
     /// What the connector was opened with.
     pub config: Arc<dyn AnyConfig>,
     /// What answers.
@@ -192,11 +196,17 @@ pub struct Service {
     pub health: Arc<Health>,
     /// How long the connector's answers may go on.
     pub lease: Arc<Lease>,
-    /// Counters, in the order of the connector's operations.
-    pub metrics: Vec<(&'static str, Arc<OperationMetrics>)>,
+    /// Counters of its operations.
+    pub metrics: ServiceMetrics,
 }
 
 impl Service {
+    /// Whether it is just what is wanted, so that nothing has to be made for the next revision. Both come from the same
+    /// table of a file that did not change; anything else takes a closer look.
+    fn is_just(&self, wanted: &WantedService) -> bool {
+        Arc::ptr_eq(&self.declared, &wanted.declared) && Arc::ptr_eq(&self.config, &wanted.config)
+    }
+
     /// What a decision needs to know of it.
     pub fn facts(&self) -> ServiceFacts<'_> {
         ServiceFacts {
@@ -206,12 +216,20 @@ impl Service {
         }
     }
 
+    /// The counters of one of its operations.
+    pub fn counters(&self, operation: &str, metrics: &Metrics) -> Option<&OperationMetrics> {
+        let operations = self.config.operations().iter();
+        let names = operations.map(|operation| operation.name);
+        let counters = &self.metrics;
+        counters.operation(metrics, self.name.as_str(), names, operation)
+    }
+
     /// Notes what the outcome of a call or a probe says of the backend, and logs it where that is news.
     pub fn note_health(&self, outcome: Result<(), &Error>) {
         let service = self.name.as_str();
         match outcome {
             Ok(()) if self.health.answered() => {
-                tracing::info!(service.name = service, "the backend answers");
+                tracing::info!(service.name = service, "the backend answers again");
             }
             Err(error) if self.health.failed(error.message()) => {
                 tracing::warn!(
@@ -229,6 +247,8 @@ impl Service {
 #[derive(Debug, Default)]
 pub struct Health {
     state: AtomicU8,
+    /// Whether it answered since somebody last asked for this.
+    answered_lately: AtomicBool,
     /// Why it did not, in words that a caller may read as well.
     reason: Mutex<String>,
 }
@@ -259,9 +279,18 @@ impl Health {
         (self.state() == HealthState::Down).then(|| self.locked().clone())
     }
 
-    /// Notes an answer. True if that is news.
+    /// Notes an answer. True if there was none the last time.
     pub fn answered(&self) -> bool {
-        self.note(1)
+        // Reading first keeps the cache line shared while nothing changes.
+        if !self.answered_lately.load(Ordering::Relaxed) {
+            self.answered_lately.store(true, Ordering::Relaxed);
+        }
+        self.note(1) == Some(2)
+    }
+
+    /// Whether the backend answered since this was last asked, and nothing went wrong after that.
+    pub fn take_answered(&self) -> bool {
+        self.answered_lately.swap(false, Ordering::Relaxed) && self.state() == HealthState::Up
     }
 
     /// Notes that there was no answer, and why. True if that is news.
@@ -272,13 +301,16 @@ impl Health {
                 reason.clone_into(&mut known);
             }
         }
-        self.note(2)
+        self.note(2).is_some()
     }
 
-    fn note(&self, state: u8) -> bool {
+    /// Gives the state before, where it was another one.
+    fn note(&self, state: u8) -> Option<u8> {
         // Reading first keeps the cache line shared while nothing changes.
-        self.state.load(Ordering::Relaxed) != state
-            && self.state.swap(state, Ordering::Relaxed) != state
+        if self.state.load(Ordering::Relaxed) == state {
+            return None;
+        }
+        Some(self.state.swap(state, Ordering::Relaxed)).filter(|before| *before != state)
     }
 
     fn locked(&self) -> MutexGuard<'_, String> {

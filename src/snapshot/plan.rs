@@ -5,30 +5,29 @@ use std::sync::Arc;
 
 use super::Service;
 use crate::connector::{AnyConfig, ServiceType};
+use crate::manifest::{Located, Service as Declared};
 use crate::names::ServiceName;
 
 /// A service as the manifests want it, secrets resolved.
 pub struct WantedService {
     /// Its type.
     pub kind: &'static ServiceType,
-    /// Its label.
-    pub label: String,
-    /// Its description.
-    pub description: String,
-    /// False answers 403.
-    pub is_active: bool,
+    /// What its table says.
+    pub declared: Arc<Located<Declared>>,
     /// Its typed config.
     pub config: Arc<dyn AnyConfig>,
 }
 
 /// What happens to one service.
 pub enum Step {
+    /// Nothing at all about it has changed: it stays as it is.
+    Leave(Arc<Service>),
     /// Its config is equal: connector, pool and health stay.
-    Keep(Arc<Service>),
+    Keep(Arc<Service>, WantedService),
     /// It is new.
-    Open,
+    Open(WantedService),
     /// Its config differs.
-    Replace,
+    Replace(WantedService),
 }
 
 /// What a reload does, in numbers and names.
@@ -44,38 +43,40 @@ pub struct Tally {
     pub closed: usize,
 }
 
-/// Decides for every wanted service. Identity is the typed config after defaults and secrets, so comments, order and
-/// spelling out a default keep a service, and a rotated secret replaces it.
+/// Decides for every wanted service; they come in the order of their names. Identity is the typed config after defaults and secrets, so
+/// comments, order and spelling out a default keep a service, and a rotated secret replaces it.
 pub fn plan(
     running: &BTreeMap<ServiceName, Arc<Service>>,
-    wanted: &BTreeMap<ServiceName, WantedService>,
-) -> (BTreeMap<ServiceName, Step>, Tally) {
-    let mut tally = Tally {
-        closed: running
-            .keys()
-            .filter(|name| !wanted.contains_key(name.as_str()))
-            .count(),
-        ..Tally::default()
-    };
-    let steps = wanted
-        .iter()
-        .map(|(name, service)| {
-            let step = match running.get(name.as_str()) {
-                None => {
-                    tally.opened += 1;
-                    Step::Open
-                }
-                Some(current) if current.config.same_as(service.config.as_ref()) => {
-                    tally.kept += 1;
-                    Step::Keep(Arc::clone(current))
-                }
-                Some(_) => {
-                    tally.replaced += 1;
-                    Step::Replace
-                }
-            };
-            (name.clone(), step)
-        })
-        .collect();
+    wanted: Vec<(ServiceName, WantedService)>,
+) -> (Vec<(ServiceName, Step)>, Tally) {
+    let mut tally = Tally::default();
+    let mut steps = Vec::with_capacity(wanted.len());
+    // Both are sorted, so one walk over them finds every pair.
+    let mut others = running.iter().peekable();
+    for (name, wanted) in wanted {
+        while others.next_if(|(other, _)| **other < name).is_some() {
+            tally.closed += 1;
+        }
+        let step = match others.next_if(|(other, _)| **other == name) {
+            None => {
+                tally.opened += 1;
+                Step::Open(wanted)
+            }
+            Some((_, current)) if current.is_just(&wanted) => {
+                tally.kept += 1;
+                Step::Leave(Arc::clone(current))
+            }
+            Some((_, current)) if current.config.same_as(wanted.config.as_ref()) => {
+                tally.kept += 1;
+                Step::Keep(Arc::clone(current), wanted)
+            }
+            Some(_) => {
+                tally.replaced += 1;
+                Step::Replace(wanted)
+            }
+        };
+        steps.push((name, step));
+    }
+    tally.closed += others.count();
     (steps, tally)
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use std::collections::BTreeMap;
@@ -44,10 +44,42 @@ impl OperationMetrics {
     }
 }
 
+/// Operations and their counters.
+type Counters = Vec<(&'static str, Arc<OperationMetrics>)>;
+
+/// The counters of one service's operations. They are made when it is called for the first time: most of many services
+/// may never be.
+#[derive(Debug, Default)]
+pub struct ServiceMetrics(OnceLock<Counters>);
+
+impl ServiceMetrics {
+    /// The counters of one of the service's `operations`; none for one that is not among them.
+    pub fn operation(
+        &self,
+        metrics: &Metrics,
+        service: &str,
+        operations: impl IntoIterator<Item = &'static str>,
+        operation: &str,
+    ) -> Option<&OperationMetrics> {
+        let make = || {
+            let names = operations.into_iter();
+            names
+                .map(|name| (name, metrics.operation(service, name)))
+                .collect()
+        };
+        let counters = self.0.get_or_init(make).iter();
+        counters
+            .filter(|(name, _)| *name == operation)
+            .map(|(_, counters)| counters.as_ref())
+            .next()
+    }
+}
+
 /// All metrics of one daemon.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    operations: Mutex<BTreeMap<(String, &'static str), Arc<OperationMetrics>>>,
+    /// By service and operation.
+    operations: Mutex<BTreeMap<String, BTreeMap<&'static str, Arc<OperationMetrics>>>>,
     /// Requests being served.
     pub in_flight: AtomicI64,
     /// Requests refused because the gateway was at capacity.
@@ -102,16 +134,17 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Metrics {
     /// The counters of an operation; the same ones every time.
     pub fn operation(&self, service: &str, operation: &'static str) -> Arc<OperationMetrics> {
-        Arc::clone(
-            locked(&self.operations)
-                .entry((service.to_owned(), operation))
-                .or_default(),
-        )
+        let mut operations = locked(&self.operations);
+        let service = match operations.get_mut(service) {
+            Some(known) => known,
+            None => operations.entry(service.to_owned()).or_default(),
+        };
+        Arc::clone(service.entry(operation).or_default())
     }
 
     /// Forgets the counters of services that are gone, so that series do not pile up over reloads.
     pub fn retain_services(&self, exists: impl Fn(&str) -> bool) {
-        locked(&self.operations).retain(|(service, _), _| service.is_empty() || exists(service));
+        locked(&self.operations).retain(|service, _| service.is_empty() || exists(service));
     }
 
     /// Notes the end of a look at the tree.
@@ -167,13 +200,15 @@ impl Metrics {
     }
 
     fn write(&self, out: &mut String) {
-        let operations: Vec<((String, &'static str), Arc<OperationMetrics>)> =
-            locked(&self.operations)
-                .iter()
+        let mut operations: Vec<((String, &'static str), Arc<OperationMetrics>)> = Vec::new();
+        for (service, of_service) in locked(&self.operations).iter() {
+            for (operation, metrics) in of_service {
                 // An operation that nobody called has no series.
-                .filter(|(_, metrics)| metrics.count.load(Ordering::Relaxed) > 0)
-                .map(|(labels, metrics)| (labels.clone(), Arc::clone(metrics)))
-                .collect();
+                if metrics.count.load(Ordering::Relaxed) > 0 {
+                    operations.push(((service.clone(), operation), Arc::clone(metrics)));
+                }
+            }
+        }
         header(
             out,
             "tidegate_requests",

@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 pub use source::{Source, Sources};
 
 /// Most files that a tree may have, in all layers together.
-pub const MAX_FILES: usize = 50_000;
+pub const MAX_FILES: usize = 25_000;
 /// Most bytes that one file may have: 1 MiB.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Most bytes that all files of all layers together may have: 64 MiB.

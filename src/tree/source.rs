@@ -139,6 +139,33 @@ impl Source {
     }
 }
 
+/// What a cheap look at the sources found.
+#[derive(Clone, Debug)]
+pub enum Look {
+    /// What tells whether the tree is a known one; none where it has to be read to be known.
+    Fingerprint(Option<Fingerprint>),
+    /// The tree itself, read once.
+    Tree(Tree),
+}
+
+impl Look {
+    /// What tells whether the tree is a known one; none where it has to be read to be known.
+    pub fn fingerprint(&self) -> Option<&Fingerprint> {
+        match self {
+            Self::Fingerprint(fingerprint) => fingerprint.as_ref(),
+            Self::Tree(tree) => Some(tree.fingerprint()),
+        }
+    }
+
+    /// The tree, if it was read.
+    pub fn into_tree(self) -> Option<Tree> {
+        match self {
+            Self::Fingerprint(_) => None,
+            Self::Tree(tree) => Some(tree),
+        }
+    }
+}
+
 /// Where a tree comes from: one source for each layer, the lowest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sources {
@@ -241,10 +268,22 @@ impl Sources {
         ))
     }
 
-    /// What tells whether a tree is one of the `known` ones of these sources, for a look that is cheap: of a commit only
-    /// the name is looked up. None where a commit is new, or its signer may not be allowed any more, and the tree has to be
-    /// read to be known.
-    pub fn fingerprint(&self, known: &[&Fingerprint]) -> Result<Option<Fingerprint>, TreeError> {
+    /// A look that is cheap, to tell whether a tree is one of the `known` ones of these sources: of a commit only the name
+    /// is looked up. Fails as the sources do.
+    pub fn look(&self, known: &[&Fingerprint]) -> Result<Look, TreeError> {
+        let is_whole = self.list().iter().all(|source| source.folder().is_some());
+        // A tree in which somebody is at work does not count.
+        if is_whole && !self.list().iter().any(Source::is_busy) {
+            return self.read().map(Look::Tree);
+        }
+        self.fingerprint(known).map(Look::Fingerprint)
+    }
+
+    /// None where a commit is new, or its signer may not be allowed any more, and the tree has to be read to be known.
+    pub(super) fn fingerprint(
+        &self,
+        known: &[&Fingerprint],
+    ) -> Result<Option<Fingerprint>, TreeError> {
         let mut prints = Vec::with_capacity(self.list().len());
         for source in self.list() {
             let Source::Git(location) = source else {
@@ -277,11 +316,20 @@ impl Sources {
     /// `pause` waits for the time it is given. Fails as the sources do, when they fail twice alike, and after
     /// [`MAX_READS`].
     pub fn read_settled(&self, pause: &mut dyn FnMut(Duration)) -> Result<Tree, TreeError> {
+        self.read_settled_after(None, pause)
+    }
+
+    /// The same, where the first read was done already, by [`Sources::look`].
+    pub fn read_settled_after(
+        &self,
+        first: Option<Tree>,
+        pause: &mut dyn FnMut(Duration),
+    ) -> Result<Tree, TreeError> {
         let is_atomic = self.list().iter().all(Source::is_atomic);
-        let mut last: Option<Result<Tree, TreeError>> = None;
+        let mut last: Option<Result<Tree, TreeError>> = first.map(Ok);
         let mut busy = None;
         for attempt in 0..MAX_READS {
-            if attempt > 0 {
+            if attempt > 0 || last.is_some() {
                 pause(QUIET_WINDOW);
             }
             busy = self.list().iter().find(|source| source.is_busy());

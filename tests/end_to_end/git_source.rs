@@ -531,7 +531,7 @@ fn a_remote_over_ssh_is_fetched_from_with_the_key_of_the_repository() {
     let (workshop, work, upstream) = pushed();
     let ssh = SecureShell::new(&workshop.at("ssh"));
     let mirror = workshop.clone_of(&upstream.url(), "mirror.git", &["--mirror"]);
-    mirror.git(&["remote", "set-url", "origin", &ssh.url(&upstream)]);
+    mirror.git(&["remote", "set-url", "origin", &SecureShell::url(&upstream)]);
     mirror.git(&["config", "core.sshCommand", ssh.command()]);
     let gateway = fetching(&workshop, &mirror, "main:gateway.d").start();
     work.write("gateway.d/second.toml", sqlite_service("second", "shop.db"));

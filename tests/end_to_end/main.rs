@@ -30,6 +30,7 @@ mod last_good;
 mod operations;
 mod outage;
 mod overlays;
+mod plan;
 mod postgresql;
 mod readme;
 mod reload;

@@ -388,10 +388,8 @@ fn c12_digest_and_commit_are_those_of_what_is_served() {
             }
         }
         let digest: [u8; 32] = hasher.finalize().into();
-        digest
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
+        let digits: Vec<String> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        digits.concat()
     };
     assert_eq!(
         status["digest"],

@@ -276,7 +276,7 @@ impl SecureShell {
     }
 
     /// The address of a repository of this machine.
-    pub fn url(&self, repository: &Repository) -> String {
+    pub fn url(repository: &Repository) -> String {
         let user = Command::new("id").arg("-un").output().unwrap();
         let user = String::from_utf8(user.stdout).unwrap();
         format!(

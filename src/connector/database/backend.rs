@@ -37,8 +37,11 @@ pub trait Database: Send + Sync + 'static {
     /// Begins a transaction. Dropping it rolls back.
     async fn begin(&self) -> Result<Box<dyn DatabaseTransaction>>;
 
-    /// One cheap round trip.
+    /// One cheap round trip. Whoever has no connection keeps none for it.
     async fn probe(&self) -> Result<()>;
+
+    /// Closes connections that were not used for long. Called now and then; does not wait.
+    fn release_idle(&self) {}
 }
 
 /// A transaction of a [`Database`]. Dropping it rolls back.

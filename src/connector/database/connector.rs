@@ -260,6 +260,10 @@ impl Connector for DatabaseConnector {
     async fn probe(&self) -> Result<()> {
         self.database.probe().await
     }
+
+    fn release_idle(&self) {
+        self.database.release_idle();
+    }
 }
 
 /// The error of a record that is not there, or that the role does not admit.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::catalog::Catalog;
 use crate::connector::access::{Access, Grant};
@@ -84,21 +84,15 @@ struct Shard<P> {
 
 /// Plans of requests, at most [`MAX_PLANS`]; those not used for long make room.
 pub(super) struct PlanCache<P> {
-    shards: Vec<Mutex<Shard<P>>>,
+    /// Made for the first plan: most of many services may never have one.
+    shards: OnceLock<Vec<Mutex<Shard<P>>>>,
     hasher: RandomState,
 }
 
 impl<P> PlanCache<P> {
     pub(super) fn new() -> Self {
         Self {
-            shards: (0..SHARDS)
-                .map(|_| {
-                    Mutex::new(Shard {
-                        young: HashMap::new(),
-                        old: HashMap::new(),
-                    })
-                })
-                .collect(),
+            shards: OnceLock::new(),
             hasher: RandomState::new(),
         }
     }
@@ -146,7 +140,7 @@ impl<P> PlanCache<P> {
 
     /// Forgets every plan; for when the catalog was read anew.
     pub(super) fn clear(&self) {
-        for shard in &self.shards {
+        for shard in self.shards.get().into_iter().flatten() {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             shard.young.clear();
             shard.old.clear();
@@ -156,8 +150,16 @@ impl<P> PlanCache<P> {
     fn shard(&self, hash: u64) -> Option<std::sync::MutexGuard<'_, Shard<P>>> {
         // The map takes the low bits of the hash, the shard the high ones.
         let index = usize::try_from(hash >> 60).ok()?;
+        let make = || {
+            let shard = || Shard {
+                young: HashMap::new(),
+                old: HashMap::new(),
+            };
+            (0..SHARDS).map(|_| Mutex::new(shard())).collect()
+        };
         Some(
             self.shards
+                .get_or_init(make)
                 .get(index)?
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
@@ -267,6 +269,8 @@ mod tests {
         }
         let kept: usize = cache
             .shards
+            .get()
+            .unwrap()
             .iter()
             .map(|shard| {
                 let shard = shard.lock().unwrap();

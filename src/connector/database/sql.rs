@@ -93,8 +93,11 @@ pub trait SqlPool: Send + Sync + 'static {
     /// Begins a transaction on a connection of its own. Dropping it rolls back.
     async fn begin(&self) -> Result<Box<dyn Transaction>>;
 
-    /// One cheap round trip.
+    /// One cheap round trip. A pool without a connection keeps none for it.
     async fn probe(&self) -> Result<()>;
+
+    /// Closes connections that were not used for long. Called now and then; does not wait.
+    fn release_idle(&self) {}
 }
 
 /// A transaction. Dropping it rolls back.
@@ -185,6 +188,10 @@ impl<D: Dialect, P: SqlPool> Database for Sql<D, P> {
 
     async fn probe(&self) -> Result<()> {
         self.pool.probe().await
+    }
+
+    fn release_idle(&self) {
+        self.pool.release_idle();
     }
 }
 

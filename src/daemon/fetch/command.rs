@@ -62,16 +62,15 @@ pub(super) async fn fetch(following: &Following, timeout: Duration) -> Result<()
 /// program (`GIT_SSH`) that may not know how to be told.
 async fn ssh_command(directory: &Path, timeout: Duration) -> Option<String> {
     let of_host = std::env::var_os("GIT_SSH_COMMAND").map(|own| own.to_string_lossy().into_owned());
-    let own = match of_host {
-        Some(own) => Some(own),
-        None => {
-            let mut git = git(directory);
-            git.args(["config", "--get", "core.sshCommand"]);
-            let ended = run(git, timeout).await.ok();
-            ended
-                .filter(|ended| ended.is_good)
-                .map(|ended| ended.output.trim().to_owned())
-        }
+    let own = if of_host.is_some() {
+        of_host
+    } else {
+        let mut git = git(directory);
+        git.args(["config", "--get", "core.sshCommand"]);
+        let ended = run(git, timeout).await.ok();
+        ended
+            .filter(|ended| ended.is_good)
+            .map(|ended| ended.output.trim().to_owned())
     };
     let own = own.filter(|own| !own.is_empty());
     if own.is_none() && std::env::var_os("GIT_SSH").is_some() {

@@ -235,14 +235,14 @@ impl Walk<'_> {
             EntryKind::Tree => {
                 let mut inner = place.clone();
                 inner.0.push((name.as_bytes().to_vec(), entry.id));
-                self.descend(inner, &relative, stack)
+                self.descend(&inner, &relative, stack)
             }
             EntryKind::Commit => Err(self.submodule(&relative)),
             EntryKind::Link => {
                 let target = self.link(entry.id)?;
                 match self.resolve(place, &target)? {
                     Target::Folder(target) if target.starts_with(&self.base) => {
-                        self.descend(target, &relative, stack)
+                        self.descend(&target, &relative, stack)
                     }
                     Target::File { id, within } if within.starts_with(&self.base) => {
                         if is_manifest {
@@ -273,11 +273,11 @@ impl Walk<'_> {
 
     fn descend(
         &mut self,
-        place: Place,
+        place: &Place,
         relative: &str,
         stack: &mut Vec<Place>,
     ) -> Result<(), TreeError> {
-        if stack.contains(&place) {
+        if stack.contains(place) {
             return Err(self.refused(
                 relative,
                 "this link leads back to a folder around it",
@@ -292,7 +292,7 @@ impl Walk<'_> {
             ));
         }
         stack.push(place.clone());
-        self.folder(&place, &format!("{relative}/"), stack)?;
+        self.folder(place, &format!("{relative}/"), stack)?;
         stack.pop();
         Ok(())
     }

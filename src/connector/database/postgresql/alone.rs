@@ -171,6 +171,11 @@ impl Alone {
         })
     }
 
+    /// Closes the connections that nobody used for so long.
+    pub(super) fn release_unused(&self, longest: Duration) {
+        self.pool.retain(|_, metrics| metrics.last_used() < longest);
+    }
+
     /// Whether a read could begin at once.
     pub(super) fn has_room(&self) -> bool {
         let status = self.pool.status();

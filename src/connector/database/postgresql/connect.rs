@@ -154,6 +154,12 @@ impl Connector {
         }
     }
 
+    /// Connects, which proves that the server answers, and leaves again.
+    pub(super) async fn try_once(&self) -> Result<()> {
+        self.admit()?;
+        self.connect_in_time(Purpose::Alone).await.map(drop)
+    }
+
     /// Longest that a connection may take.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout

@@ -38,11 +38,15 @@ impl PostgresqlConfig {
     /// The pool for this config. Reads certificates, but does not connect.
     async fn pool(&self, resources: &Resources) -> Result<PostgresqlPool> {
         let mode = self.tls_mode();
+        if mode == TlsMode::Off {
+            return PostgresqlPool::new(self, tls::off()?, &resources.clock);
+        }
         let ca = self
             .ca
             .as_ref()
             .map(|path| resources.data_directory.join(path));
-        let tls = tokio::task::spawn_blocking(move || tls::connector(mode, ca.as_deref()))
+        let now = resources.clock.instant();
+        let tls = tokio::task::spawn_blocking(move || tls::connector(mode, ca.as_deref(), now))
             .await
             .map_err(|error| {
                 Error::internal("reading certificates broke off").with_source(error)

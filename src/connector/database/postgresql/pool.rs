@@ -23,11 +23,14 @@ use crate::error::Result;
 const SHARED_ROWS: u64 = 1024;
 /// How much longer than the server's limit the gateway waits for the server to keep it.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a connection may be unused before it is closed.
+const LONGEST_IDLE: Duration = Duration::from_mins(5);
 /// How many statements' time the catalogue may take.
 const CATALOG_STATEMENTS: u32 = 7;
 
 /// Connections to one PostgreSQL database. Nothing connects before it is needed.
 pub(super) struct PostgresqlPool {
+    connector: Arc<Connector>,
     shared: Arc<Shared>,
     alone: Alone,
     schema: String,
@@ -53,12 +56,21 @@ impl PostgresqlPool {
             )),
             alone: Alone::new(
                 usize::try_from(config.max_connections).unwrap_or(usize::MAX),
-                connector,
+                Arc::clone(&connector),
                 limit,
             )?,
+            connector,
             schema: config.schema.clone(),
             limit,
         })
+    }
+}
+
+impl PostgresqlPool {
+    /// Closes the connections that nobody used for so long.
+    pub(super) fn release_unused(&self, longest: Duration) {
+        self.shared.release_unused(longest);
+        self.alone.release_unused(longest);
     }
 }
 
@@ -118,9 +130,17 @@ impl SqlPool for PostgresqlPool {
     }
 
     async fn probe(&self) -> Result<()> {
+        if !self.shared.is_connected() {
+            // A service that nobody calls holds no connection.
+            return self.connector.try_once().await;
+        }
         if self.shared.probe().await? == Outcome::Elsewhere {
             self.alone.session().await?.end().await?;
         }
         Ok(())
+    }
+
+    fn release_idle(&self) {
+        self.release_unused(LONGEST_IDLE);
     }
 }

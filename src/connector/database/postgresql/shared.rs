@@ -167,6 +167,8 @@ impl Statements {
 struct SharedConnection {
     client: Client,
     line: Line,
+    /// When a read came last, in microseconds since `epoch`.
+    used: AtomicU64,
     statements: Statements,
     epoch: Instant,
     clock: Arc<dyn Clock>,
@@ -217,6 +219,12 @@ impl SharedConnection {
         micros(self.clock.instant().saturating_duration_since(self.epoch))
     }
 
+    /// Whether it has nothing to do, and had nothing to do for so long.
+    fn is_idle(&self, longest: Duration) -> bool {
+        let unused = self.now().saturating_sub(self.used.load(Ordering::Relaxed));
+        self.line.length() == 0 && unused >= micros(longest)
+    }
+
     fn enter(self: &Arc<Self>) -> Place {
         let entered = self.now();
         Place {
@@ -254,6 +262,7 @@ impl SharedConnection {
             return Ok(Outcome::Elsewhere);
         }
         let mut place = self.enter();
+        self.used.store(place.entered, Ordering::Relaxed);
         let number = place.number;
         let result = self
             .read_in_line(&cell, sql, values, rows, limit, &|| {
@@ -448,6 +457,24 @@ impl Shared {
         }
     }
 
+    /// Whether there is a connection.
+    pub(super) fn is_connected(&self) -> bool {
+        self.slots.iter().any(|slot| slot.live().is_some())
+    }
+
+    /// Closes the connections that nobody used for so long.
+    pub(super) fn release_unused(&self, longest: Duration) {
+        for slot in &self.slots {
+            let mut current = slot.current.write().unwrap_or_else(PoisonError::into_inner);
+            if current
+                .as_ref()
+                .is_some_and(|connection| connection.is_idle(longest))
+            {
+                *current = None;
+            }
+        }
+    }
+
     /// One empty round trip.
     pub(super) async fn probe(self: &Arc<Self>) -> Result<Outcome> {
         let Some(connection) = self.choose(&|| true).await? else {
@@ -553,6 +580,7 @@ impl Shared {
         let connection = Arc::new(SharedConnection {
             client,
             line: Line::default(),
+            used: AtomicU64::new(0),
             statements: Statements::default(),
             epoch: self.clock.instant(),
             clock: Arc::clone(&self.clock),

@@ -621,6 +621,33 @@ async fn many_reads_share_a_connection_and_a_slow_one_does_not_hold_them_up() {
 }
 
 #[tokio::test]
+async fn a_probe_keeps_no_connection_and_unused_connections_are_closed() {
+    let server = PostgresqlServer::start();
+    let pool = pool(&server, json!({})).await;
+    let count =
+        || server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'driver'");
+    pool.probe().await.unwrap();
+    eventually("the probe has left", async || count() == "0").await;
+
+    let echo = statement("SELECT 1 AS n", vec![]);
+    for _ in 0..2 {
+        read(&pool, &echo, &["n"]).await.unwrap();
+        let mut transaction = pool.begin().await.unwrap();
+        run(&mut transaction, "SELECT 1 AS n", vec![], &["n"])
+            .await
+            .unwrap();
+        pool.release_unused(Duration::from_hours(1));
+        pool.probe().await.unwrap();
+        assert_eq!(count(), "2", "what is in use stays, and the probe uses it");
+        pool.release_unused(Duration::ZERO);
+        eventually("the shared one is closed", async || count() == "1").await;
+        transaction.commit().await.unwrap();
+        pool.release_unused(Duration::ZERO);
+        eventually("all are closed", async || count() == "0").await;
+    }
+}
+
+#[tokio::test]
 async fn prepared_statements_survive_changes_of_their_tables() {
     let server = PostgresqlServer::start();
     server.sql("CREATE TABLE t (id int); INSERT INTO t VALUES (1)");

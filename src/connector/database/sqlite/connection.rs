@@ -51,6 +51,8 @@ pub(super) struct Settings {
     pub(super) busy_timeout: Duration,
     /// How long a statement may run.
     pub(super) statement_timeout: Duration,
+    /// How long a thread waits for work before it ends.
+    pub(super) longest_idle: Duration,
     /// The time.
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -74,6 +76,11 @@ pub(super) enum Identity {
 }
 
 impl Settings {
+    /// Whether the database has no file.
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.path.is_none()
+    }
+
     /// Which file is there now. Makes an empty one if that is asked for; a missing one is
     /// [`ErrorKind::BackendUnavailable`].
     pub(super) fn identity(&self) -> Result<Identity> {

@@ -143,6 +143,7 @@ impl SqliteConfig {
                 create: self.create,
                 busy_timeout: Duration::from_millis(self.busy_timeout_milliseconds.into()),
                 statement_timeout: Duration::from_secs(self.statement_timeout_seconds.into()),
+                longest_idle: pool::LONGEST_IDLE,
                 clock: Arc::clone(&resources.clock),
             },
             usize::try_from(self.max_connections).unwrap_or(1).max(1),

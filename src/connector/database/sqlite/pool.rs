@@ -3,7 +3,8 @@
 //! SQLite blocks, so nothing of it runs on the threads that serve requests: a read is a job in a bounded queue, taken
 //! by one of a few reader threads; a transaction has the one writer thread for itself until it ends. Connections rest
 //! in a [`Park`] between jobs. When the file at the path has become another one, all of them are closed before one to
-//! the new file is opened.
+//! the new file is opened. Threads that have nothing to do for a while end, and close their connections: a service that
+//! nobody calls has neither.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -26,6 +27,8 @@ use crate::error::{Error, ErrorKind, Result};
 const MAX_WAITING: usize = 1_024;
 /// How long a job may wait for a thread, or a transaction for the writer.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How long a thread waits for work before it ends.
+pub(super) const LONGEST_IDLE: Duration = Duration::from_mins(1);
 /// How long the writer rests before the write-ahead log is emptied.
 const REST_BEFORE_CHECKPOINT: Duration = Duration::from_secs(1);
 /// How often it is tried to empty the write-ahead log after a write: a long read stands in the way.
@@ -146,11 +149,15 @@ impl Park {
         self.forget();
     }
 
-    /// Closes the connections of a role that rest.
-    fn close_resting(&self, role: Role) {
+    /// Closes the connections of a role that rest, but for `most` of them.
+    fn close_resting(&self, role: Role, most: usize) {
         let mut state = locked(&self.state);
         let resting: Vec<Open> = match role {
-            Role::Reader => state.readers.drain(..).collect(),
+            Role::Reader => {
+                let count = state.readers.len().saturating_sub(most);
+                state.readers.drain(..count).collect()
+            }
+            Role::Writer if most > 0 => Vec::new(),
             Role::Writer => state.writer.take().into_iter().collect(),
         };
         drop(state);
@@ -174,6 +181,17 @@ struct Session {
     held: Option<Open>,
     /// How often it is still tried to empty the write-ahead log.
     checkpoints_left: u32,
+    /// What the thread has done so far.
+    done: Done,
+}
+
+/// What a thread has done so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Done {
+    Nothing,
+    /// It answered probes, which leave nothing behind.
+    Probes,
+    Work,
 }
 
 impl Session {
@@ -270,12 +288,15 @@ type Work = Box<dyn FnOnce(&mut Session) + Send>;
 struct Job {
     control: Arc<Control>,
     work: Work,
+    is_probe: bool,
 }
 
 struct Queue {
     jobs: VecDeque<Job>,
     idle: usize,
     threads: usize,
+    /// Threads that take no more jobs, but have not closed their connections yet.
+    leaving: usize,
     is_closed: bool,
 }
 
@@ -301,6 +322,7 @@ impl Workers {
                 jobs: VecDeque::new(),
                 idle: 0,
                 threads: 0,
+                leaving: 0,
                 is_closed: false,
             }),
             ready: Condvar::new(),
@@ -362,10 +384,12 @@ impl Drop for Workers {
         crew.ready.notify_all();
         let (queue, _) = crew
             .left
-            .wait_timeout_while(queue, LONGEST_FAREWELL, |queue| queue.threads > 0)
+            .wait_timeout_while(queue, LONGEST_FAREWELL, |queue| {
+                queue.threads > 0 || queue.leaving > 0
+            })
             .unwrap_or_else(PoisonError::into_inner);
         drop(queue);
-        crew.park.close_resting(crew.role);
+        crew.park.close_resting(crew.role, 0);
     }
 }
 
@@ -376,11 +400,16 @@ impl Crew {
             role: self.role,
             held: None,
             checkpoints_left: 0,
+            done: Done::Nothing,
         };
         while let Some(job) = self.next(&mut session) {
             if !job.control.start() {
                 continue;
             }
+            session.done = match session.done {
+                Done::Nothing | Done::Probes if job.is_probe => Done::Probes,
+                _ => Done::Work,
+            };
             let work = job.work;
             // The result's sender is dropped by a panic, so the caller gets an error; the thread goes on.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(&mut session))) {
@@ -389,43 +418,70 @@ impl Crew {
             }
         }
         drop(session);
+        // As many connections may rest as there are threads to use them.
+        let remaining = locked(&self.queue).threads;
+        if !self.park.settings.is_in_memory() {
+            self.park.close_resting(self.role, remaining);
+        }
         let mut queue = locked(&self.queue);
-        queue.threads = queue.threads.saturating_sub(1);
+        queue.leaving = queue.leaving.saturating_sub(1);
         drop(queue);
         self.left.notify_all();
     }
 
-    /// The next job; none when the workers are dismissed.
+    /// The next job; none when the thread is to end: the workers are dismissed, or there was nothing to do for long.
     fn next(&self, session: &mut Session) -> Option<Job> {
         let mut queue = locked(&self.queue);
         loop {
             if let Some(job) = queue.jobs.pop_front() {
                 return Some(job);
             }
-            if queue.is_closed {
-                return None;
+            // A transaction may be between two statements, and a database in memory is gone with its connection.
+            let may_leave = session.held.is_none() && !self.park.settings.is_in_memory();
+            if queue.is_closed || may_leave && session.done == Done::Probes {
+                return queue.leave();
             }
+            let longest = match (session.checkpoints_left, may_leave) {
+                (0, true) => Some(self.park.settings.longest_idle),
+                (0, false) => None,
+                (_, _) => Some(REST_BEFORE_CHECKPOINT),
+            };
             queue.idle = queue.idle.saturating_add(1);
             let mut is_quiet = false;
-            queue = if session.checkpoints_left > 0 {
-                let (queue, timeout) = self
+            queue = match longest {
+                Some(longest) => {
+                    let (queue, timeout) = self
+                        .ready
+                        .wait_timeout(queue, longest)
+                        .unwrap_or_else(PoisonError::into_inner);
+                    is_quiet = timeout.timed_out();
+                    queue
+                }
+                None => self
                     .ready
-                    .wait_timeout(queue, REST_BEFORE_CHECKPOINT)
-                    .unwrap_or_else(PoisonError::into_inner);
-                is_quiet = timeout.timed_out();
-                queue
-            } else {
-                self.ready
                     .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner)
+                    .unwrap_or_else(PoisonError::into_inner),
             };
             queue.idle = queue.idle.saturating_sub(1);
-            if is_quiet && queue.jobs.is_empty() {
-                drop(queue);
-                session.rest();
-                queue = locked(&self.queue);
+            if !is_quiet || !queue.jobs.is_empty() {
+                continue;
             }
+            if session.checkpoints_left == 0 {
+                return queue.leave();
+            }
+            drop(queue);
+            session.rest();
+            queue = locked(&self.queue);
         }
+    }
+}
+
+impl Queue {
+    /// The thread takes no more jobs from here on: whoever brings one begins another.
+    fn leave(&mut self) -> Option<Job> {
+        self.threads = self.threads.saturating_sub(1);
+        self.leaving = self.leaving.saturating_add(1);
+        None
     }
 }
 
@@ -451,8 +507,16 @@ async fn submit<T: Send + 'static>(
     workers: &Workers,
     work: impl FnOnce(&mut Session, &Arc<Control>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
+    submit_job(workers, false, work).await
+}
+
+async fn submit_job<T: Send + 'static>(
+    workers: &Workers,
+    is_probe: bool,
+    work: impl FnOnce(&mut Session, &Arc<Control>) -> Result<T> + Send + 'static,
+) -> Result<T> {
     let guard = CancelOnDrop(Arc::default());
-    let mut receiver = push(workers, Arc::clone(&guard.0), work)?;
+    let mut receiver = push(workers, Arc::clone(&guard.0), is_probe, work)?;
     let answer = match tokio::time::timeout(LONGEST_WAIT, &mut receiver).await {
         Ok(answer) => answer,
         Err(_elapsed) if guard.0.abandon() => return Err(too_busy()),
@@ -465,6 +529,7 @@ async fn submit<T: Send + 'static>(
 fn push<T: Send + 'static>(
     workers: &Workers,
     control: Arc<Control>,
+    is_probe: bool,
     work: impl FnOnce(&mut Session, &Arc<Control>) -> Result<T> + Send + 'static,
 ) -> Result<oneshot::Receiver<Result<T>>> {
     let (sender, receiver) = oneshot::channel();
@@ -475,6 +540,7 @@ fn push<T: Send + 'static>(
             // The receiver is gone when nobody waits for the result any more.
             let _ = sender.send(work(session, &inner));
         }),
+        is_probe,
     })?;
     Ok(receiver)
 }
@@ -499,7 +565,7 @@ impl SqlitePool {
     /// A pool of so many readers and a writer. Opens nothing.
     pub(super) fn new(settings: Settings, readers: usize) -> Self {
         let read_only = settings.read_only;
-        let is_in_memory = settings.path.is_none();
+        let is_in_memory = settings.is_in_memory();
         let park = Arc::new(Park {
             settings,
             state: Mutex::new(ParkState::default()),
@@ -589,7 +655,13 @@ impl SqlPool for SqlitePool {
     }
 
     async fn probe(&self) -> Result<()> {
-        self.reading(|open| open.schema_version().map(drop)).await
+        if self.is_in_memory {
+            return self.reading(|open| open.schema_version().map(drop)).await;
+        }
+        submit_job(&self.readers, true, |session, control| {
+            session.with_connection(control, |open| open.schema_version().map(drop))
+        })
+        .await
     }
 }
 
@@ -626,6 +698,7 @@ impl Drop for SqliteTransaction {
                     let _turn = turn;
                     session.end();
                 }),
+                is_probe: false,
             });
         }
     }
@@ -664,10 +737,11 @@ impl Transaction for SqliteTransaction {
     async fn commit(mut self: Box<Self>) -> Result<()> {
         let turn = self.turn.take();
         // Not stopped by dropping the future: it must end the transaction one way or the other.
-        let receiver = push(&self.workers, Arc::default(), move |session, control| {
+        let commit = move |session: &mut Session, control: &Arc<Control>| {
             let _turn = turn;
             session.commit(control)
-        })?;
+        };
+        let receiver = push(&self.workers, Arc::default(), false, commit)?;
         receiver.await.unwrap_or_else(|_dropped| Err(lost()))
     }
 }

@@ -67,6 +67,10 @@ impl Fixture {
     }
 
     fn impatient_pool(&self, statement_timeout: Duration) -> SqlitePool {
+        self.pool_with(statement_timeout, pool::LONGEST_IDLE)
+    }
+
+    fn pool_with(&self, statement_timeout: Duration, longest_idle: Duration) -> SqlitePool {
         SqlitePool::new(
             Settings {
                 service: "test".to_owned(),
@@ -75,6 +79,7 @@ impl Fixture {
                 create: false,
                 busy_timeout: Duration::from_millis(20),
                 statement_timeout,
+                longest_idle,
                 clock: crate::clock::system(),
             },
             1,
@@ -680,6 +685,61 @@ async fn threads_and_files_go_with_the_pool() {
     // The last connection empties and removes the write-ahead log.
     let left = std::fs::read_dir(fixture.directory.path()).unwrap();
     assert_eq!(left.count(), 1);
+}
+
+/// How many files at and beside this path the process has open.
+fn open_files(fixture: &Fixture) -> usize {
+    std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter(|target| target.starts_with(fixture.directory.path()))
+        .count()
+}
+
+async fn until_all_is_closed(fixture: &Fixture) {
+    let closed = async {
+        while open_files(fixture) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(30), closed).await;
+    assert!(waited.is_ok(), "{} files are open", open_files(fixture));
+}
+
+#[tokio::test]
+async fn a_probe_leaves_nothing_open_and_closes_nothing_that_is_used() {
+    let fixture = Fixture::new("CREATE TABLE t (a INT); INSERT INTO t VALUES (1)");
+    let pool = fixture.pool();
+    for _ in 0..3 {
+        pool.probe().await.unwrap();
+        until_all_is_closed(&fixture).await;
+    }
+    assert_eq!(
+        read(&pool, "SELECT a FROM t", &["a"]).await.unwrap(),
+        r#"{"a":1}"#
+    );
+    let used = open_files(&fixture);
+    assert!(used > 0);
+    pool.probe().await.unwrap();
+    assert_eq!(open_files(&fixture), used);
+}
+
+#[tokio::test]
+async fn an_idle_pool_closes_its_files_and_opens_them_again() {
+    let fixture = Fixture::new("CREATE TABLE t (a INT)");
+    let pool = fixture.pool_with(Duration::from_secs(30), Duration::from_millis(20));
+    for number in 1..=2 {
+        let mut transaction = pool.begin().await.unwrap();
+        run(&mut transaction, "INSERT INTO t VALUES (1)")
+            .await
+            .unwrap();
+        // A transaction is never idle, however long it waits for its next statement.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        transaction.commit().await.unwrap();
+        let count = read(&pool, "SELECT count(*) a FROM t", &["a"]).await;
+        assert_eq!(count.unwrap(), format!("{{\"a\":{number}}}"));
+        until_all_is_closed(&fixture).await;
+    }
 }
 
 #[test]
