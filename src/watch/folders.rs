@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::Trigger;
 use super::debounce::Debounce;
+use super::watches::registered;
 use crate::clock::Clock;
 
 /// Quiet time after the last event of a burst.
@@ -45,7 +45,7 @@ pub async fn run(
     clock: Arc<dyn Clock>,
 ) {
     let list = Arc::new(list);
-    let mut armed: Option<AsyncFd<OwnedFd>> = None;
+    let mut armed: Option<AsyncFd<Arc<OwnedFd>>> = None;
     let mut has_complained = false;
     loop {
         // The old watches go only after the new ones stand, so that no change falls between them.
@@ -72,17 +72,9 @@ pub async fn run(
 
 async fn arm(
     list: Arc<impl Fn() -> Vec<PathBuf> + Send + Sync + 'static>,
-) -> io::Result<AsyncFd<OwnedFd>> {
+) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
     let watches = tokio::task::spawn_blocking(move || watch(list.as_ref())).await??;
     registered(watches)
-}
-
-#[expect(
-    deprecated,
-    reason = "its successor is unsafe because a type may lie about its descriptor; an OwnedFd does not"
-)]
-fn registered(watches: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(watches, Interest::READABLE)
 }
 
 /// Watches the folders that are there. Fails when none is, and when one that is there cannot be watched.
@@ -116,7 +108,7 @@ fn named(errno: Errno, folder: &Path) -> io::Error {
 }
 
 /// Waits for a burst of events and its end.
-async fn gather(watches: &AsyncFd<OwnedFd>, clock: &dyn Clock) -> io::Result<()> {
+async fn gather(watches: &AsyncFd<Arc<OwnedFd>>, clock: &dyn Clock) -> io::Result<()> {
     let mut debounce = Debounce::new(QUIET, LONGEST);
     events(watches).await?;
     debounce.event(clock.instant());
@@ -135,7 +127,7 @@ async fn gather(watches: &AsyncFd<OwnedFd>, clock: &dyn Clock) -> io::Result<()>
 }
 
 /// Waits until something happened, and forgets what it was. May be dropped while it waits.
-async fn events(watches: &AsyncFd<OwnedFd>) -> io::Result<()> {
+async fn events(watches: &AsyncFd<Arc<OwnedFd>>) -> io::Result<()> {
     loop {
         let mut ready = watches.readable().await?;
         let mut buffer = Vec::with_capacity(BUFFER_BYTES);

@@ -167,11 +167,12 @@ impl Watches {
     }
 }
 
+/// Makes the runtime tell when there are events.
 #[expect(
     deprecated,
     reason = "its successor is unsafe for the sake of types that may change or close their handle; this one cannot"
 )]
-fn registered(inotify: OwnedFd) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+pub(super) fn registered(inotify: OwnedFd) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
     AsyncFd::with_interest(Arc::new(inotify), Interest::READABLE)
 }
 

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::postgresql::service;
 use crate::support::client::{read_chunk, read_head};
 use crate::support::gateway::Start;
+use crate::support::git::git;
 use crate::support::postgresql::PostgresqlServer;
 use crate::support::sample::{self, READER, sqlite_service};
 use crate::support::systemd::NotifySocket;
-use crate::support::watched::{commit, git, run};
+use crate::support::watched::{commit, run};
 use crate::support::{TestGateway, WatchedDirectory, eventually};
 
 const CUSTOMER: &str = "/api/v2/shop/_table/customer";

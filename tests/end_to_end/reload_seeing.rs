@@ -14,8 +14,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::gateway::{Start, binary, signal};
+use crate::support::git::git;
 use crate::support::sample::{self, READER, sqlite_service};
-use crate::support::watched::{ConfigMap, GitSync, commit, git, point, run};
+use crate::support::watched::{ConfigMap, GitSync, commit, point, run};
 use crate::support::{TestGateway, WatchedDirectory, eventually};
 
 const CUSTOMER: &str = "/api/v2/shop/_table/customer";

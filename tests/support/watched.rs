@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::git::git;
+
 /// A folder of manifests, with a second one beside it where new files are written before they are moved in:
 /// whoever watches the folder sees each file whole or not at all.
 pub struct WatchedDirectory {
@@ -109,32 +111,6 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
     assert!(
         output.status.success(),
         "{program} {arguments:?}: {}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// Runs git in a folder, with an author and without the configuration of whoever runs the tests.
-pub fn git(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(folder)
-        .args(["-c", "user.name=test", "-c", "user.email=test@example.org"])
-        .args([
-            "-c",
-            "commit.gpgsign=false",
-            "-c",
-            "init.defaultBranch=main",
-        ])
-        .args(arguments)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_SYSTEM", "/dev/null")
-        .output()
-        .unwrap_or_else(|error| panic!("git is needed for this test: {error}"));
-    assert!(
-        output.status.success(),
-        "git {arguments:?}: {}\n{}",
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
