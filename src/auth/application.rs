@@ -51,6 +51,15 @@ impl Application {
         self.access_with(service.as_str(), || service.into())
     }
 
+    /// Whether the application may do anything in a service that there is.
+    pub fn may_see(&self, service: &ServiceName) -> bool {
+        let role = self.role.as_ref().filter(|role| role.is_active);
+        role.is_some_and(|role| {
+            let rules = role.rules.get(service).unwrap_or(&role.other_rules);
+            rules.grant_anything()
+        })
+    }
+
     /// What the application may touch in a service of this name, which need not exist. 403 as for
     /// [`Application::access`].
     pub fn access_by_name(&self, service: &str) -> Result<Access, Refusal> {
@@ -132,6 +141,7 @@ mod tests {
             assert_eq!(access.identity(), again.identity());
         }
         let other = name("other");
+        assert!(application.may_see(&other));
         let access = application.access(&other).unwrap();
         assert!(std::ptr::eq(access.service(), other.as_str()), "no copy");
     }

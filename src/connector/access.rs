@@ -217,6 +217,12 @@ impl Rules {
         });
         Self(rules.into())
     }
+
+    /// Whether one of them grants anything at all.
+    pub fn grant_anything(&self) -> bool {
+        let mut rules = self.0.iter();
+        rules.any(|rule| !rule.deny && !rule.verbs.is_empty())
+    }
 }
 
 impl<R: IntoIterator<Item = Rule>> From<R> for Rules {
@@ -493,13 +499,9 @@ impl Access {
         .fold(Verbs::NONE, Verbs::union)
     }
 
-    /// Whether some rule grants anything at all.
+    /// Whether no rule grants anything at all.
     pub fn is_empty(&self) -> bool {
-        !self
-            .rules
-            .0
-            .iter()
-            .any(|rule| !rule.deny && !rule.verbs.is_empty())
+        !self.rules.grant_anything()
     }
 }
 

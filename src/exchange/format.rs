@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use http::header::ACCEPT;
 use indexmap::IndexMap;
-use serde_json::Value;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::write::{MAX_XML_DEPTH, csv_field, json_on_one_line, xml_indent, xml_name, xml_text};
@@ -73,7 +73,7 @@ impl Format {
     }
 
     /// Writes a small document. See [`Format::write_json`].
-    pub fn write_document(self, document: &Value) -> Result<Bytes> {
+    pub fn write_document(self, document: &(impl Serialize + ?Sized)) -> Result<Bytes> {
         let text = serde_json::to_string(document).map_err(|error| {
             Error::internal("a document cannot be written as JSON").with_source(error)
         })?;
@@ -499,7 +499,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use http::{HeaderMap, Method, Uri};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn written(format: Format, document: &Value) -> String {
         String::from_utf8(format.write_document(document).unwrap().to_vec()).unwrap()

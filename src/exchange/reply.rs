@@ -30,7 +30,7 @@ impl Reply {
     }
 
     /// 200 with a small document written in the format that the caller asked for.
-    pub fn document(format: Format, document: &serde_json::Value) -> Result<Self> {
+    pub fn document(format: Format, document: &(impl serde::Serialize + ?Sized)) -> Result<Self> {
         Ok(Self::ok(
             format.content_type(),
             Body::Bytes(format.write_document(document)?),

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::permit::Caller;
 use crate::auth::authorize::{OptionsAdmission, READS};
@@ -21,6 +23,11 @@ use crate::exchange::{Body, Format, Query, Reply, RequestHead};
 use crate::openapi;
 use crate::openapi::page;
 use crate::snapshot::{Service, Snapshot};
+
+/// Most services that one document describes: it is read as a whole, and it asks each of their backends.
+const MAX_DESCRIBED: usize = 100;
+/// Most backends that are asked for their tables at the same time, for one document.
+const MAX_ASKED: usize = 16;
 
 /// The services that the caller may see, and every service type.
 pub fn services(
@@ -38,50 +45,65 @@ pub fn services(
         (None, Some(kind)) => kind == name,
         (None, None) => true,
     };
-    let mut rows = Vec::new();
-    for service in snapshot
-        .services
-        .values()
-        .filter(|service| service.is_active)
-    {
-        if may_see(caller, service) && wanted(service.kind.family.name(), service.kind.name) {
-            let mut row = Map::new();
-            row.insert("name".to_owned(), json!(service.name.as_str()));
-            row.insert("label".to_owned(), json!(service.label));
-            row.insert("description".to_owned(), json!(service.description));
-            row.insert("type".to_owned(), json!(service.kind.name));
-            if let Some(fields) = query
-                .get("fields")
-                .filter(|fields| !fields.is_empty() && *fields != "*")
-            {
-                row.retain(|name, _| fields.split(',').any(|wanted| wanted.trim() == name));
-            }
-            row.insert(
-                "spec_url".to_owned(),
-                json!(format!("/api/v2/api_docs/{}", service.name)),
-            );
-            rows.push(Value::Object(row));
-        }
-    }
-    let types: Vec<Value> = service_types()
-        .filter(|kind| wanted(kind.family.name(), kind.name))
-        .map(|kind| {
-            json!({
-                "name": kind.name,
-                "label": kind.label,
-                "group": kind.family.name(),
-                "description": kind.description,
-            })
+    let fields = query
+        .get("fields")
+        .filter(|fields| !fields.is_empty() && *fields != "*");
+    let has = |field: &str| {
+        fields.is_none_or(|fields| fields.split(',').any(|wanted| wanted.trim() == field))
+    };
+    let [name, label, description, kind] = ["name", "label", "description", "type"].map(has);
+    let rows = visible(snapshot, caller)
+        .filter(|service| wanted(service.kind.family.name(), service.kind.name))
+        .map(|service| ServiceRow {
+            name: name.then_some(service.name.as_str()),
+            label: label.then_some(&service.label),
+            description: description.then_some(&service.description),
+            kind: kind.then_some(service.kind.name),
+            spec_url: format!("/api/v2/api_docs/{}", service.name),
+        });
+    let types = service_types().filter(|kind| wanted(kind.family.name(), kind.name));
+    let types = types.map(|kind| {
+        json!({
+            "name": kind.name,
+            "label": kind.label,
+            "group": kind.family.name(),
+            "description": kind.description,
         })
-        .collect();
-    Reply::document(format, &json!({ "services": rows, "service_types": types }))
+    });
+    let list = ServiceList {
+        services: rows.collect(),
+        service_types: types.collect(),
+    };
+    Reply::document(format, &list)
 }
 
-fn may_see(caller: &Caller, service: &Service) -> bool {
-    caller
-        .application()
-        .access(&service.name)
-        .is_ok_and(|access| !access.is_empty())
+#[derive(Serialize)]
+struct ServiceList<'a> {
+    services: Vec<ServiceRow<'a>>,
+    service_types: Vec<Value>,
+}
+
+/// One service in the list; what was not asked for is left out.
+#[derive(Serialize)]
+struct ServiceRow<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "type")]
+    kind: Option<&'a str>,
+    spec_url: String,
+}
+
+/// The active services in which the caller may do anything.
+fn visible<'a>(
+    snapshot: &'a Snapshot,
+    caller: &'a Caller,
+) -> impl Iterator<Item = &'a Arc<Service>> {
+    let services = snapshot.services.values();
+    services.filter(|service| service.is_active && caller.application().may_see(&service.name))
 }
 
 /// The OpenAPI document of one service or of all: only what the caller may do. A backend that does not answer leaves
@@ -96,24 +118,33 @@ pub async fn api_docs(
     clock: &Arc<dyn Clock>,
 ) -> Result<Reply> {
     let format = negotiate(head, query, &[Format::Json])?;
-    let services: Vec<&Arc<Service>> = match service {
-        None => snapshot
-            .services
-            .values()
-            .filter(|service| service.is_active && may_see(caller, service))
-            .collect(),
-        Some(name) => snapshot.service(name).into_iter().collect(),
+    let services: Vec<Arc<Service>> = match service {
+        None => visible(snapshot, caller).map(Arc::clone).collect(),
+        Some(name) => snapshot.service(name).into_iter().map(Arc::clone).collect(),
     };
-    let remaining = deadline.saturating_duration_since(clock.instant()) / 2;
-    let described =
-        futures_util::future::join_all(services.into_iter().map(|service| async move {
-            let description =
-                match tokio::time::timeout(remaining, service.connector.describe()).await {
-                    Ok(Ok(description)) => description,
-                    Ok(Err(_)) | Err(_) => Description::General,
-                };
+    if services.len() > MAX_DESCRIBED {
+        return Err(Error::new(
+            ErrorKind::InvalidRequest,
+            format!(
+                "this key may use {} services, and one document describes {MAX_DESCRIBED} at most",
+                services.len()
+            ),
+        )
+        .with_help("ask for the document of one service: /api/v2/api_docs/{service}"));
+    }
+    let now = clock.instant();
+    let patience = now + deadline.saturating_duration_since(now) / 2;
+    let described: Vec<(Arc<Service>, Description)> = stream::iter(services)
+        .map(|service| async move {
+            let described = service.connector.describe();
+            let description = match tokio::time::timeout_at(patience.into(), described).await {
+                Ok(Ok(description)) => description,
+                Ok(Err(_)) | Err(_) => Description::General,
+            };
             (service, description)
-        }))
+        })
+        .buffered(MAX_ASKED)
+        .collect()
         .await;
     let role = caller
         .application()
@@ -140,7 +171,7 @@ pub async fn api_docs(
 }
 
 fn written(
-    described: &[(&Arc<Service>, Description)],
+    described: &[(Arc<Service>, Description)],
     caller: &Caller,
     is_single: bool,
     snapshot: &Snapshot,

@@ -3,6 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -125,7 +126,7 @@ pub fn answer(gateway: &Gateway, readiness: &Readiness, method: &Method, path: &
         "/livez" => text(StatusCode::OK, "live\n".to_owned()),
         "/readyz" => ready(gateway, readiness),
         "/metrics" => metrics(gateway),
-        _ => json_reply(StatusCode::OK, &status(gateway, readiness)),
+        _ => json_text(StatusCode::OK, status(gateway, readiness)),
     }
 }
 
@@ -144,24 +145,38 @@ fn ready(gateway: &Gateway, readiness: &Readiness) -> Reply {
     text(StatusCode::OK, format!("{state} {revision}\n"))
 }
 
+/// One service, as `/status` shows it.
+#[derive(Serialize)]
+struct ServiceStatus<'a> {
+    name: &'a str,
+    r#type: &'static str,
+    active: bool,
+    health: &'static str,
+    message: Option<String>,
+}
+
+/// The document of `/status`, with its services behind the rest.
+#[derive(Serialize)]
+struct Status<'a> {
+    #[serde(flatten)]
+    head: Value,
+    services: Vec<ServiceStatus<'a>>,
+}
+
 /// The document of `/status`.
-pub fn status(gateway: &Gateway, readiness: &Readiness) -> Value {
+fn status(gateway: &Gateway, readiness: &Readiness) -> String {
     let served = gateway.reader().served();
     let (snapshot, attempt) = (&served.snapshot, &served.attempt);
-    let services: Vec<Value> = snapshot
-        .services
-        .values()
-        .map(|service| {
-            json!({
-                "name": service.name.as_str(),
-                "type": service.kind.name,
-                "active": service.is_active,
-                "health": service.health.state().name(),
-                "message": service.health.reason(),
-            })
-        })
-        .collect();
-    let mut document = json!({
+    let services = snapshot.services.values();
+    let services = services.map(|service| ServiceStatus {
+        name: service.name.as_str(),
+        r#type: service.kind.name,
+        active: service.is_active,
+        health: service.health.state().name(),
+        message: service.health.reason(),
+    });
+    let services = services.collect();
+    let mut head = json!({
         "revision": snapshot.revision.to_string(),
         "generation": snapshot.revision.generation,
         "digest": snapshot.revision.digest,
@@ -184,15 +199,15 @@ pub fn status(gateway: &Gateway, readiness: &Readiness) -> Value {
             "problem": kept.problem,
         })),
         "fetch": readiness.fetch(),
-        "services": services,
     });
     let layers = &snapshot.revision.layers;
     if layers.len() > 1
-        && let Value::Object(members) = &mut document
+        && let Value::Object(members) = &mut head
     {
         members.insert("layers".to_owned(), layers.iter().map(layer).collect());
     }
-    document
+    // Maps with texts as keys can always be written.
+    serde_json::to_string(&Status { head, services }).unwrap_or_default()
 }
 
 /// One layer of the tree, as `/status` shows it.
@@ -237,9 +252,13 @@ fn text(status: StatusCode, text: String) -> Reply {
 }
 
 fn json_reply(status: StatusCode, document: &Value) -> Reply {
+    json_text(status, document.to_string())
+}
+
+fn json_text(status: StatusCode, text: String) -> Reply {
     let mut reply = Reply::ok(
         HeaderValue::from_static("application/json; charset=utf-8"),
-        Body::Bytes(document.to_string().into()),
+        Body::Bytes(text.into()),
     );
     reply.status = status;
     reply

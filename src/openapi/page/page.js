@@ -7,6 +7,8 @@
   const HEADER = "X-DreamFactory-API-Key";
   const STORED_KEY = "tidegate.key";
   const STORED_SERVICE = "tidegate.service";
+  // One document describes no more services than these.
+  const MOST_TOGETHER = 100;
   // Relative to this page, so that the gateway may stand below a path of another server.
   const API = new URL("../api/v2", document.baseURI).href;
 
@@ -56,7 +58,8 @@
       const text = label && label !== name ? `${label} (${name})` : name;
       return new Option(text, name, false, name === chosen);
     });
-    serviceInput.replaceChildren(new Option("All services", ""), ...options);
+    const all = services.length > MOST_TOGETHER ? [] : [new Option("All services", "")];
+    serviceInput.replaceChildren(...all, ...options);
     serviceInput.disabled = false;
   }
 
@@ -136,7 +139,10 @@
     try {
       const list = await fetchJson(API, newKey);
       const services = list.services ?? [];
-      const known = services.some(({ name }) => name === service) ? service : "";
+      const isKnown = services.some(({ name }) => name === service);
+      // Of many services there is no document of them all.
+      const usual = services.length > MOST_TOGETHER ? services[0].name : "";
+      const known = isKnown ? service : usual;
       const path = known ? `/api_docs/${encodeURIComponent(known)}` : "/api_docs";
       const documentation = await fetchJson(API + path, newKey);
       if (mine !== turn) return;
