@@ -193,6 +193,11 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "processes are the business of `daemon`, `cli` and `tree::process`",
     ),
     (
+        &["notify"],
+        &["watch"],
+        "only `watch` knows how files are watched",
+    ),
+    (
         &["sd_notify", "listenfd"],
         &["daemon"],
         "only `daemon` speaks with systemd",

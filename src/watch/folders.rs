@@ -1,19 +1,16 @@
 //! File events directly in a few folders, not below them. Which folders these are is asked anew after every burst of
 //! events, because a change may have made others count.
 
-use std::io;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
-use rustix::io::Errno;
-use tokio::io::unix::AsyncFd;
+use notify::event::{AccessKind, AccessMode};
+use notify::{ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
 
 use super::Trigger;
 use super::debounce::Debounce;
-use super::watches::registered;
 use crate::clock::Clock;
 
 /// Quiet time after the last event of a burst.
@@ -24,19 +21,6 @@ const LONGEST: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(10);
 /// Most times that the list of folders is asked for while the watches are armed.
 const MAX_LISTS: usize = 8;
-/// Room for the events that the kernel hands over at a time.
-const BUFFER_BYTES: usize = 16 * 1024;
-
-/// Whatever makes a file in a folder another one.
-const CHANGES: WatchFlags = WatchFlags::CREATE
-    .union(WatchFlags::DELETE)
-    .union(WatchFlags::MOVED_FROM)
-    .union(WatchFlags::MOVED_TO)
-    .union(WatchFlags::CLOSE_WRITE)
-    .union(WatchFlags::DELETE_SELF)
-    .union(WatchFlags::MOVE_SELF)
-    .union(WatchFlags::ONLYDIR);
-
 /// Fires the trigger after changes in the folders that `list` gives, for ever. A folder that is gone meanwhile is passed
 /// over; when none can be watched it says so once and tries again now and then, and the interval still fires.
 pub async fn run(
@@ -45,18 +29,17 @@ pub async fn run(
     clock: Arc<dyn Clock>,
 ) {
     let list = Arc::new(list);
-    let mut armed: Option<AsyncFd<Arc<OwnedFd>>> = None;
+    let events = Arc::new(Notify::new());
+    let mut armed: Option<RecommendedWatcher> = None;
     let mut has_complained = false;
     loop {
         // The old watches go only after the new ones stand, so that no change falls between them.
-        match arm(Arc::clone(&list)).await {
-            Ok(watches) => {
-                let watches = armed.insert(watches);
+        match arm(Arc::clone(&list), Arc::clone(&events)).await {
+            Ok(watcher) => {
+                drop(armed.replace(watcher));
                 has_complained = false;
                 trigger.fire();
-                if let Err(error) = gather(watches, clock.as_ref()).await {
-                    tracing::debug!(%error, "the watches broke and are set anew");
-                }
+                gather(&events, clock.as_ref()).await;
             }
             Err(error) => {
                 armed = None;
@@ -72,15 +55,24 @@ pub async fn run(
 
 async fn arm(
     list: Arc<impl Fn() -> Vec<PathBuf> + Send + Sync + 'static>,
-) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
-    let watches = tokio::task::spawn_blocking(move || watch(list.as_ref())).await??;
-    registered(watches)
+    events: Arc<Notify>,
+) -> notify::Result<RecommendedWatcher> {
+    tokio::task::spawn_blocking(move || watch(list.as_ref(), events))
+        .await
+        .map_err(|error| notify::Error::generic(&error.to_string()))?
 }
 
 /// Watches the folders that are there. Fails when none is, and when one that is there cannot be watched.
-fn watch(list: &impl Fn() -> Vec<PathBuf>) -> io::Result<OwnedFd> {
-    let watches = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-    let mut outcome = Err(io::Error::from(io::ErrorKind::NotFound));
+fn watch(
+    list: &impl Fn() -> Vec<PathBuf>,
+    events: Arc<Notify>,
+) -> notify::Result<RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| is_change(event.kind)) {
+            events.notify_one();
+        }
+    })?;
+    let mut outcome = Err(notify::Error::path_not_found());
     let mut known = Vec::new();
     // What came between the list and the watches, nobody told; so the list is asked for until it says nothing new.
     for _ in 0..MAX_LISTS {
@@ -91,26 +83,40 @@ fn watch(list: &impl Fn() -> Vec<PathBuf>) -> io::Result<OwnedFd> {
             break;
         }
         for folder in &folders {
-            match inotify::add_watch(&watches, folder.as_path(), CHANGES) {
-                Ok(_) => outcome = Ok(()),
-                Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(errno) => return Err(named(errno, folder)),
+            match watcher.watch(folder, RecursiveMode::NonRecursive) {
+                Ok(()) => outcome = Ok(()),
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error.add_path(folder.clone())),
             }
         }
         known = folders;
     }
-    outcome.map(|()| watches)
+    outcome.map(|()| watcher)
 }
 
-fn named(errno: Errno, folder: &Path) -> io::Error {
-    let error = io::Error::from(errno);
-    io::Error::new(error.kind(), format!("{}: {error}", folder.display()))
+/// Whatever makes a file in a folder another one; our own reading arrives as other accesses.
+fn is_change(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    }
+}
+
+fn is_gone(error: &notify::Error) -> bool {
+    match &error.kind {
+        ErrorKind::PathNotFound => true,
+        ErrorKind::Io(error) => matches!(
+            error.kind(),
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+        ),
+        _ => false,
+    }
 }
 
 /// Waits for a burst of events and its end.
-async fn gather(watches: &AsyncFd<Arc<OwnedFd>>, clock: &dyn Clock) -> io::Result<()> {
+async fn gather(events: &Notify, clock: &dyn Clock) {
     let mut debounce = Debounce::new(QUIET, LONGEST);
-    events(watches).await?;
+    events.notified().await;
     debounce.event(clock.instant());
     while let Some(due) = debounce.due() {
         let remaining = due.saturating_duration_since(clock.instant());
@@ -118,35 +124,11 @@ async fn gather(watches: &AsyncFd<Arc<OwnedFd>>, clock: &dyn Clock) -> io::Resul
             debounce.reset();
             continue;
         }
-        if let Ok(events) = tokio::time::timeout(remaining, events(watches)).await {
-            events?;
+        if tokio::time::timeout(remaining, events.notified())
+            .await
+            .is_ok()
+        {
             debounce.event(clock.instant());
-        }
-    }
-    Ok(())
-}
-
-/// Waits until something happened, and forgets what it was. May be dropped while it waits.
-async fn events(watches: &AsyncFd<Arc<OwnedFd>>) -> io::Result<()> {
-    loop {
-        let mut ready = watches.readable().await?;
-        let mut buffer = Vec::with_capacity(BUFFER_BYTES);
-        let mut reader = Reader::new(watches.get_ref(), buffer.spare_capacity_mut());
-        let mut has_come = false;
-        loop {
-            match reader.next() {
-                // What a removed watch leaves behind says nothing more.
-                Ok(event) => has_come |= event.events() != ReadFlags::IGNORED,
-                Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) => {
-                    ready.clear_ready();
-                    break;
-                }
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        if has_come {
-            return Ok(());
         }
     }
 }
@@ -222,7 +204,8 @@ mod tests {
     fn nothing_to_watch_is_an_error_that_names_it() {
         let root = tempfile::tempdir().unwrap();
         let none = root.path().join("none");
-        assert!(watch(&|| vec![none.clone()]).is_err());
-        assert!(watch(&|| vec![none.clone(), root.path().to_owned()]).is_ok());
+        let events = Arc::new(Notify::new());
+        assert!(watch(&|| vec![none.clone()], Arc::clone(&events)).is_err());
+        assert!(watch(&|| vec![none.clone(), root.path().to_owned()], events).is_ok());
     }
 }

@@ -172,7 +172,7 @@ impl Watches {
     deprecated,
     reason = "its successor is unsafe for the sake of types that may change or close their handle; this one cannot"
 )]
-pub(super) fn registered(inotify: OwnedFd) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+fn registered(inotify: OwnedFd) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
     AsyncFd::with_interest(Arc::new(inotify), Interest::READABLE)
 }
 
