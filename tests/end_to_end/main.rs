@@ -36,6 +36,7 @@ mod reload;
 mod reload_seeing;
 mod roles;
 mod round_trips;
+mod scale;
 mod secrets;
 mod serving;
 mod shutdown;
