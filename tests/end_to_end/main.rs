@@ -40,6 +40,7 @@ mod reload_deciding;
 mod reload_seeing;
 mod roles;
 mod round_trips;
+mod scale;
 mod secrets;
 mod serving;
 mod shutdown;
