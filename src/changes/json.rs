@@ -149,7 +149,7 @@ fn key(change: &KeyChange) -> Value {
     match change {
         KeyChange::Added { role } | KeyChange::Removed { role } => json!({ "role": role }),
         KeyChange::Renamed { before } => json!({ "before": before }),
-        KeyChange::Moved { before, count } => json!({ "before": before, "count": count }),
+        KeyChange::Moved { before, count, .. } => json!({ "before": before, "count": count }),
         KeyChange::Digests {
             added,
             removed,

@@ -36,6 +36,8 @@ pub enum KeyChange {
         before: KeyName,
         /// How many.
         count: usize,
+        /// Whether both keys are accepted at the same times and places.
+        alike: bool,
     },
     /// Digests are added or removed.
     Digests {
@@ -128,8 +130,16 @@ impl KeyChange {
             _ => Class::KeyChanged,
         }]);
         match self {
-            Self::Moved { .. } | Self::AllowQuery(true) => {
+            Self::Moved { alike: true, .. } | Self::AllowQuery(true) => {
                 classes.insert(Class::CredentialsChanged);
+            }
+            // Who holds them may be accepted longer, or no longer.
+            Self::Moved { alike: false, .. } => {
+                classes.extend([
+                    Class::CredentialsChanged,
+                    Class::AccessWidened,
+                    Class::Breaking,
+                ]);
             }
             Self::AllowQuery(false) => {
                 classes.extend([Class::CredentialsChanged, Class::Breaking]);
@@ -178,7 +188,7 @@ impl KeyChange {
             Self::Added { role } => with_role(key, role).words(" is added"),
             Self::Removed { role } => with_role(key, role).words(" is removed"),
             Self::Renamed { before } => key.words(" was called ").name(before),
-            Self::Moved { before, count } => key
+            Self::Moved { before, count, .. } => key
                 .words(format!(": {count} of its digests belonged to key "))
                 .name(before)
                 .words("; who holds them is this application now"),
@@ -350,6 +360,10 @@ pub(super) fn compare(
         let change = KeyChange::Moved {
             before: (*before).clone(),
             count: *count,
+            alike: old.value.active == new.value.active
+                && old.value.not_before == new.value.not_before
+                && old.value.expires == new.value.expires
+                && old.value.allow_query == new.value.allow_query,
         };
         let sites = vec![
             site(to, Side::To, &new.position, &format!("/key/{after}/sha256")),

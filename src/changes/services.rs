@@ -1,6 +1,6 @@
 //! Which services come, go, are opened anew, or are merely called something else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::sentence::Sentence;
@@ -82,13 +82,23 @@ impl ServiceChange {
         }
     }
 
-    fn class(&self) -> Class {
+    /// Another config may open other data, allow what was read-only or refuse what was served: nobody can prove the
+    /// contrary without the backend.
+    fn classes(&self) -> BTreeSet<Class> {
+        let unknown = [
+            Class::ServiceReopened,
+            Class::AccessWidened,
+            Class::Breaking,
+        ];
         match self {
-            Self::Added { .. } => Class::ServiceAdded,
-            Self::Removed { .. } => Class::ServiceRemoved,
-            Self::Type { .. } | Self::Config(_) => Class::ServiceReopened,
+            Self::Added { .. } => [Class::ServiceAdded].into(),
+            Self::Removed { .. } => [Class::ServiceRemoved].into(),
+            Self::Config(differences) if differences.iter().all(changes_no_answer) => {
+                [Class::ServiceReopened].into()
+            }
+            Self::Type { .. } | Self::Config(_) => unknown.into(),
             Self::Label { .. } | Self::Description | Self::Activated | Self::Deactivated => {
-                Class::ServiceChanged
+                [Class::ServiceChanged].into()
             }
         }
     }
@@ -140,6 +150,20 @@ impl ServiceChange {
     }
 }
 
+/// Whether a difference concerns how a backend is reached, and neither its data nor what may be done with them.
+fn changes_no_answer(difference: &Difference) -> bool {
+    const HOW: [&str; 7] = [
+        "max_connections",
+        "read_connections",
+        "connect_timeout_seconds",
+        "busy_timeout_milliseconds",
+        "statement_timeout_seconds",
+        "application_name",
+        "ca",
+    ];
+    difference.kind != Kind::Value || HOW.contains(&difference.key().as_str())
+}
+
 /// What to say of a key of a config that differs; never its value.
 const fn words_for(kind: Kind) -> &'static str {
     match kind {
@@ -182,7 +206,7 @@ pub(super) fn compare(from: &Candidate, to: &Candidate, changes: &mut Changes) {
     let renamed = renamed(from, to, &gone, &new);
     let mut add = |name: &ServiceName, change: ServiceChange, sites: Vec<Site>| {
         changes.list.push(Change {
-            classes: [change.class()].into(),
+            classes: change.classes(),
             what: What::Service {
                 name: name.clone(),
                 change,

@@ -1,5 +1,7 @@
 //! Settings of the gateway, and names for filters.
 
+use std::collections::BTreeSet;
+
 use super::{Change, Class, Mark, Side, Site, What};
 use crate::manifest::{Gateway, ManifestSet};
 
@@ -45,18 +47,30 @@ fn gateway(from: &ManifestSet, to: &ManifestSet, list: &mut Vec<Change>) {
             let position = set.gateway_at(name)?;
             Some(Site { side, position })
         };
+        let classes = classes_of(name, &before, &after);
         list.push(Change {
             what: What::Setting {
                 name,
                 before,
                 after,
             },
-            classes: [Class::GatewayChanged].into(),
+            classes,
             sites: at(to, Side::To)
                 .or_else(|| at(from, Side::From))
                 .into_iter()
                 .collect(),
         });
+    }
+}
+
+/// A limit that falls refuses calls that were good.
+fn classes_of(name: &str, before: &str, after: &str) -> BTreeSet<Class> {
+    let is_limit = name.starts_with("max_") || name == "request_timeout_seconds";
+    let number = |text: &str| text.parse::<u64>().ok();
+    if is_limit && number(after) < number(before) {
+        [Class::GatewayChanged, Class::Breaking].into()
+    } else {
+        [Class::GatewayChanged].into()
     }
 }
 

@@ -300,23 +300,9 @@ impl Reloader {
         if is_refused_empty(candidate) && !self.serves_nothing() {
             return Some(empty_over_full());
         }
-        if candidate.set.gateway.allow_empty {
-            return None;
-        }
         let current = self.reader.current();
-        let mut layers = candidate.tree.layers().iter().zip(&current.revision.layers);
-        let (layer, _) =
-            layers.find(|(layer, served)| layer.files().len() == 0 && served.files > 0)?;
-        let label = layer.label();
-        let problem = Diagnostic::error(
-            None,
-            format!("the layer {label} is empty, and an empty layer never replaces a full one"),
-        );
-        let problem = problem.with_help(
-            "restore its manifests; where that is meant, leave one with a comment in it, or say \
-             `allow_empty = true` in a [gateway] table",
-        );
-        Some(Diagnostics::new("", 0, vec![problem]))
+        let served = current.revision.layers.iter().map(|layer| layer.files);
+        lost_layer(candidate, served)
     }
 
     fn serves_nothing(&self) -> bool {
@@ -394,6 +380,29 @@ impl Reloader {
 /// Whether a tree is empty and does not say that it is meant to be.
 fn is_refused_empty(candidate: &Candidate) -> bool {
     candidate.set.is_empty() && !candidate.set.gateway.allow_empty
+}
+
+/// Why a tree does not take the place of one whose layers have so many files: a layer that is lost is no wish to serve
+/// less.
+fn lost_layer(
+    candidate: &Candidate,
+    before: impl IntoIterator<Item = usize>,
+) -> Option<Diagnostics> {
+    if candidate.set.gateway.allow_empty {
+        return None;
+    }
+    let mut layers = candidate.tree.layers().iter().zip(before);
+    let (layer, _) = layers.find(|(layer, before)| layer.files().len() == 0 && *before > 0)?;
+    let label = layer.label();
+    let problem = Diagnostic::error(
+        None,
+        format!("the layer {label} is empty, and an empty layer never replaces a full one"),
+    );
+    let problem = problem.with_help(
+        "restore its manifests; where that is meant, leave one with a comment in it, or say \
+         `allow_empty = true` in a [gateway] table",
+    );
+    Some(Diagnostics::new("", 0, vec![problem]))
 }
 
 fn empty_over_full() -> Diagnostics {
@@ -515,6 +524,15 @@ async fn first(
             problems: empty_over_full(),
             seen: Some(Box::new(read.seen)),
         });
+    }
+    if let Ok(Some(kept)) = kept {
+        let files = kept.tree.layers().iter().map(|layer| layer.files().len());
+        if let Some(problems) = lost_layer(&read.candidate, files) {
+            return Err(Refused {
+                problems,
+                seen: Some(Box::new(read.seen)),
+            });
+        }
     }
     build_snapshot(read, 1, None, host, known)
         .await

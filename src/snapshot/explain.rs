@@ -497,6 +497,12 @@ impl<'a> Case<'a> {
                     .to_owned(),
             );
         }
+        if verdict.reason == Reason::Granted && !matches!(*meant, Method::GET | Method::HEAD) {
+            note(
+                "the service may still refuse a write by itself: a database that is read only takes none"
+                    .to_owned(),
+            );
+        }
         if let Some(name) = self.question.service()
             && !self.set.services.contains_key(name)
         {

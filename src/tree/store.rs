@@ -28,8 +28,25 @@ const FILE: &str = "tree";
 const UNFINISHED: &str = "tree.new";
 /// Most bytes of the file: those of a full tree, and as many for its names.
 const MAX_STORED_BYTES: u64 = 2 * MAX_TREE_BYTES;
-/// Bits of a mode that let others than the owner write.
-const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// The bit of a mode that lets members of the group write.
+const WRITABLE_BY_GROUP: u32 = 0o020;
+/// The bit of a mode that lets everybody write.
+const WRITABLE_BY_ALL: u32 = 0o002;
+
+/// Whether others than this process and root own or may write something. A group of this process is no other: Kubernetes
+/// lets the group of a pod (`fsGroup`) write in its volumes.
+fn is_in_others_hands(metadata: &fs::Metadata) -> bool {
+    let mode = metadata.mode();
+    let is_own_group = || {
+        metadata.gid() == rustix::process::getegid().as_raw()
+            || rustix::process::getgroups()
+                .is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == metadata.gid()))
+    };
+    let owner = metadata.uid();
+    (owner != 0 && owner != rustix::process::geteuid().as_raw())
+        || mode & WRITABLE_BY_ALL != 0
+        || (mode & WRITABLE_BY_GROUP != 0 && !is_own_group())
+}
 
 /// A tree that went live, as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +151,7 @@ impl Store {
             (path.clone(), file.metadata()),
         ] {
             let metadata = metadata.map_err(|error| unreadable(&place, &error))?;
-            if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+            if is_in_others_hands(&metadata) {
                 return Err(TreeError {
                     path: place.display().to_string(),
                     message: "others than the owner may write here, so the last good tree is not believed"

@@ -415,3 +415,36 @@ fn a_daemon_that_is_killed_while_it_writes_leaves_a_whole_tree() {
         assert_eq!(code, Some(0), "{text}");
     }
 }
+
+#[test]
+fn a_layer_that_is_lost_at_a_start_does_not_take_the_place_of_a_full_one() {
+    let directory = sample::shop();
+    let above = directory.base().join("above");
+    std::fs::create_dir(&above).unwrap();
+    let manifest = above.join("second.toml");
+    std::fs::write(&manifest, sqlite_service("second", "shop.db")).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let start = || {
+        Start::new(&directory.tree(), &directory.data())
+            .arguments(&["--config", above.to_str().unwrap()])
+            .state(state.path())
+    };
+    let gateway = start().start();
+    wait_until_kept(&gateway);
+    gateway.stop();
+    // As a volume that is not mounted yet.
+    std::fs::remove_file(&manifest).unwrap();
+    let gateway = start().start();
+    gateway.claim("refused");
+    let status = gateway.status();
+    assert_eq!(status["source"], "last-good");
+    assert!(
+        status["last_attempt"].to_string().contains("is empty"),
+        "{status}"
+    );
+    gateway
+        .client_with(READER)
+        .get("/api/v2/second/_table/customer")
+        .expect_ok();
+    gateway.stop();
+}

@@ -34,6 +34,8 @@ use signers::{MAX_SIGNERS_BYTES, Signers};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Most verdicts that are remembered: the commits of all layers, and some before them.
 const MAX_VERDICTS: usize = 64;
+/// How long a good verdict is remembered: a key may expire.
+const ACCEPTED_FOR: Duration = Duration::from_hours(1);
 /// How long a commit that was refused stays refused without another look: a key may become valid in the meantime.
 const REFUSED_FOR: Duration = Duration::from_mins(1);
 
@@ -164,8 +166,12 @@ impl Verifier {
         let found = verdicts
             .iter()
             .find(|known| known.commit == id && known.signers == *signers)?;
-        let is_stale =
-            found.verdict.is_err() && now.saturating_duration_since(found.at) >= REFUSED_FOR;
+        let lifetime = if found.verdict.is_ok() {
+            ACCEPTED_FOR
+        } else {
+            REFUSED_FOR
+        };
+        let is_stale = now.saturating_duration_since(found.at) >= lifetime;
         (!is_stale).then(|| found.verdict.clone())
     }
 
