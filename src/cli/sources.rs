@@ -11,7 +11,7 @@ use crate::tree::{Source, Sources};
 /// Where the manifests and the data are.
 #[derive(Clone, Debug, Args)]
 pub struct SourceArguments {
-    /// The folder of manifests, or a folder in a commit of a repository: git:PATH#REF[:SUBDIR]. Given several times (or
+    /// The folder of manifests, or a folder in a commit of a repository: `git:PATH#REF[:SUBDIR]`. Given several times (or
     /// with commas), later ones lie above earlier ones.
     #[arg(
         long,
