@@ -21,6 +21,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(10);
 /// Most times that the list of folders is asked for while the watches are armed.
 const MAX_LISTS: usize = 8;
+
 /// Fires the trigger after changes in the folders that `list` gives, for ever. A folder that is gone meanwhile is passed
 /// over; when none can be watched it says so once and tries again now and then, and the interval still fires.
 pub async fn run(
