@@ -10,7 +10,8 @@ mod sqlite;
 pub use postgresql::PostgresqlDialect;
 pub use sqlite::SqliteDialect;
 
-use super::catalog::{Column, Type};
+use super::catalog::{Column, Table, Type};
+use super::plan::Nulls;
 use super::sql::RenderOptions;
 use super::value::Scalar;
 use crate::connector::filter::{Matching, Now};
@@ -94,11 +95,97 @@ pub trait Dialect: Send + Sync + 'static {
     fn json_array(&self, object: &str) -> String;
 
     /// What makes the rows read stay as they are until the end of the transaction; empty where a transaction does so
-    /// by itself.
+    /// by itself. It ends the statement.
     fn lock(&self) -> &'static str;
 
-    /// Whether RETURNING may name the table by its alias.
-    fn qualifies_returning(&self) -> bool;
+    /// The same, where it stands behind the table that is read.
+    fn lock_hint(&self) -> &'static str {
+        ""
+    }
+
+    /// How writes answer with the records that they touched.
+    fn returning(&self) -> Returning;
+
+    /// What stands between a table and its alias.
+    fn table_alias(&self) -> &'static str {
+        " AS "
+    }
+
+    /// A condition that always holds, or never.
+    fn constant(&self, truth: bool) -> &'static str {
+        if truth { "TRUE" } else { "FALSE" }
+    }
+
+    /// What stands before and after a condition to make it a truth value that is never NULL.
+    fn truth(&self) -> [&'static str; 2] {
+        ["COALESCE(", ", FALSE)"]
+    }
+
+    /// One item of ORDER BY: `sql`, its direction, and where NULL goes.
+    fn order_item(&self, sql: &str, descending: bool, nulls: Option<Nulls>) -> String {
+        let direction = if descending { " DESC" } else { "" };
+        let nulls = match nulls {
+            None => "",
+            Some(Nulls::First) => " NULLS FIRST",
+            Some(Nulls::Last) => " NULLS LAST",
+        };
+        format!("{sql}{direction}{nulls}")
+    }
+
+    /// What ends a query that reads only some rows. `offset` is an expression from [`Dialect::count`]; `is_ordered` says
+    /// whether the query has ORDER BY.
+    fn page(&self, limit: u64, offset: Option<&str>, is_ordered: bool) -> String {
+        let _ = is_ordered;
+        match offset {
+            Some(offset) => format!(" LIMIT {limit} OFFSET {offset}"),
+            None => format!(" LIMIT {limit}"),
+        }
+    }
+
+    /// What follows the table in an INSERT of a record of defaults.
+    fn default_values(&self, table: &Table) -> String {
+        let _ = table;
+        " DEFAULT VALUES".to_owned()
+    }
+
+    /// What makes an INSERT give the values of these columns as a row, for products without [`Returning::Clause`].
+    /// `None` where no statement can: the transaction then tells the number that the database gave.
+    fn insert_output(&self, columns: &[&Column]) -> Option<InsertOutput> {
+        let _ = columns;
+        None
+    }
+
+    /// Most values in one `IN (…)`; longer lists are split.
+    fn longest_list(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Whether related records are embedded by the statement itself, with [`Dialect::json_object`] and its neighbours.
+    /// Where not, the gateway reads them on their own and puts them into place.
+    fn embeds_related(&self) -> bool;
+}
+
+/// How writes answer with the records that they touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returning {
+    /// `RETURNING` at the end of every write.
+    Clause {
+        /// Whether it may name the table by its alias.
+        is_qualified: bool,
+    },
+    /// Not at all: records are locked and read before the write, and read again after it.
+    Nothing,
+}
+
+/// What makes an INSERT give values of the record that it added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InsertOutput {
+    /// Before everything.
+    pub before: String,
+    /// Before VALUES.
+    pub before_values: String,
+    /// After everything.
+    pub after: String,
 }
 
 /// A text that stands for itself in a pattern with a backslash as its escape.

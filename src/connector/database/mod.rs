@@ -29,6 +29,7 @@ mod schema;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod tls;
 pub mod value;
 mod write;
 

@@ -1,19 +1,29 @@
-//! Settings that every database type shares. Each config struct repeats the fields and gives them as one value.
+//! Settings that every database type shares.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::value::{DateTimeStyle, NumberStyle};
 
-/// Settings that every database type shares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Settings that every database type shares. Config structs flatten them into their own; the schema of a config, not
+/// serde, is what refuses unknown keys then.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 pub struct DatabaseOptions {
-    /// Most records one read gives; larger `limit`s are clipped. Default 1,000, at most 10,000,000.
+    /// Most records that one read gives; larger limits are clipped.
+    #[serde(default = "default_max_records")]
+    #[schemars(range(min = 1, max = 10_000_000))]
     pub max_records: u64,
-    /// Whether PUT and PATCH insert a record whose key is not there. Default false.
+    /// Whether PUT and PATCH insert a record whose key is not there.
+    #[serde(default)]
     pub allow_upsert: bool,
-    /// How numbers are written. Default as numbers.
+    /// How decimals and 64-bit integers are written: `number`, or `string` for clients that would lose digits.
+    #[serde(default)]
     pub numbers: NumberStyle,
-    /// How dates and times are written. Default RFC 3339.
+    /// How dates and times are written: `rfc3339`, or `sql` as DreamFactory has it.
+    #[serde(default)]
     pub datetimes: DateTimeStyle,
-    /// What happens to members of a record that are no columns. Default: refused.
+    /// What happens to members of a record that are no columns: `refuse` or `ignore`.
+    #[serde(default)]
     pub unknown_members: UnknownMembers,
 }
 
@@ -32,6 +42,10 @@ pub enum UnknownMembers {
 pub const DEFAULT_MAX_RECORDS: u64 = 1_000;
 /// Largest `max_records`.
 pub const LARGEST_MAX_RECORDS: u64 = 10_000_000;
+
+fn default_max_records() -> u64 {
+    DEFAULT_MAX_RECORDS
+}
 
 impl Default for DatabaseOptions {
     fn default() -> Self {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::backend::{Database, DatabaseTransaction, Prepared};
-use super::catalog::Catalog;
+use super::catalog::{Catalog, Type};
 use super::dialect::Dialect;
 use super::options::DatabaseOptions;
 use super::plan::{Bind, Select, Write};
@@ -51,6 +51,9 @@ pub struct Statement {
     /// Indexes of columns of the result that are JSON texts made by the statement itself: related records. For
     /// products whose drivers cannot tell them from text.
     pub json_columns: Arc<[usize]>,
+    /// The kinds of the values that an insert gives as its only row by means of [`Dialect::insert_output`]; empty
+    /// elsewhere. For products that give them in variables.
+    pub returned: Arc<[Type]>,
 }
 
 impl Statement {

@@ -1,6 +1,6 @@
 //! PostgreSQL and what speaks its SQL.
 
-use super::{Computed, Dialect, is_wide};
+use super::{Computed, Dialect, Returning, is_wide};
 use crate::connector::database::catalog::{Column, Type};
 use crate::connector::database::sql::RenderOptions;
 use crate::connector::database::value::{DateTimeStyle, NumberStyle};
@@ -184,7 +184,11 @@ impl Dialect for PostgresqlDialect {
         " FOR UPDATE"
     }
 
-    fn qualifies_returning(&self) -> bool {
+    fn returning(&self) -> Returning {
+        Returning::Clause { is_qualified: true }
+    }
+
+    fn embeds_related(&self) -> bool {
         true
     }
 }

@@ -6,7 +6,7 @@
 //! itself knows none for what RETURNING and aggregates give
 //! (<https://www.sqlite.org/c3ref/column_decltype.html>).
 
-use super::{Computed, Dialect};
+use super::{Computed, Dialect, Returning};
 use crate::connector::database::catalog::{Column, Type};
 use crate::connector::database::sql::RenderOptions;
 use crate::connector::database::value::{DateTimeStyle, NumberStyle};
@@ -119,7 +119,13 @@ impl Dialect for SqliteDialect {
         ""
     }
 
-    fn qualifies_returning(&self) -> bool {
-        false
+    fn returning(&self) -> Returning {
+        Returning::Clause {
+            is_qualified: false,
+        }
+    }
+
+    fn embeds_related(&self) -> bool {
+        true
     }
 }

@@ -1,19 +1,18 @@
 //! What a manifest says of a PostgreSQL service.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::connector::Problem;
-use crate::connector::database::options::{DEFAULT_MAX_RECORDS, DatabaseOptions, UnknownMembers};
-use crate::connector::database::value::{DateTimeStyle, NumberStyle};
+use crate::connector::database::options::DatabaseOptions;
+use crate::connector::database::tls::TlsMode;
 use crate::secret::Secret;
 
 /// A database of a PostgreSQL server, version 13 or newer.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct PostgresqlConfig {
     /// Host name or address of the server; a path that begins with `/` is the folder of its Unix socket.
     #[schemars(length(min = 1))]
@@ -60,40 +59,15 @@ pub struct PostgresqlConfig {
     #[serde(default = "default_statement_timeout_seconds")]
     #[schemars(range(min = 1, max = 86_400))]
     pub statement_timeout_seconds: u32,
-    /// Most records that one read gives; larger limits are clipped.
-    #[serde(default = "default_max_records")]
-    #[schemars(range(min = 1, max = 10_000_000))]
-    pub max_records: u64,
-    /// Whether PUT and PATCH insert a record whose key is not there.
-    #[serde(default)]
-    pub allow_upsert: bool,
-    /// How decimals and 64-bit integers are written.
-    #[serde(default)]
-    pub numbers: NumberStyle,
-    /// How dates and times are written.
-    #[serde(default)]
-    pub datetimes: DateTimeStyle,
-    /// What happens to members of a record that are no columns.
-    #[serde(default)]
-    pub unknown_members: UnknownMembers,
     /// What the server calls the gateway in `pg_stat_activity` and in its log.
     #[serde(default = "default_application_name")]
     pub application_name: String,
     /// SQL that is run once on each new connection, for settings such as `SET work_mem = '64MB'`.
     #[serde(default)]
     pub statements: Vec<String>,
-}
-
-/// Encryption of connections to a database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TlsMode {
-    /// Encrypted; the server's certificate must be valid for `host`.
-    Verify,
-    /// Encrypted; the server's certificate is not looked at, so it may be anybody's.
-    Require,
-    /// Not encrypted.
-    Off,
+    /// What every database type has.
+    #[serde(flatten)]
+    pub options: DatabaseOptions,
 }
 
 fn default_port() -> u16 {
@@ -112,47 +86,19 @@ fn default_statement_timeout_seconds() -> u32 {
     30
 }
 
-fn default_max_records() -> u64 {
-    DEFAULT_MAX_RECORDS
-}
-
 fn default_application_name() -> String {
     "tidegate".to_owned()
 }
 
 impl PostgresqlConfig {
-    /// The settings that every database type shares.
-    pub fn options(&self) -> DatabaseOptions {
-        DatabaseOptions {
-            max_records: self.max_records,
-            allow_upsert: self.allow_upsert,
-            numbers: self.numbers,
-            datetimes: self.datetimes,
-            unknown_members: self.unknown_members,
-        }
-    }
-
     /// The encryption asked for, or the default for this host.
     pub(super) fn tls_mode(&self) -> TlsMode {
-        self.tls.unwrap_or(if self.is_local() {
-            TlsMode::Off
-        } else {
-            TlsMode::Verify
-        })
+        self.tls.unwrap_or_else(|| TlsMode::for_host(&self.host))
     }
 
     /// Whether `host` is the folder of a Unix socket.
     pub(super) fn is_unix_socket(&self) -> bool {
         self.host.starts_with('/')
-    }
-
-    fn is_local(&self) -> bool {
-        self.is_unix_socket()
-            || self.host == "localhost"
-            || self
-                .host
-                .parse()
-                .is_ok_and(|address: IpAddr| address.is_loopback())
     }
 
     /// How many connections small reads share.
@@ -282,9 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_and_printed_passwords_are_impossible() {
-        let unknown = json!({"host": "h", "database": "d", "username": "u", "hots": 1});
-        assert!(serde_json::from_value::<PostgresqlConfig>(unknown).is_err());
+    fn a_password_is_never_printed() {
         let config = config(&json!({"password": "hunter2"}));
         assert!(!format!("{config:?}").contains("hunter2"));
     }

@@ -9,9 +9,10 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{CancelToken, Client};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::config::{PostgresqlConfig, TlsMode};
+use super::config::PostgresqlConfig;
 use super::error::unavailable;
 use crate::clock::Clock;
+use crate::connector::database::tls::TlsMode;
 use crate::error::Result;
 
 /// Wait after the first failure to connect. Doubles with each further one.

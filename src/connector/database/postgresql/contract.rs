@@ -103,11 +103,7 @@ impl Product for PostgresqlProduct {
             "read_connections": 1,
         }))
         .unwrap();
-        config.max_records = options.max_records;
-        config.allow_upsert = options.allow_upsert;
-        config.numbers = options.numbers;
-        config.datetimes = options.datetimes;
-        config.unknown_members = options.unknown_members;
+        config.options = options;
         let resources = Resources {
             service: "s".parse().unwrap(),
             data_directory: "/".into(),

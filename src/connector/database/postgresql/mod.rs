@@ -23,13 +23,14 @@ mod wait;
 
 use std::sync::Arc;
 
-pub use config::{PostgresqlConfig, TlsMode};
+pub use config::PostgresqlConfig;
 use pool::PostgresqlPool;
 
 use crate::connector::database::connector::DatabaseConnector;
 use crate::connector::database::dialect::PostgresqlDialect;
 use crate::connector::database::operations::OPERATIONS;
 use crate::connector::database::sql::{RenderOptions, Sql};
+use crate::connector::database::tls::TlsMode;
 use crate::connector::operation::Operation;
 use crate::connector::{Connector, Family, Problem, Resources, ServiceConfig};
 use crate::error::{Error, Result};
@@ -70,7 +71,7 @@ impl ServiceConfig for PostgresqlConfig {
     }
 
     async fn open(&self, resources: &Resources) -> Result<Arc<dyn Connector>> {
-        let options = self.options();
+        let options = self.options.clone();
         let pool = self.pool(resources).await?;
         let database = Sql::new(PostgresqlDialect, pool, RenderOptions::from(&options));
         Ok(Arc::new(DatabaseConnector::new(

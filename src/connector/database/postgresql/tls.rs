@@ -16,7 +16,7 @@ use rustls::{
 use sha2::{Digest as _, Sha256};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::config::TlsMode;
+use crate::connector::database::tls::TlsMode;
 use crate::error::{Error, Result};
 
 /// How long the certificates of the system count as read: long enough for all services of one revision.

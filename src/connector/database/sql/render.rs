@@ -4,12 +4,13 @@
 //! [`Dialect::quote`], and row counts that were clipped.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::super::catalog::{Column, Table};
-use super::super::dialect::{Computed, Dialect, pattern};
+use super::super::dialect::{Computed, Dialect, InsertOutput, Returning, pattern};
 use super::super::plan::{
-    Aggregate, Bind, Condition, Delete, Expression, Insert, Nulls, Order, Output, Related, Select,
-    Update, Write,
+    Aggregate, Bind, Condition, Delete, Expression, Insert, Order, Output, Related, Select, Update,
+    Write,
 };
 use super::super::value::Scalar;
 use super::{RenderOptions, Statement};
@@ -28,13 +29,14 @@ pub fn render_select(
     options: RenderOptions,
 ) -> Result<Statement> {
     let mut renderer = Renderer::new(dialect, options);
-    renderer.select(select)?;
     let is_plain = select.group.is_empty()
         && !select
             .output
             .iter()
             .any(|output| matches!(output.expression, Expression::Aggregate { .. }));
-    if lock && is_plain {
+    let locks = lock && is_plain;
+    renderer.select(select, locks)?;
+    if locks {
         renderer.sql.push_str(dialect.lock());
     }
     Ok(Statement {
@@ -92,7 +94,7 @@ fn conjuncts<'a>(condition: &'a Condition, parts: &mut Vec<&'a Condition>) {
     }
 }
 
-/// Writes a write.
+/// Writes a write. Where the dialect has no RETURNING, the statement gives no rows; `sql::reread` sees to the answer.
 pub fn render_write(
     dialect: &dyn Dialect,
     write: &Write,
@@ -100,12 +102,32 @@ pub fn render_write(
 ) -> Result<Statement> {
     let mut renderer = Renderer::new(dialect, options);
     match write {
-        Write::Insert(insert) => renderer.insert(insert)?,
+        Write::Insert(insert) => renderer.insert(insert, &InsertOutput::default())?,
         Write::Update(update) => renderer.update(update)?,
         Write::Delete(delete) => renderer.delete(delete)?,
     }
     renderer.returning(write)?;
     Ok(renderer.finish(write.returning()))
+}
+
+/// Writes an insert that gives the values of these columns as its only row, by [`Dialect::insert_output`].
+pub(super) fn render_insert(
+    dialect: &dyn Dialect,
+    insert: &Insert,
+    columns: &[usize],
+    output: &InsertOutput,
+    options: RenderOptions,
+) -> Result<Statement> {
+    let mut renderer = Renderer::new(dialect, options);
+    renderer.insert(insert, output)?;
+    let kinds = columns
+        .iter()
+        .map(|index| Ok(insert.table.column(*index)?.kind.clone()))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Statement {
+        returned: kinds.into(),
+        ..renderer.finish(&[])
+    })
 }
 
 /// A table within a statement, and what its columns are qualified with.
@@ -143,6 +165,7 @@ impl<'a> Renderer<'a> {
             json_columns: json_columns.collect::<Vec<_>>().into(),
             binds: self.binds.into(),
             expected_rows: None,
+            returned: Arc::default(),
         }
     }
 
@@ -179,7 +202,7 @@ impl<'a> Renderer<'a> {
         Ok(self.dialect.comparable(&sql, scope.table.column(index)?))
     }
 
-    fn select(&mut self, select: &Select) -> Result<()> {
+    fn select(&mut self, select: &Select, locks: bool) -> Result<()> {
         let alias = self.alias('t');
         let scope = Scope {
             table: &select.table,
@@ -193,7 +216,14 @@ impl<'a> Renderer<'a> {
             self.output(scope, &output.expression, !select.group.is_empty())?;
         }
         let table = self.table_name(&select.table);
-        let _ = write!(self.sql, " FROM {table} AS {alias}");
+        let _ = write!(
+            self.sql,
+            " FROM {table}{}{alias}",
+            self.dialect.table_alias()
+        );
+        if locks {
+            self.sql.push_str(self.dialect.lock_hint());
+        }
         self.filter(" WHERE ", scope, &select.condition)?;
         self.tail(scope, select)
     }
@@ -215,33 +245,30 @@ impl<'a> Renderer<'a> {
         if select.limit.is_some() || select.offset > 0 {
             let most = u64::try_from(i64::MAX).unwrap_or(u64::MAX);
             let limit = select.limit.unwrap_or(most).min(most);
-            let _ = write!(self.sql, " LIMIT {limit}");
-        }
-        if select.offset > 0 {
-            let offset = i64::try_from(select.offset).unwrap_or(i64::MAX);
-            let placeholder = self.bind(Bind::Value(Scalar::Int(offset)));
-            let offset = self.dialect.count(&placeholder);
-            let _ = write!(self.sql, " OFFSET {offset}");
+            let offset = (select.offset > 0).then(|| {
+                let offset = i64::try_from(select.offset).unwrap_or(i64::MAX);
+                let placeholder = self.bind(Bind::Value(Scalar::Int(offset)));
+                self.dialect.count(&placeholder)
+            });
+            let page = self
+                .dialect
+                .page(limit, offset.as_deref(), !select.order.is_empty());
+            self.sql.push_str(&page);
         }
         Ok(())
     }
 
     fn order(&mut self, scope: Scope<'_>, order: &Order) -> Result<()> {
-        match &order.expression {
-            Expression::Position { columns, keys } => self.position(scope, columns, keys)?,
-            expression => {
-                let (sql, _) = self.operand_of(scope, expression)?;
-                self.sql.push_str(&sql);
+        let sql = match &order.expression {
+            Expression::Position { columns, keys } => {
+                let start = self.sql.len();
+                self.position(scope, columns, keys)?;
+                self.sql.split_off(start)
             }
-        }
-        if order.descending {
-            self.sql.push_str(" DESC");
-        }
-        self.sql.push_str(match order.nulls {
-            None => "",
-            Some(Nulls::First) => " NULLS FIRST",
-            Some(Nulls::Last) => " NULLS LAST",
-        });
+            expression => self.operand_of(scope, expression)?.0,
+        };
+        let item = self.dialect.order_item(&sql, order.descending, order.nulls);
+        self.sql.push_str(&item);
         Ok(())
     }
 
@@ -323,9 +350,10 @@ impl<'a> Renderer<'a> {
 
     /// A condition as a truth value that is never NULL.
     fn truth(&mut self, scope: Scope<'_>, condition: &Condition) -> Result<()> {
-        self.sql.push_str("COALESCE(");
+        let [before, after] = self.dialect.truth();
+        self.sql.push_str(before);
         self.condition(scope, condition)?;
-        self.sql.push_str(", FALSE)");
+        self.sql.push_str(after);
         Ok(())
     }
 
@@ -373,7 +401,8 @@ impl<'a> Renderer<'a> {
             let _ = write!(self.sql, " AS {name}");
         }
         let table = self.table_name(&select.table);
-        let _ = write!(self.sql, " FROM {table} AS {alias} WHERE ");
+        let between = self.dialect.table_alias();
+        let _ = write!(self.sql, " FROM {table}{between}{alias} WHERE ");
         if let Some(between) = &related.junction {
             let far: Vec<usize> = between.far.iter().map(|(_, there)| *there).collect();
             let junction = self.alias('t');
@@ -434,10 +463,10 @@ impl<'a> Renderer<'a> {
     /// Each list and each NOT stands in parentheses of its own, so no condition can reach into another.
     fn condition(&mut self, scope: Scope<'_>, condition: &Condition) -> Result<()> {
         match condition {
-            Condition::True => self.sql.push_str("TRUE"),
-            Condition::False => self.sql.push_str("FALSE"),
-            Condition::And(list) => self.list(scope, list, " AND ", "TRUE")?,
-            Condition::Or(list) => self.list(scope, list, " OR ", "FALSE")?,
+            Condition::True => self.sql.push_str(self.dialect.constant(true)),
+            Condition::False => self.sql.push_str(self.dialect.constant(false)),
+            Condition::And(list) => self.list(scope, list, true)?,
+            Condition::Or(list) => self.list(scope, list, false)?,
             Condition::Not(inner) => {
                 self.sql.push_str("(NOT ");
                 self.condition(scope, inner)?;
@@ -496,23 +525,19 @@ impl<'a> Renderer<'a> {
         Ok(())
     }
 
-    fn list(
-        &mut self,
-        scope: Scope<'_>,
-        list: &[Condition],
-        word: &str,
-        empty: &str,
-    ) -> Result<()> {
+    /// Conditions that must all hold, or of which one must.
+    fn list(&mut self, scope: Scope<'_>, list: &[Condition], all: bool) -> Result<()> {
         if list.is_empty() {
-            self.sql.push_str(empty);
+            self.sql.push_str(self.dialect.constant(all));
             return Ok(());
         }
+        let word = if all { " AND " } else { " OR " };
         self.sql.push('(');
         if list.len() > MOST_SIDE_BY_SIDE {
             let (left, right) = list.split_at(list.len() / 2);
-            self.list(scope, left, word, empty)?;
+            self.list(scope, left, all)?;
             self.sql.push_str(word);
-            self.list(scope, right, word, empty)?;
+            self.list(scope, right, all)?;
         } else {
             for (index, condition) in list.iter().enumerate() {
                 if index > 0 {
@@ -527,8 +552,16 @@ impl<'a> Renderer<'a> {
 
     fn one_of(&mut self, scope: Scope<'_>, left: &Expression, values: &[Bind]) -> Result<()> {
         if values.is_empty() {
-            self.sql.push_str("FALSE");
+            self.sql.push_str(self.dialect.constant(false));
             return Ok(());
+        }
+        let longest = self.dialect.longest_list().max(1);
+        if values.len() > longest {
+            let parts: Vec<Condition> = values
+                .chunks(longest)
+                .map(|part| Condition::In(left.clone(), part.to_vec()))
+                .collect();
+            return self.list(scope, &parts, false);
         }
         let (left, operand) = self.operand_of(scope, left)?;
         let scalars: Option<Vec<Scalar>> = values
@@ -627,16 +660,30 @@ impl<'a> Renderer<'a> {
         }
     }
 
-    fn insert(&mut self, insert: &Insert) -> Result<()> {
-        let alias = self.alias('t');
+    /// How columns of the written table are named: by an alias where RETURNING can be used, else by the table's own
+    /// name, because not every product lets a write have an alias.
+    fn written_alias(&mut self, table: &Table) -> (String, String) {
+        match self.dialect.returning() {
+            Returning::Clause { .. } => {
+                let alias = self.alias('t');
+                (format!(" AS {alias}"), alias)
+            }
+            Returning::Nothing => (String::new(), self.dialect.quote(&table.native)),
+        }
+    }
+
+    fn insert(&mut self, insert: &Insert, output: &InsertOutput) -> Result<()> {
+        let (named, alias) = self.written_alias(&insert.table);
         let table = self.table_name(&insert.table);
-        let _ = write!(self.sql, "INSERT INTO {table} AS {alias}");
+        let _ = write!(self.sql, "{}INSERT INTO {table}{named}", output.before);
         if insert.values.is_empty() {
-            self.sql.push_str(" DEFAULT VALUES");
+            self.sql.push_str(&output.before_values);
+            let defaults = self.dialect.default_values(&insert.table);
+            self.sql.push_str(&defaults);
         } else {
             let indexes: Vec<usize> = insert.values.iter().map(|(index, _)| *index).collect();
             let names = self.plain_names(&insert.table, &indexes)?;
-            let _ = write!(self.sql, " ({names}) VALUES (");
+            let _ = write!(self.sql, " ({names}){} VALUES (", output.before_values);
             for (position, (index, bind)) in insert.values.iter().enumerate() {
                 if position > 0 {
                     self.sql.push_str(", ");
@@ -646,6 +693,7 @@ impl<'a> Renderer<'a> {
             }
             self.sql.push(')');
         }
+        self.sql.push_str(&output.after);
         let Some(upsert) = &insert.upsert else {
             return Ok(());
         };
@@ -681,9 +729,9 @@ impl<'a> Renderer<'a> {
         if update.set.is_empty() {
             return Err(Error::internal("an update that changes nothing"));
         }
-        let alias = self.alias('t');
+        let (named, alias) = self.written_alias(&update.table);
         let table = self.table_name(&update.table);
-        let _ = write!(self.sql, "UPDATE {table} AS {alias} SET ");
+        let _ = write!(self.sql, "UPDATE {table}{named} SET ");
         for (position, (index, bind)) in update.set.iter().enumerate() {
             if position > 0 {
                 self.sql.push_str(", ");
@@ -700,9 +748,9 @@ impl<'a> Renderer<'a> {
     }
 
     fn delete(&mut self, delete: &Delete) -> Result<()> {
-        let alias = self.alias('t');
+        let (named, alias) = self.written_alias(&delete.table);
         let table = self.table_name(&delete.table);
-        let _ = write!(self.sql, "DELETE FROM {table} AS {alias}");
+        let _ = write!(self.sql, "DELETE FROM {table}{named}");
         let scope = Scope {
             table: &delete.table,
             alias: Some(&alias),
@@ -713,13 +761,16 @@ impl<'a> Renderer<'a> {
     /// RETURNING, and the truth of the check after what is answered.
     fn returning(&mut self, write: &Write) -> Result<()> {
         let check = write.check();
+        let Returning::Clause { is_qualified } = self.dialect.returning() else {
+            return Ok(());
+        };
         if write.returning().is_empty() && check.is_none() {
             return Ok(());
         }
         let scope = Scope {
             table: write.table(),
             // The first table of a statement has this alias.
-            alias: self.dialect.qualifies_returning().then_some("t0"),
+            alias: is_qualified.then_some("t0"),
         };
         self.sql.push_str(" RETURNING ");
         for (position, output) in write.returning().iter().enumerate() {

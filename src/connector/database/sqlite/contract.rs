@@ -81,11 +81,7 @@ impl Product for SqliteProduct {
             max_connections: 2,
             busy_timeout_milliseconds: 5_000,
             statement_timeout_seconds: 30,
-            max_records: options.max_records,
-            allow_upsert: options.allow_upsert,
-            numbers: options.numbers,
-            datetimes: options.datetimes,
-            unknown_members: options.unknown_members,
+            options,
         };
         let resources = Resources {
             service: "s".parse().unwrap(),

@@ -40,16 +40,15 @@ use super::backend::Database;
 use super::connector::DatabaseConnector;
 use super::dialect::SqliteDialect;
 use super::operations::OPERATIONS;
-use super::options::{DEFAULT_MAX_RECORDS, DatabaseOptions, UnknownMembers};
+use super::options::DatabaseOptions;
 use super::sql::{RenderOptions, Sql};
-use super::value::{DateTimeStyle, NumberStyle};
 use crate::connector::operation::Operation;
 use crate::connector::{Connector, Family, Problem, Resources, ServiceConfig};
 use crate::error::Result;
 
 /// A SQLite database file.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct SqliteConfig {
     /// The database file: a path below the data directory, an absolute path, or `:memory:` for an empty database that
     /// lives as long as the service.
@@ -73,22 +72,9 @@ pub struct SqliteConfig {
     #[serde(default = "default_statement_timeout_seconds")]
     #[schemars(range(min = 1, max = 3_600))]
     pub statement_timeout_seconds: u32,
-    /// Most records one read gives; larger `limit`s are clipped. Default 1,000.
-    #[serde(default = "default_max_records")]
-    #[schemars(range(min = 1, max = 10_000_000))]
-    pub max_records: u64,
-    /// Whether PUT and PATCH insert a record whose key is not there. Default false.
-    #[serde(default)]
-    pub allow_upsert: bool,
-    /// How numbers are written: `number`, or `string` for clients that would lose digits. Default `number`.
-    #[serde(default)]
-    pub numbers: NumberStyle,
-    /// How dates and times are written: `rfc3339`, or `sql` as DreamFactory has it. Default `rfc3339`.
-    #[serde(default)]
-    pub datetimes: DateTimeStyle,
-    /// What happens to members of a record that are no columns: `refuse` or `ignore`. Default `refuse`.
-    #[serde(default)]
-    pub unknown_members: UnknownMembers,
+    /// What every database type has.
+    #[serde(flatten)]
+    pub options: DatabaseOptions,
 }
 
 fn default_max_connections() -> u32 {
@@ -103,28 +89,13 @@ fn default_statement_timeout_seconds() -> u32 {
     30
 }
 
-fn default_max_records() -> u64 {
-    DEFAULT_MAX_RECORDS
-}
-
 /// The value of `database` for a database without a file.
 const MEMORY: &str = ":memory:";
 
 impl SqliteConfig {
-    /// What every database type has.
-    pub fn options(&self) -> DatabaseOptions {
-        DatabaseOptions {
-            max_records: self.max_records,
-            allow_upsert: self.allow_upsert,
-            numbers: self.numbers,
-            datetimes: self.datetimes,
-            unknown_members: self.unknown_members,
-        }
-    }
-
     /// The database of this config. Opens nothing.
     pub(super) fn database(&self, resources: &Resources) -> impl Database + use<> {
-        let options = RenderOptions::from(&self.options());
+        let options = RenderOptions::from(&self.options);
         Sql::new(SqliteDialect, self.pool(resources), options)
     }
 
@@ -186,7 +157,7 @@ impl ServiceConfig for SqliteConfig {
                 "remove `read_only`, or name a file that exists and remove `create`",
             ));
         }
-        if self.read_only && self.allow_upsert {
+        if self.read_only && self.options.allow_upsert {
             problems.push(problem(
                 "/allow_upsert",
                 "a read-only database takes no records",
@@ -203,7 +174,7 @@ impl ServiceConfig for SqliteConfig {
     async fn open(&self, resources: &Resources) -> Result<Arc<dyn Connector>> {
         Ok(Arc::new(DatabaseConnector::new(
             self.database(resources),
-            self.options(),
+            self.options.clone(),
             resources,
         )))
     }
