@@ -319,7 +319,7 @@ impl Reread<'_> {
         let before = rows.rows();
         let select = Select {
             order: Vec::new(),
-            ..self.select(&delete.table, &delete.returning, delete.condition.clone())
+            ..whole(&delete.table, &delete.returning, delete.condition.clone())
         };
         let statement = render_select(self.dialect, &select, true, self.options)?;
         let (rows, _) = self.transaction.run(&statement, &[], rows).await?;
@@ -364,7 +364,7 @@ impl Reread<'_> {
             limit: u64::try_from(MOST_KEYS + 1)
                 .ok()
                 .filter(|_| self.dialect.locks_pages()),
-            ..self.select(table, &output, condition.clone())
+            ..whole(table, &output, condition.clone())
         };
         let statement = render_select(self.dialect, &select, true, self.options)?;
         let (mut writer, _) = self
@@ -418,26 +418,12 @@ impl Reread<'_> {
             };
             let select = Select {
                 order,
-                ..self.select(table, &output, Condition::keys(columns, keys))
+                ..whole(table, &output, Condition::keys(columns, keys))
             };
             let statement = render_select(self.dialect, &select, false, self.options)?;
             (rows, _) = self.transaction.run(&statement, &[], rows).await?;
         }
         Ok((rows, touched))
-    }
-
-    fn select(&self, table: &Arc<Table>, output: &[Output], condition: Condition) -> Select {
-        Select {
-            table: Arc::clone(table),
-            output: output.to_vec(),
-            visible: output.len(),
-            condition,
-            group: Vec::new(),
-            having: Condition::True,
-            order: Vec::new(),
-            limit: None,
-            offset: 0,
-        }
     }
 
     /// Runs a write that gives no rows. Gives how many records it touched, as the product counts.
@@ -449,6 +435,21 @@ impl Reread<'_> {
         );
         let (_, touched) = self.transaction.run(&statement, &[], nothing).await?;
         Ok(touched)
+    }
+}
+
+/// A select of these outputs of the records that a condition lets through.
+fn whole(table: &Arc<Table>, output: &[Output], condition: Condition) -> Select {
+    Select {
+        table: Arc::clone(table),
+        output: output.to_vec(),
+        visible: output.len(),
+        condition,
+        group: Vec::new(),
+        having: Condition::True,
+        order: Vec::new(),
+        limit: None,
+        offset: 0,
     }
 }
 
