@@ -4,6 +4,7 @@
 //! `cargo test --features testing --test contract`; a word after `--` picks tests: `-- postgresql::paging`.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
