@@ -1,11 +1,16 @@
 //! Tables, columns, keys and the relations that follow from them.
 
+mod settings;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+pub use settings::{ColumnSettings, TableSettings};
+
 use crate::error::{Error, ErrorKind, Result, brief, nearest};
+use crate::names::ServiceName;
 
 /// The tables and views of one database, as a driver found them, with their relations.
 #[derive(Clone, Debug, Default)]
@@ -44,12 +49,14 @@ pub struct Table {
     pub is_writable: bool,
     /// Lower-cased column names. Filled by [`Catalog::new`].
     pub by_name: HashMap<String, usize>,
+    /// What the manifest says of it; drivers say nothing.
+    pub settings: Option<Arc<TableSettings>>,
 }
 
 /// A column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Column {
-    /// Its name.
+    /// What callers write. In the database it is called [`Column::own_name`].
     pub name: String,
     /// What kind of values it holds.
     pub kind: Type,
@@ -75,6 +82,8 @@ pub struct Column {
     pub picklist: Vec<String>,
     /// The comment in the database.
     pub description: Option<String>,
+    /// What the manifest says of it; drivers say nothing.
+    pub settings: Option<Arc<ColumnSettings>>,
 }
 
 /// What a column gets when nothing is written.
@@ -149,9 +158,10 @@ pub struct ForeignKey {
 }
 
 /// The kind of a relation, seen from this table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RelationKind {
     /// This table holds the foreign key.
+    #[default]
     BelongsTo,
     /// Another table's foreign key points here, and is unique there.
     HasOne,
@@ -162,7 +172,7 @@ pub enum RelationKind {
 }
 
 /// Something that records of this table can be related to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relation {
     /// `customer_by_customer_id`, `invoice_by_customer_id`, `tag_by_invoice_tag` (reference 5.1).
     pub name: String,
@@ -172,10 +182,26 @@ pub struct Relation {
     pub columns: Vec<usize>,
     /// The API name of the related table.
     pub target: String,
-    /// Indexes of the columns there: they equal `columns`, or `junction.far` when there is a junction.
+    /// Indexes of the columns there: they equal `columns`, or `junction.far` when there is a junction. Empty for a
+    /// relation to another service, whose columns are known by [`Relation::service_columns`] alone.
     pub target_columns: Vec<usize>,
-    /// The table between, for [`RelationKind::ManyMany`].
+    /// The table between, for [`RelationKind::ManyMany`]. It is always one of this service.
     pub junction: Option<Junction>,
+    /// The other database service that has the related table; none for a table of this service.
+    pub service: Option<ServiceName>,
+    /// The columns of the related table as the other service calls them, in the order of `columns`, or of
+    /// `junction.far`. Empty for a table of this service.
+    pub service_columns: Vec<String>,
+    /// Whether a manifest declares it, and no foreign key.
+    pub is_virtual: bool,
+    /// Whether it is read along with every record of the table, asked for or not.
+    pub is_always: bool,
+    /// What it would be called without an alias; none where it has no alias.
+    pub own_name: Option<String>,
+    /// What people call it.
+    pub label: Option<String>,
+    /// What it means.
+    pub description: Option<String>,
 }
 
 /// The table between two others.
@@ -213,7 +239,32 @@ impl Type {
     }
 }
 
+impl Column {
+    /// Its name in the database.
+    pub fn own_name(&self) -> &str {
+        self.settings
+            .as_deref()
+            .and_then(|settings| settings.own_name.as_deref())
+            .unwrap_or(&self.name)
+    }
+}
+
 impl Table {
+    /// What callers would write if the manifest gave it no other name. Descriptions (`_schema`) use it.
+    pub fn own_name(&self) -> &str {
+        self.settings
+            .as_deref()
+            .and_then(|settings| settings.own_name.as_deref())
+            .unwrap_or(&self.name)
+    }
+
+    /// Columns that exist in the database and not for callers. Their indexes follow those of `columns`.
+    pub fn hidden(&self) -> &[Column] {
+        self.settings
+            .as_deref()
+            .map_or(&[], |settings| &settings.hidden)
+    }
+
     /// The index of a column. The exact name goes before one that differs in ASCII case.
     pub fn column_index(&self, name: &str) -> Option<usize> {
         self.columns
@@ -222,16 +273,26 @@ impl Table {
             .or_else(|| self.by_name.get(&name.to_ascii_lowercase()).copied())
     }
 
-    /// A column by its index, which came from this table.
+    /// A column by its index, which came from this table; hidden ones too.
     pub fn column(&self, index: usize) -> Result<&Column> {
         self.columns
             .get(index)
+            .or_else(|| self.hidden().get(index.checked_sub(self.columns.len())?))
             .ok_or_else(|| Error::internal(format!("table {} has no column {index}", self.name)))
     }
 
-    /// Whether no two records can agree in all of these columns: they contain the primary key or a unique key.
+    /// Whether the primary key is one that the manifest declares: the database does not see to it.
+    pub fn is_key_virtual(&self) -> bool {
+        self.settings
+            .as_deref()
+            .is_some_and(|settings| settings.is_key_virtual)
+    }
+
+    /// Whether no two records can agree in all of these columns: they contain a primary or unique key of the database.
     pub fn is_unique(&self, columns: &[usize]) -> bool {
-        std::iter::once(&self.primary_key)
+        Some(&self.primary_key)
+            .filter(|_| !self.is_key_virtual())
+            .into_iter()
             .chain(&self.unique_keys)
             .any(|key| !key.is_empty() && key.iter().all(|index| columns.contains(index)))
     }
@@ -409,6 +470,7 @@ fn derive_relations(tables: &[Table]) -> HashMap<String, Vec<Relation>> {
                 target: reference.target.name.clone(),
                 target_columns: reference.target_columns.clone(),
                 junction: None,
+                ..Relation::default()
             },
         );
     }
@@ -428,6 +490,7 @@ fn derive_relations(tables: &[Table]) -> HashMap<String, Vec<Relation>> {
                 target: reference.table.name.clone(),
                 target_columns: reference.columns.to_vec(),
                 junction: None,
+                ..Relation::default()
             },
         );
     }
@@ -451,6 +514,7 @@ fn derive_relations(tables: &[Table]) -> HashMap<String, Vec<Relation>> {
                         near: near.columns.to_vec(),
                         far: far.columns.to_vec(),
                     }),
+                    ..Relation::default()
                 },
             );
         }
@@ -528,6 +592,7 @@ mod tests {
             scale: None,
             picklist: Vec::new(),
             description: None,
+            settings: None,
         }
     }
 

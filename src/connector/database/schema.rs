@@ -533,6 +533,7 @@ mod tests {
             scale: None,
             picklist: Vec::new(),
             description: None,
+            settings: None,
         }
     }
 
