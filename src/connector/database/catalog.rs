@@ -1,5 +1,6 @@
 //! Tables, columns, keys and the relations that follow from them.
 
+mod served;
 mod settings;
 
 use std::collections::HashMap;
@@ -7,7 +8,8 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-pub use settings::{ColumnSettings, TableSettings};
+pub use served::Served;
+pub use settings::{ColumnSettings, Supplied, TableSettings};
 
 use crate::error::{Error, ErrorKind, Result, brief, nearest};
 use crate::names::ServiceName;
@@ -18,6 +20,8 @@ pub struct Catalog {
     tables: IndexMap<String, Arc<Table>>,
     /// Lower-cased names that stand for exactly one table.
     folded: HashMap<String, usize>,
+    has_always: bool,
+    has_aliases: bool,
 }
 
 /// A table or a view.
@@ -158,7 +162,10 @@ pub struct ForeignKey {
 }
 
 /// The kind of a relation, seen from this table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum RelationKind {
     /// This table holds the foreign key.
     #[default]
@@ -258,6 +265,15 @@ impl Table {
             .unwrap_or(&self.name)
     }
 
+    /// Its name in a family of resources: its own under `_schema`, what callers write elsewhere.
+    pub fn name_in(&self, family: &str) -> &str {
+        if family == "_schema" {
+            self.own_name()
+        } else {
+            &self.name
+        }
+    }
+
     /// Columns that exist in the database and not for callers. Their indexes follow those of `columns`.
     pub fn hidden(&self) -> &[Column] {
         self.settings
@@ -288,13 +304,19 @@ impl Table {
             .is_some_and(|settings| settings.is_key_virtual)
     }
 
-    /// Whether no two records can agree in all of these columns: they contain a primary or unique key of the database.
-    pub fn is_unique(&self, columns: &[usize]) -> bool {
+    /// The keys that the database sees to, the primary one first. No two records agree in one, but for NULL.
+    pub fn enforced_keys(&self) -> impl Iterator<Item = &Vec<usize>> {
         Some(&self.primary_key)
             .filter(|_| !self.is_key_virtual())
             .into_iter()
             .chain(&self.unique_keys)
-            .any(|key| !key.is_empty() && key.iter().all(|index| columns.contains(index)))
+            .filter(|key| !key.is_empty())
+    }
+
+    /// Whether no two records can agree in all of these columns: they contain a primary or unique key of the database.
+    pub fn is_unique(&self, columns: &[usize]) -> bool {
+        self.enforced_keys()
+            .any(|key| key.iter().all(|index| columns.contains(index)))
     }
 
     /// A relation by its name; ASCII case does not count.
@@ -309,6 +331,19 @@ impl Catalog {
     /// Takes the tables that a driver found, indexes their names and derives their relations.
     pub fn new(tables: Vec<Table>) -> Self {
         let mut relations = derive_relations(&tables);
+        Self::of(
+            tables
+                .into_iter()
+                .map(|table| Table {
+                    relations: relations.remove(&table.name).unwrap_or_default(),
+                    ..table
+                })
+                .collect(),
+        )
+    }
+
+    /// Takes tables with their relations and indexes their names.
+    fn of(tables: Vec<Table>) -> Self {
         let mut catalog = Self::default();
         for mut table in tables {
             table.by_name = table
@@ -318,7 +353,8 @@ impl Catalog {
                 .rev()
                 .map(|(index, column)| (column.name.to_ascii_lowercase(), index))
                 .collect();
-            table.relations = relations.remove(&table.name).unwrap_or_default();
+            catalog.has_aliases |= table.own_name() != table.name;
+            catalog.has_always |= table.relations.iter().any(|relation| relation.is_always);
             catalog.tables.insert(table.name.clone(), Arc::new(table));
         }
         let mut seen: HashMap<String, Option<usize>> = HashMap::new();
@@ -339,11 +375,33 @@ impl Catalog {
         self.tables.values()
     }
 
+    /// Whether any relation is read along unasked.
+    pub fn has_always(&self) -> bool {
+        self.has_always
+    }
+
     /// A table by its own name, which came from this catalog.
     pub fn get(&self, name: &str) -> Result<&Arc<Table>> {
         self.tables
             .get(name)
             .ok_or_else(|| Error::internal(format!("the catalog has no table {name}")))
+    }
+
+    /// A table by its own name, as descriptions have it; otherwise as [`Catalog::table`].
+    pub fn described(&self, name: &str, admits: impl Fn(&str) -> bool) -> Result<&Arc<Table>> {
+        if !self.has_aliases {
+            return self.table(name, admits);
+        }
+        let tables = || self.tables.values();
+        if let Some(table) = tables().find(|table| table.own_name() == name) {
+            return Ok(table);
+        }
+        let mut folded = tables().filter(|table| table.own_name().eq_ignore_ascii_case(name));
+        if let (Some(table), None) = (folded.next(), folded.next()) {
+            return Ok(table);
+        }
+        let known = tables().map(|table| table.own_name());
+        Err(no_table(name, known.filter(|name| admits(name))))
     }
 
     /// A table by the name that callers write: exact first, then without regard to ASCII case if that is
@@ -360,22 +418,19 @@ impl Catalog {
         if let Some((_, table)) = folded {
             return Ok(table);
         }
-        let error = Error::new(
-            ErrorKind::UnknownTable,
-            format!("table '{}' does not exist in the database", brief(name)),
-        );
-        Err(
-            match nearest(
-                name,
-                self.tables
-                    .keys()
-                    .map(String::as_str)
-                    .filter(|name| admits(name)),
-            ) {
-                Some(near) => error.with_help(format!("did you mean '{near}'?")),
-                None => error,
-            },
-        )
+        let known = self.tables.keys().map(String::as_str);
+        Err(no_table(name, known.filter(|name| admits(name))))
+    }
+}
+
+fn no_table<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Error {
+    let error = Error::new(
+        ErrorKind::UnknownTable,
+        format!("table '{}' does not exist in the database", brief(name)),
+    );
+    match nearest(name, known) {
+        Some(near) => error.with_help(format!("did you mean '{near}'?")),
+        None => error,
     }
 }
 

@@ -29,7 +29,9 @@ mod schema;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod table_options;
 pub mod tls;
+pub mod validation;
 pub mod value;
 mod write;
 
