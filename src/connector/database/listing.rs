@@ -110,13 +110,10 @@ impl ListingQuery {
                     .strip_prefix(schema.as_str())
                     .is_some_and(|rest| rest.starts_with('.'))
         });
-        let is_named = self
-            .ids
-            .as_ref()
-            .is_none_or(|ids| {
-                let name = table.name_in(family);
-                ids.iter().any(|id| id.eq_ignore_ascii_case(name))
-            });
+        let is_named = self.ids.as_ref().is_none_or(|ids| {
+            let name = table.name_in(family);
+            ids.iter().any(|id| id.eq_ignore_ascii_case(name))
+        });
         in_schema && is_named
     }
 

@@ -379,7 +379,9 @@ impl<'a> SchemaView<'a> {
             let column = table
                 .column_index(name)
                 .and_then(|index| table.columns.get(index));
-            column.map_or(name.as_str(), |column| naming.column(column)).to_owned()
+            column
+                .map_or(name.as_str(), |column| naming.column(column))
+                .to_owned()
         };
         let columns = key.target_columns.iter().map(column).collect();
         (naming.table(table).to_owned(), columns)
@@ -454,7 +456,11 @@ fn relation_object(
 ) -> Value {
     let there = |name: &str| catalog.table(name, |_| false).ok();
     let named = |name: &str, indexes: &[usize]| Some(joined(there(name)?, indexes, naming));
-    let called = |name: &str| there(name).map_or(name, |table| naming.table(table)).to_owned();
+    let called = |name: &str| {
+        there(name)
+            .map_or(name, |table| naming.table(table))
+            .to_owned()
+    };
     let junction = relation.junction.as_ref();
     let rules = rules_of(catalog, table, relation);
     let name = naming.relation(relation);

@@ -591,7 +591,11 @@ impl ColumnOptions {
         let (rules, texts) = (&self.validation, &self.on_fail);
         [
             ("read_only", self.read_only, texts.read_only.as_deref()),
-            ("create_only", self.create_only, texts.create_only.as_deref()),
+            (
+                "create_only",
+                self.create_only,
+                texts.create_only.as_deref(),
+            ),
             ("not_null", rules.not_null, texts.not_null.as_deref()),
             ("not_empty", rules.not_empty, texts.not_empty.as_deref()),
             ("not_zero", rules.not_zero, texts.not_zero.as_deref()),

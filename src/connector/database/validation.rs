@@ -246,7 +246,9 @@ pub(super) fn checks(options: &ColumnOptions) -> Vec<Check> {
         (rules.float.then_some(Rule::Float), &texts.float),
         (rules.boolean.then_some(Rule::Boolean), &texts.boolean),
         (
-            expression.and_then(std::result::Result::ok).map(Rule::Match),
+            expression
+                .and_then(std::result::Result::ok)
+                .map(Rule::Match),
             &texts.r#match,
         ),
         (rules.picklist.then_some(Rule::Picklist), &texts.picklist),
@@ -352,7 +354,10 @@ fn text_of(value: &Scalar) -> Result<String> {
         Scalar::Text(text) | Scalar::Temporal(text) | Scalar::Decimal(text) => Ok(text.clone()),
         value => {
             let json = convert::to_json(value)?;
-            Ok(serde_json::from_str::<String>(json.get()).unwrap_or_else(|_| json.get().to_owned()))
+            Ok(
+                serde_json::from_str::<String>(json.get())
+                    .unwrap_or_else(|_| json.get().to_owned()),
+            )
         }
     }
 }
@@ -456,7 +461,11 @@ mod tests {
         }
         let long = format!("{}@example.org", "a".repeat(65));
         assert!(!rule(&Rule::Email, &text(&long)));
-        for good in ["https://example.org", "ftp://host/a?b=c", "http://[::1]:8080/"] {
+        for good in [
+            "https://example.org",
+            "ftp://host/a?b=c",
+            "http://[::1]:8080/",
+        ] {
             assert!(rule(&Rule::Url, &text(good)), "{good}");
         }
         for bad in ["example.org", "/path", "http://", "https://a b", "nothing"] {
@@ -520,7 +529,13 @@ mod tests {
     fn an_expression_that_cannot_be_read_says_why_in_one_line() {
         assert_eq!(expression("(a").unwrap_err(), "unclosed group");
         assert_eq!(expression("a{9999}{9999}").unwrap_err(), "it is too large");
-        assert!(rule(&Rule::Match(expression("^[a-z]+$").unwrap()), &text("abc")));
-        assert!(!rule(&Rule::Match(expression("^[a-z]+$").unwrap()), &text("ab1")));
+        assert!(rule(
+            &Rule::Match(expression("^[a-z]+$").unwrap()),
+            &text("abc")
+        ));
+        assert!(!rule(
+            &Rule::Match(expression("^[a-z]+$").unwrap()),
+            &text("ab1")
+        ));
     }
 }

@@ -212,8 +212,7 @@ fn draft<'t>(
     for (index, column) in own.columns.iter().enumerate() {
         let options = of_column.get(&index).copied();
         let alias = options.and_then(|options| options.alias.as_ref());
-        let is_displaced =
-            alias.is_none() && aliases.contains(&column.name.to_ascii_lowercase());
+        let is_displaced = alias.is_none() && aliases.contains(&column.name.to_ascii_lowercase());
         if is_displaced {
             notices.push(format!(
                 "the column `{}` of the table `{}` is not served, because another one has its name as an alias",
@@ -308,7 +307,10 @@ fn draft<'t>(
 }
 
 fn unknown_column(table: &Table, name: &str) -> String {
-    let near = nearest(name, table.columns.iter().map(|column| column.name.as_str()));
+    let near = nearest(
+        name,
+        table.columns.iter().map(|column| column.name.as_str()),
+    );
     // A column that is there and hidden needs no other name.
     let near = near.filter(|near| !near.eq_ignore_ascii_case(name));
     unknown("column", name, &format!("the table `{}`", table.name), near)
@@ -338,8 +340,14 @@ fn served_column(
         read_only: failure(options.read_only, options.on_fail.read_only.as_ref()),
         create_only: failure(options.create_only, options.on_fail.create_only.as_ref()),
         default: supplied("default", options.default.as_ref().map(Setting::of_default)),
-        on_create: supplied("on_create", options.on_create.as_deref().and_then(Setting::of_moment)),
-        on_update: supplied("on_update", options.on_update.as_deref().and_then(Setting::of_moment)),
+        on_create: supplied(
+            "on_create",
+            options.on_create.as_deref().and_then(Setting::of_moment),
+        ),
+        on_update: supplied(
+            "on_update",
+            options.on_update.as_deref().and_then(Setting::of_moment),
+        ),
         picklist: options.picklist.clone().unwrap_or_default(),
         checks: validation::checks(options),
     };
@@ -538,7 +546,10 @@ fn virtual_relation(
         draft.named(names).map_err(|name| {
             let near = unknown_column(draft.own, name);
             if find(&draft.own.columns, name).is_some() {
-                format!("the column `{name}` of the table `{}` is hidden", draft.own.name)
+                format!(
+                    "the column `{name}` of the table `{}` is hidden",
+                    draft.own.name
+                )
             } else {
                 near
             }

@@ -20,6 +20,7 @@ mod paging;
 mod reading;
 mod relations;
 mod roles;
+mod tables;
 mod types;
 mod writing;
 
@@ -123,6 +124,7 @@ pub fn suite() -> Vec<Case> {
         roles::CASES,
         hostile::CASES,
         listing::CASES,
+        tables::CASES,
         formats::CASES,
         attacks::CASES,
     ]

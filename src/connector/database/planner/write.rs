@@ -434,8 +434,7 @@ fn not_null(column: &Column) -> Error {
 fn require(target: Target<'_>, values: &[(usize, Bind)]) -> Result<()> {
     let columns = target.table.columns.iter().chain(target.table.hidden());
     for (index, column) in columns.enumerate() {
-        let is_filled =
-            column.default.is_some() || column.is_auto_increment || column.is_generated;
+        let is_filled = column.default.is_some() || column.is_auto_increment || column.is_generated;
         if is_filled || values.iter().any(|(written, _)| *written == index) {
             continue;
         }
