@@ -10,6 +10,9 @@
     reason = "the harness reports on standard output, and ends when it cannot go on"
 )]
 
+#[expect(dead_code, reason = "the end-to-end tests use the rest")]
+#[path = "../support/mysql.rs"]
+mod mysql;
 #[expect(dead_code, reason = "the driver's own tests use the rest")]
 #[path = "../support/postgresql.rs"]
 mod postgresql;
@@ -19,8 +22,10 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use mysql::{Brand, MysqlServer};
 use postgresql::PostgresqlServer;
 use tidegate::connector::database::contract::{Case, Product, suite};
+use tidegate::connector::database::mysql::contract::MysqlProduct;
 use tidegate::connector::database::postgresql::contract::PostgresqlProduct;
 use tidegate::connector::database::sqlite::contract::SqliteProduct;
 
@@ -30,6 +35,8 @@ struct Backends {
     folder: OnceLock<tempfile::TempDir>,
     /// The server beside what talks to it, so that it is stopped when all tests have ended.
     server: Mutex<Option<(PostgresqlServer, Arc<PostgresqlProduct>)>>,
+    mysql: Mutex<Option<(MysqlServer, Arc<MysqlProduct>)>>,
+    mariadb: Mutex<Option<(MysqlServer, Arc<MysqlProduct>)>>,
 }
 
 impl Backends {
@@ -57,15 +64,62 @@ impl Backends {
         let product: Arc<PostgresqlProduct> = Arc::clone(product);
         product
     }
+
+    fn mysql(&self) -> Arc<dyn Product> {
+        mysql_product(&self.mysql, Brand::Mysql)
+    }
+
+    fn mariadb(&self) -> Arc<dyn Product> {
+        mysql_product(&self.mariadb, Brand::Mariadb)
+    }
+}
+
+fn mysql_product(
+    server: &Mutex<Option<(MysqlServer, Arc<MysqlProduct>)>>,
+    brand: Brand,
+) -> Arc<dyn Product> {
+    let mut server = server.lock().unwrap_or_else(PoisonError::into_inner);
+    let (_, product) = server.get_or_insert_with(|| {
+        let server = MysqlServer::start(brand);
+        let product = MysqlProduct::new(
+            brand == Brand::Mariadb,
+            server.port(),
+            mysql::USER,
+            mysql::PASSWORD,
+        );
+        (server, Arc::new(product))
+    });
+    let product: Arc<MysqlProduct> = Arc::clone(product);
+    product
+}
+
+/// Whether the product's server is not there, and need not be.
+fn is_left_out(product: &str) -> bool {
+    let brand = match product {
+        "mysql" => Brand::Mysql,
+        "mariadb" => Brand::Mariadb,
+        _ => return false,
+    };
+    let is_required = std::env::var("TIDEGATE_TEST_REQUIRE")
+        .is_ok_and(|list| list.split(',').any(|name| name.trim() == product));
+    match brand.missing() {
+        Some(how) if !is_required => {
+            println!("not run: {product}: {how}");
+            true
+        }
+        _ => false,
+    }
 }
 
 /// Gives a product, which may have to be started first.
 type Start = fn(&Backends) -> Arc<dyn Product>;
 
 /// Every product: its name in the tests, and what gives it.
-const PRODUCTS: [(&str, Start); 2] = [
+const PRODUCTS: [(&str, Start); 4] = [
     ("sqlite", Backends::sqlite),
     ("postgresql", Backends::postgresql),
+    ("mysql", Backends::mysql),
+    ("mariadb", Backends::mariadb),
 ];
 
 fn main() -> ExitCode {
@@ -75,6 +129,7 @@ fn main() -> ExitCode {
     areas.dedup();
     let trials = PRODUCTS
         .into_iter()
+        .filter(|(name, _)| !is_left_out(name))
         .flat_map(|(name, product)| areas.iter().map(move |area| (name, product, *area)))
         .map(|(name, product, area)| {
             let backends = Arc::clone(&backends);

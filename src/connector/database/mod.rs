@@ -14,6 +14,8 @@ mod download;
 #[cfg(test)]
 mod fixture;
 mod listing;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 mod operations;
 pub mod options;
 pub mod plan;
@@ -41,4 +43,8 @@ pub(super) const TYPES: &[ServiceType] = &[
     ServiceType::of::<sqlite::SqliteConfig>(),
     #[cfg(feature = "postgres")]
     ServiceType::of::<postgresql::PostgresqlConfig>(),
+    #[cfg(feature = "mysql")]
+    ServiceType::of::<mysql::MysqlConfig>(),
+    #[cfg(feature = "mysql")]
+    ServiceType::of::<mysql::MariadbConfig>(),
 ];
