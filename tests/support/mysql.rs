@@ -46,8 +46,9 @@ impl Brand {
     /// How to get the server, if it is not there.
     pub(crate) fn missing(self) -> Option<&'static str> {
         match self {
-            Self::Mysql => (!tree().join("start").exists())
-                .then_some("unpack it with `tests/backends/mysql`, or with `tests/run --install-only`"),
+            Self::Mysql => (!tree().join("start").exists()).then_some(
+                "unpack it with `tests/backends/mysql`, or with `tests/run --install-only`",
+            ),
             Self::Mariadb => mariadbd().is_none().then_some(
                 "install it with `tests/run --install-only`, or `apt-get install mariadb-server`",
             ),
@@ -70,10 +71,7 @@ impl Brand {
                     "--plugin-dir={}",
                     tree.join("usr/lib/mysql/plugin").display()
                 ));
-                command.args([
-                    "--secure-file-priv=NULL",
-                    "--innodb-redo-log-capacity=8M",
-                ]);
+                command.args(["--secure-file-priv=NULL", "--innodb-redo-log-capacity=8M"]);
                 command
             }
             Self::Mariadb => {
@@ -203,7 +201,11 @@ impl MysqlServer {
     pub(crate) fn sql(&self, sql: &str) -> String {
         let mut client = self
             .client("mariadb")
-            .args(["--batch", "--skip-column-names", "--default-character-set=utf8mb4"])
+            .args([
+                "--batch",
+                "--skip-column-names",
+                "--default-character-set=utf8mb4",
+            ])
             .arg(DATABASE)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -84,7 +84,9 @@ impl Dialect for MysqlDialect {
             Type::Decimal | Type::Money => {
                 let scale = column.scale.unwrap_or(0);
                 let whole = column.precision.unwrap_or(0).saturating_sub(scale);
-                let scale = (MAX_PRECISION - whole.min(MAX_PRECISION)).min(MAX_SCALE).max(scale);
+                let scale = (MAX_PRECISION - whole.min(MAX_PRECISION))
+                    .min(MAX_SCALE)
+                    .max(scale);
                 format!("CAST({placeholder} AS DECIMAL({MAX_PRECISION},{scale}))")
             }
             // 0.1 is not the nearest single-precision number to 0.1.

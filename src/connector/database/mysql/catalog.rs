@@ -114,7 +114,11 @@ impl Chosen {
             chosen.push(found.remove(home));
         }
         if self.all {
-            found.retain(|name| !SYSTEM.iter().any(|system| name.eq_ignore_ascii_case(system)));
+            found.retain(|name| {
+                !SYSTEM
+                    .iter()
+                    .any(|system| name.eq_ignore_ascii_case(system))
+            });
             chosen.append(&mut found);
         }
         chosen
@@ -285,7 +289,8 @@ impl Draft {
         let Some(table) = self.position(row) else {
             return;
         };
-        let (Some(name), Some(data_type), Some(db_type)) = (text(row, 2), text(row, 3), text(row, 4))
+        let (Some(name), Some(data_type), Some(db_type)) =
+            (text(row, 2), text(row, 3), text(row, 4))
         else {
             return;
         };
@@ -660,7 +665,10 @@ mod tests {
 
     #[test]
     fn enumerations_list_their_values() {
-        assert_eq!(picklist("enum('a','b,c','d''e','')"), ["a", "b,c", "d'e", ""]);
+        assert_eq!(
+            picklist("enum('a','b,c','d''e','')"),
+            ["a", "b,c", "d'e", ""]
+        );
         assert_eq!(picklist("enum('a\\\\b','x\\ny')"), ["a\\b", "x\ny"]);
         for db_type in ["set('a','b')", "varchar(5)", "enum()"] {
             assert!(picklist(db_type).is_empty(), "{db_type}");
@@ -682,10 +690,22 @@ mod tests {
         }
         for (text, kind, expected) in [
             ("NULL", Type::String, None),
-            ("'o''x'", Type::String, Some(DefaultValue::Literal(json!("o'x")))),
-            ("'NULL'", Type::String, Some(DefaultValue::Literal(json!("NULL")))),
+            (
+                "'o''x'",
+                Type::String,
+                Some(DefaultValue::Literal(json!("o'x"))),
+            ),
+            (
+                "'NULL'",
+                Type::String,
+                Some(DefaultValue::Literal(json!("NULL"))),
+            ),
             ("uuid()", Type::String, Some(expression("uuid()"))),
-            ("current_timestamp()", Type::DateTime, Some(expression("current_timestamp()"))),
+            (
+                "current_timestamp()",
+                Type::DateTime,
+                Some(expression("current_timestamp()")),
+            ),
             ("1 + 1", Type::Integer, Some(expression("1 + 1"))),
             ("12", Type::Integer, Some(DefaultValue::Literal(json!(12)))),
         ] {
@@ -703,7 +723,11 @@ mod tests {
             ("App", "other", vec!["other"]),
             ("App", "missing", vec![]),
         ] {
-            assert_eq!(Chosen::new(database, schema).of(found()), expected, "{schema}");
+            assert_eq!(
+                Chosen::new(database, schema).of(found()),
+                expected,
+                "{schema}"
+            );
         }
     }
 }

@@ -286,7 +286,10 @@ mod tests {
             (json!({"tls": "require", "ca": "ca.pem"}), "/ca"),
             (json!({"host": "mysql://u:p@h/d"}), "/host"),
             (json!({"host": "a,b"}), "/host"),
-            (json!({"host": "/run/mysqld/mysqld.sock", "tls": "off"}), "/host"),
+            (
+                json!({"host": "/run/mysqld/mysqld.sock", "tls": "off"}),
+                "/host",
+            ),
             (json!({"modes": ["ANSI', sql_mode='"]}), "/modes/0"),
             (json!({"statements": ["SET @a = 1", " "]}), "/statements/1"),
             (json!({"database": "a\u{0}b"}), "/database"),

@@ -245,11 +245,12 @@ impl Connector {
             .query_first("SELECT VERSION()")
             .await
             .map_err(from_connecting)?;
-        let flavour = if version.is_some_and(|version| version.to_ascii_lowercase().contains("mariadb")) {
-            Flavour::Mariadb
-        } else {
-            Flavour::Mysql
-        };
+        let flavour =
+            if version.is_some_and(|version| version.to_ascii_lowercase().contains("mariadb")) {
+                Flavour::Mariadb
+            } else {
+                Flavour::Mysql
+            };
         if self.settings.needs_mariadb && flavour == Flavour::Mysql {
             return Err(unavailable("connect").with_fact(
                 "reason",

@@ -86,12 +86,19 @@ impl Decoder {
     }
 
     /// Reads one value. `offset` is the session's distance from UTC in microseconds.
-    fn decode<'a>(self, raw: &'a Native, offset: i64, scratch: &'a mut String) -> Result<Value<'a>> {
+    fn decode<'a>(
+        self,
+        raw: &'a Native,
+        offset: i64,
+        scratch: &'a mut String,
+    ) -> Result<Value<'a>> {
         Ok(match (self, raw) {
             (_, Native::NULL) => Value::Null,
             (Self::Boolean, Native::Int(number)) => Value::Bool(*number != 0),
             (Self::Boolean, Native::UInt(number)) => Value::Bool(*number != 0),
-            (Self::Boolean, Native::Bytes(bytes)) => Value::Bool(bytes.iter().any(|byte| *byte != 0)),
+            (Self::Boolean, Native::Bytes(bytes)) => {
+                Value::Bool(bytes.iter().any(|byte| *byte != 0))
+            }
             (Self::Bits, Native::Bytes(bytes)) => Value::UInt(
                 bytes
                     .iter()
@@ -126,7 +133,9 @@ impl Decoder {
                 };
                 match (self, parts.days()) {
                     (Self::Date, Some(days)) => Value::Date(days),
-                    (Self::Timestamp, Some(days)) => Value::TimestampTz(parts.micros(days) - offset),
+                    (Self::Timestamp, Some(days)) => {
+                        Value::TimestampTz(parts.micros(days) - offset)
+                    }
                     (_, Some(days)) => Value::Timestamp(parts.micros(days)),
                     // `0000-00-00` and its like are no days.
                     (_, None) => {
@@ -144,7 +153,8 @@ impl Decoder {
                     push_fraction(scratch, *micros);
                     Value::Text(scratch)
                 } else {
-                    let seconds = (i64::from(hours) * 60 + i64::from(*minutes)) * 60 + i64::from(*seconds);
+                    let seconds =
+                        (i64::from(hours) * 60 + i64::from(*minutes)) * 60 + i64::from(*seconds);
                     Value::Time(seconds * 1_000_000 + i64::from(*micros), None)
                 }
             }
@@ -182,7 +192,11 @@ impl Parts {
         out.clear();
         let _ = write!(out, "{:04}-{:02}-{:02}", self.year, self.month, self.day);
         if !is_date {
-            let _ = write!(out, " {:02}:{:02}:{:02}", self.hour, self.minute, self.second);
+            let _ = write!(
+                out,
+                " {:02}:{:02}:{:02}",
+                self.hour, self.minute, self.second
+            );
             push_fraction(out, self.micros);
         }
     }
@@ -258,32 +272,168 @@ mod tests {
         use ColumnType as T;
         let bytes = |text: &str| Native::Bytes(text.as_bytes().to_vec());
         for (kind, name, set, raw, expected) in [
-            (T::MYSQL_TYPE_TINY, "plain", BINARY, Native::Int(2), "Int(2)"),
-            (T::MYSQL_TYPE_TINY, "boolean", BINARY, Native::Int(2), "Bool(true)"),
-            (T::MYSQL_TYPE_LONGLONG, "boolean", BINARY, Native::Int(0), "Bool(false)"),
-            (T::MYSQL_TYPE_LONGLONG, "plain", BINARY, Native::UInt(u64::MAX), "UInt(18446744073709551615)"),
-            (T::MYSQL_TYPE_BIT, "plain", BINARY, Native::Bytes(vec![1, 2]), "UInt(258)"),
-            (T::MYSQL_TYPE_BIT, "boolean", BINARY, Native::Bytes(vec![1]), "Bool(true)"),
-            (T::MYSQL_TYPE_NEWDECIMAL, "plain", BINARY, bytes("-12.50"), "Decimal(\"-12.50\")"),
-            (T::MYSQL_TYPE_VAR_STRING, "text", 255, bytes("ä"), "Text(\"ä\")"),
-            (T::MYSQL_TYPE_BLOB, "text", BINARY, bytes("a"), "Text(\"a\")"),
-            (T::MYSQL_TYPE_BLOB, "binary", BINARY, bytes("a"), "Bytes([97])"),
-            (T::MYSQL_TYPE_BLOB, "json", 255, bytes("[1]"), "Json(\"[1]\")"),
+            (
+                T::MYSQL_TYPE_TINY,
+                "plain",
+                BINARY,
+                Native::Int(2),
+                "Int(2)",
+            ),
+            (
+                T::MYSQL_TYPE_TINY,
+                "boolean",
+                BINARY,
+                Native::Int(2),
+                "Bool(true)",
+            ),
+            (
+                T::MYSQL_TYPE_LONGLONG,
+                "boolean",
+                BINARY,
+                Native::Int(0),
+                "Bool(false)",
+            ),
+            (
+                T::MYSQL_TYPE_LONGLONG,
+                "plain",
+                BINARY,
+                Native::UInt(u64::MAX),
+                "UInt(18446744073709551615)",
+            ),
+            (
+                T::MYSQL_TYPE_BIT,
+                "plain",
+                BINARY,
+                Native::Bytes(vec![1, 2]),
+                "UInt(258)",
+            ),
+            (
+                T::MYSQL_TYPE_BIT,
+                "boolean",
+                BINARY,
+                Native::Bytes(vec![1]),
+                "Bool(true)",
+            ),
+            (
+                T::MYSQL_TYPE_NEWDECIMAL,
+                "plain",
+                BINARY,
+                bytes("-12.50"),
+                "Decimal(\"-12.50\")",
+            ),
+            (
+                T::MYSQL_TYPE_VAR_STRING,
+                "text",
+                255,
+                bytes("ä"),
+                "Text(\"ä\")",
+            ),
+            (
+                T::MYSQL_TYPE_BLOB,
+                "text",
+                BINARY,
+                bytes("a"),
+                "Text(\"a\")",
+            ),
+            (
+                T::MYSQL_TYPE_BLOB,
+                "binary",
+                BINARY,
+                bytes("a"),
+                "Bytes([97])",
+            ),
+            (
+                T::MYSQL_TYPE_BLOB,
+                "json",
+                255,
+                bytes("[1]"),
+                "Json(\"[1]\")",
+            ),
             (T::MYSQL_TYPE_BLOB, "json", 255, bytes("[1"), "Text(\"[1\")"),
-            (T::MYSQL_TYPE_JSON, "json", BINARY, bytes("[1]"), "Json(\"[1]\")"),
-            (T::MYSQL_TYPE_DATE, "plain", BINARY, Native::Date(1970, 1, 2, 0, 0, 0, 0), "Date(1)"),
-            (T::MYSQL_TYPE_DATE, "plain", BINARY, Native::Date(0, 0, 0, 0, 0, 0, 0), "Text(\"0000-00-00\")"),
-            (T::MYSQL_TYPE_DATETIME, "plain", BINARY, Native::Date(2024, 0, 1, 1, 2, 3, 500_000), "Text(\"2024-00-01 01:02:03.5\")"),
-            (T::MYSQL_TYPE_DATETIME, "plain", BINARY, Native::Date(1969, 12, 31, 23, 59, 59, 1), "Timestamp(-999999)"),
-            (T::MYSQL_TYPE_TIMESTAMP, "plain", BINARY, Native::Date(1970, 1, 1, 2, 0, 0, 0), "TimestampTz(0)"),
-            (T::MYSQL_TYPE_TIME, "plain", BINARY, Native::Time(false, 0, 23, 59, 59, 0), "Time(86399000000, None)"),
-            (T::MYSQL_TYPE_TIME, "plain", BINARY, Native::Time(true, 34, 22, 59, 59, 0), "Text(\"-838:59:59\")"),
-            (T::MYSQL_TYPE_TIME, "plain", BINARY, Native::Time(false, 1, 0, 0, 0, 10), "Text(\"24:00:00.00001\")"),
-            (T::MYSQL_TYPE_FLOAT, "plain", BINARY, Native::Float(0.1), "Float32(0.1)"),
-            (T::MYSQL_TYPE_YEAR, "plain", BINARY, Native::UInt(2026), "UInt(2026)"),
+            (
+                T::MYSQL_TYPE_JSON,
+                "json",
+                BINARY,
+                bytes("[1]"),
+                "Json(\"[1]\")",
+            ),
+            (
+                T::MYSQL_TYPE_DATE,
+                "plain",
+                BINARY,
+                Native::Date(1970, 1, 2, 0, 0, 0, 0),
+                "Date(1)",
+            ),
+            (
+                T::MYSQL_TYPE_DATE,
+                "plain",
+                BINARY,
+                Native::Date(0, 0, 0, 0, 0, 0, 0),
+                "Text(\"0000-00-00\")",
+            ),
+            (
+                T::MYSQL_TYPE_DATETIME,
+                "plain",
+                BINARY,
+                Native::Date(2024, 0, 1, 1, 2, 3, 500_000),
+                "Text(\"2024-00-01 01:02:03.5\")",
+            ),
+            (
+                T::MYSQL_TYPE_DATETIME,
+                "plain",
+                BINARY,
+                Native::Date(1969, 12, 31, 23, 59, 59, 1),
+                "Timestamp(-999999)",
+            ),
+            (
+                T::MYSQL_TYPE_TIMESTAMP,
+                "plain",
+                BINARY,
+                Native::Date(1970, 1, 1, 2, 0, 0, 0),
+                "TimestampTz(0)",
+            ),
+            (
+                T::MYSQL_TYPE_TIME,
+                "plain",
+                BINARY,
+                Native::Time(false, 0, 23, 59, 59, 0),
+                "Time(86399000000, None)",
+            ),
+            (
+                T::MYSQL_TYPE_TIME,
+                "plain",
+                BINARY,
+                Native::Time(true, 34, 22, 59, 59, 0),
+                "Text(\"-838:59:59\")",
+            ),
+            (
+                T::MYSQL_TYPE_TIME,
+                "plain",
+                BINARY,
+                Native::Time(false, 1, 0, 0, 0, 10),
+                "Text(\"24:00:00.00001\")",
+            ),
+            (
+                T::MYSQL_TYPE_FLOAT,
+                "plain",
+                BINARY,
+                Native::Float(0.1),
+                "Float32(0.1)",
+            ),
+            (
+                T::MYSQL_TYPE_YEAR,
+                "plain",
+                BINARY,
+                Native::UInt(2026),
+                "UInt(2026)",
+            ),
             (T::MYSQL_TYPE_LONG, "plain", BINARY, Native::NULL, "Null"),
         ] {
-            assert_eq!(decoded(&column(kind, name, set), &raw, 7_200_000_000), expected, "{kind:?} {name}");
+            assert_eq!(
+                decoded(&column(kind, name, set), &raw, 7_200_000_000),
+                expected,
+                "{kind:?} {name}"
+            );
         }
     }
 
@@ -292,7 +442,9 @@ mod tests {
         let mut scratch = String::new();
         let raw = Native::Bytes(vec![0xff]);
         let text = column(ColumnType::MYSQL_TYPE_VAR_STRING, "text", 255);
-        let error = Decoder::of(&text).decode(&raw, 0, &mut scratch).unwrap_err();
+        let error = Decoder::of(&text)
+            .decode(&raw, 0, &mut scratch)
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BackendFailure);
     }
 }

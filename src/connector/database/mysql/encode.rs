@@ -1,6 +1,8 @@
 //! [`Scalar`] → values of the binary protocol.
 
-use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike as _};
+use chrono::{
+    DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike as _,
+};
 use mysql_async::Value as Native;
 
 use crate::connector::database::value::Scalar;
@@ -58,7 +60,9 @@ fn temporal(text: &str, offset: i32) -> Option<Native> {
 }
 
 fn stamp(local: NaiveDateTime) -> Option<Native> {
-    let year = u16::try_from(local.year()).ok().filter(|year| *year <= 9999)?;
+    let year = u16::try_from(local.year())
+        .ok()
+        .filter(|year| *year <= 9999)?;
     let [hour, minute, second] = clock(local.time())?;
     Some(Native::Date(
         year,
@@ -73,7 +77,11 @@ fn stamp(local: NaiveDateTime) -> Option<Native> {
 
 fn clock(time: NaiveTime) -> Option<[u8; 3]> {
     let part = |number: u32| u8::try_from(number).ok();
-    Some([part(time.hour())?, part(time.minute())?, part(time.second())?])
+    Some([
+        part(time.hour())?,
+        part(time.minute())?,
+        part(time.second())?,
+    ])
 }
 
 /// The fraction; `None` in a leap second, which the server does not know.
@@ -102,7 +110,10 @@ mod tests {
                 bytes("-99999999999999999999"),
             ),
             (text("2024-02-29"), Native::Date(2024, 2, 29, 0, 0, 0, 0)),
-            (text("23:59:59.5"), Native::Time(false, 0, 23, 59, 59, 500_000)),
+            (
+                text("23:59:59.5"),
+                Native::Time(false, 0, 23, 59, 59, 500_000),
+            ),
             (
                 text("2024-02-29T01:02:03"),
                 Native::Date(2024, 2, 29, 1, 2, 3, 0),

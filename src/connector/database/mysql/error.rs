@@ -17,8 +17,7 @@ pub(super) enum Cause {
 
 const UNAVAILABLE: &str = "the database is not available";
 const NO_FIT: &str = "a value does not fit its column";
-const COMPUTED: &str =
-    "a field of the record is computed by the database and takes no other value";
+const COMPUTED: &str = "a field of the record is computed by the database and takes no other value";
 
 /// The kind and the caller's text of an error number (MySQL manual, "Server Error Message Reference"; MariaDB manual,
 /// "MariaDB Error Code Reference"; numbers from 1900 to 1999 and from 4000 on differ, and where both use one it means
@@ -71,9 +70,36 @@ pub(super) fn classify(code: u16) -> (ErrorKind, &'static str) {
         ),
         1906 | 3105 => (ErrorKind::InvalidValue, COMPUTED),
         // Out of range, truncated, wrong texts, dates, spatial objects, JSON, and texts that no collation can compare.
-        1264..=1267 | 1270 | 1271 | 1292 | 1300 | 1365..=1367 | 1406 | 1411 | 1416 | 1441 | 1525
-        | 1690 | 3037 | 3055 | 3064 | 3140 | 3141 | 3144 | 3146 | 3156 | 3516 | 3548 | 3616
-        | 3617 | 3643 | 3730..=3733 | 3903 | 3988 | 4038 | 4078 => (ErrorKind::InvalidValue, NO_FIT),
+        1264..=1267
+        | 1270
+        | 1271
+        | 1292
+        | 1300
+        | 1365..=1367
+        | 1406
+        | 1411
+        | 1416
+        | 1441
+        | 1525
+        | 1690
+        | 3037
+        | 3055
+        | 3064
+        | 3140
+        | 3141
+        | 3144
+        | 3146
+        | 3156
+        | 3516
+        | 3548
+        | 3616
+        | 3617
+        | 3643
+        | 3730..=3733
+        | 3903
+        | 3988
+        | 4038
+        | 4078 => (ErrorKind::InvalidValue, NO_FIT),
         1390 => (
             ErrorKind::InvalidParameter,
             "the request has more values than the database takes at once",
@@ -129,9 +155,10 @@ pub(super) fn cause(error: &NativeError) -> Cause {
         NativeError::Server(server) => cause_of_code(server.code),
         // The driver refuses these before it has sent anything.
         NativeError::Driver(DriverError::StmtParamsNumberExceedsLimit { .. }) => Cause::Answered,
-        NativeError::Driver(_) | NativeError::Io(_) | NativeError::Other(_) | NativeError::Url(_) => {
-            Cause::Lost
-        }
+        NativeError::Driver(_)
+        | NativeError::Io(_)
+        | NativeError::Other(_)
+        | NativeError::Url(_) => Cause::Lost,
     }
 }
 

@@ -6,6 +6,12 @@
 //! * **Writes** give no rows: records are locked, written and read again in one transaction at READ COMMITTED.
 //! * **The session** is set up by the gateway alone: character set, `sql_mode`, zone, isolation and limits do not depend
 //!   on what the server has as its defaults (`connect`).
+//!
+//! Types, as the tests saw them go in and come out; first MySQL's, then MariaDB's:
+//!
+#![doc = include_str!("types.md")]
+//!
+#![doc = include_str!("types_mariadb.md")]
 
 mod catalog;
 mod config;

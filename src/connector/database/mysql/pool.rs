@@ -251,7 +251,9 @@ fn unhurried(sql: &str, flavour: Flavour) -> Arc<str> {
         (Flavour::Mysql, Some(rest)) => {
             format!("SELECT /*+ MAX_EXECUTION_TIME(4294967295) */ {rest}").into()
         }
-        (Flavour::Mariadb, Some(_)) => format!("SET STATEMENT max_statement_time = 0 FOR {sql}").into(),
+        (Flavour::Mariadb, Some(_)) => {
+            format!("SET STATEMENT max_statement_time = 0 FOR {sql}").into()
+        }
         (_, None) => sql.into(),
     }
 }
@@ -437,8 +439,15 @@ impl SqlPool for MysqlPool {
             } else {
                 unhurried(&statement.sql, session.flavour)
             };
-            let result =
-                run_statement(session, sql, values.clone(), &mut rows, self.limit, self.offset).await;
+            let result = run_statement(
+                session,
+                sql,
+                values.clone(),
+                &mut rows,
+                self.limit,
+                self.offset,
+            )
+            .await;
             let Err(failure) = result else {
                 lease.state = State::Idle;
                 return Ok(rows);
