@@ -22,6 +22,8 @@ mod decode;
 mod encode;
 mod error;
 mod pool;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
