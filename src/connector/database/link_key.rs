@@ -213,7 +213,11 @@ mod tests {
             (Value::Int(1), Type::Json),
             (Value::Text("x"), Type::Uuid),
         ] {
-            assert_eq!(bound(&value, &column(kind.clone())), None, "{value:?} as {kind:?}");
+            assert_eq!(
+                bound(&value, &column(kind.clone())),
+                None,
+                "{value:?} as {kind:?}"
+            );
         }
     }
 

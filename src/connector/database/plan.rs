@@ -146,6 +146,15 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// That both hold.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::True, only) | (only, Self::True) => only,
+            (left, right) => Self::And(vec![left, right]),
+        }
+    }
+
     /// That the columns have one of these lists of values.
     pub fn keys(columns: &[usize], keys: &[Vec<Scalar>]) -> Self {
         if keys.is_empty() {

@@ -49,16 +49,18 @@ impl Reading {
         select: Select,
         options: &DatabaseOptions,
     ) -> Result<Self> {
-        Ok(match Stitching::of(&select, database.embeds_related(), options) {
-            None => Self {
-                prepared: database.prepare(select)?,
-                stitching: None,
+        Ok(
+            match Stitching::of(&select, database.embeds_related(), options) {
+                None => Self {
+                    prepared: database.prepare(select)?,
+                    stitching: None,
+                },
+                Some(stitching) => Self {
+                    prepared: database.prepare(stitching.first())?,
+                    stitching: Some(stitching),
+                },
             },
-            Some(stitching) => Self {
-                prepared: database.prepare(stitching.first())?,
-                stitching: Some(stitching),
-            },
-        })
+        )
     }
 
     /// Reads; rows go to the writer, which is given back.
@@ -316,7 +318,7 @@ impl Stitching {
                         Scalar::from_value(value)
                     });
                     let after = planner::after(&select.table, &select.order, last.collect())?;
-                    select.condition = Condition::And(vec![select.condition, after]);
+                    select.condition = select.condition.and(after);
                     select.offset = 0;
                 }
             }
@@ -585,7 +587,7 @@ impl Stitch {
             listed.resize(wanted.next_power_of_two(), last);
         }
         let keys = Condition::keys(&self.columns, &listed);
-        let both = |condition: &Condition| Condition::And(vec![keys.clone(), condition.clone()]);
+        let both = |condition: &Condition| keys.clone().and(condition.clone());
         let select = &self.level.select;
         match &self.junction {
             None => Children {
@@ -636,7 +638,9 @@ impl Stitch {
             }
         }
         if !self.many {
-            owners.iter_mut().for_each(|rows| rows.truncate(1));
+            for rows in &mut owners {
+                rows.truncate(1);
+            }
         }
         Ok(owners)
     }
@@ -671,9 +675,8 @@ impl Stitch {
             ranges.push((!owned.is_empty()).then(|| begin..rows.written()));
         }
         let bytes = rows.finish(&Map::new());
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
-            Error::internal("written rows are not UTF-8").with_source(error)
-        })?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| Error::internal("written rows are not UTF-8").with_source(error))?;
         for (position, range) in ranges.into_iter().enumerate() {
             let Some(records) = range.and_then(|range| text.get(range)) else {
                 continue;
@@ -708,7 +711,9 @@ fn key_of<'a>(
 
 fn canonical(key: &[Scalar]) -> Vec<u8> {
     let mut out = Vec::with_capacity(16 * key.len());
-    key.iter().for_each(|value| write_canonical(&mut out, value));
+    for value in key {
+        write_canonical(&mut out, value);
+    }
     out
 }
 
@@ -727,7 +732,12 @@ fn loosened(key: &[Scalar]) -> Vec<u8> {
 /// Keys by what they may have in common, counted from the start of the range.
 fn loosely(keys: &Keys, range: Range<usize>) -> HashMap<Vec<u8>, Vec<usize>> {
     let mut loose: HashMap<Vec<u8>, Vec<usize>> = HashMap::with_capacity(range.len());
-    for (index, key) in keys.values().skip(range.start).take(range.len()).enumerate() {
+    for (index, key) in keys
+        .values()
+        .skip(range.start)
+        .take(range.len())
+        .enumerate()
+    {
         loose.entry(loosened(key)).or_default().push(index);
     }
     loose

@@ -332,7 +332,10 @@ async fn keys_of_every_type_are_followed(tester: Tester) {
         }
         let numbers = |parent: &Value| -> Vec<Value> {
             let children = parent["child_by_parent"].as_array().unwrap();
-            children.iter().map(|child| child["number"].clone()).collect()
+            children
+                .iter()
+                .map(|child| child["number"].clone())
+                .collect()
         };
         let document = database
             .get("_table/parent?related=child_by_parent&child_by_parent.order=number")
@@ -344,7 +347,7 @@ async fn keys_of_every_type_are_followed(tester: Tester) {
             .iter()
             .map(numbers)
             .collect();
-        owned.sort_by_key(|numbers| numbers.len());
+        owned.sort_by_key(Vec::len);
         assert_eq!(json!(owned), json!([[2], [1, 4]]), "{kind}: {document}");
     }
 }
@@ -447,7 +450,11 @@ async fn pages_longer_than_what_is_read_at_once_are_whole(tester: Tester) {
                 "{order}, limit {limit}"
             );
             let document = answer.json();
-            assert_eq!(document["meta"]["next"].is_number(), wanted < MANY, "{order}");
+            assert_eq!(
+                document["meta"]["next"].is_number(),
+                wanted < MANY,
+                "{order}"
+            );
             for node in document["resource"].as_array().unwrap() {
                 let id = usize::try_from(node["id"].as_u64().unwrap()).unwrap();
                 let parent = if id > 1 {
@@ -607,6 +614,39 @@ mod tests {
                     "{target} as {format}"
                 );
                 assert_eq!(left.headers, right.headers, "{target} as {format}");
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn more_than_there_is_room_for_is_taken_in_halves() {
+        let folder = tempfile::tempdir().unwrap();
+        let product = SqliteProduct::new(folder.path().to_owned()).stitching();
+        let database = Tester::new(Arc::new(product))
+            .open(&[
+                "CREATE TABLE parent (id INTEGER PRIMARY KEY)".to_owned(),
+                "CREATE TABLE child (id INTEGER PRIMARY KEY, parent_id INTEGER REFERENCES parent, text TEXT)"
+                    .to_owned(),
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 37) \
+                 INSERT INTO parent SELECT i FROM n"
+                    .to_owned(),
+                "INSERT INTO child (parent_id, text) SELECT parent.id, printf('%.*c', 200000, 'x') \
+                 FROM parent, (SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3)"
+                    .to_owned(),
+            ])
+            .await;
+        let document = database
+            .get("_table/parent?related=child_by_parent_id.parent_by_parent_id")
+            .await
+            .ok_json();
+        let parents = document["resource"].as_array().unwrap();
+        assert_eq!(parents.len(), 37);
+        for parent in parents {
+            let children = parent["child_by_parent_id"].as_array().unwrap();
+            assert_eq!(children.len(), 3);
+            for child in children {
+                assert_eq!(child["parent_by_parent_id"]["id"], parent["id"]);
+                assert_eq!(child["text"].as_str().unwrap().len(), 200_000);
             }
         }
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::super::catalog::{Column, Table};
 use super::super::dialect::{Computed, Dialect, InsertOutput, Returning, pattern};
 use super::super::plan::{
-    Aggregate, Bind, Children, Condition, Delete, Expression, Insert, Order, Output, Related, RelatedJunction, Select, Update,
-    Write,
+    Aggregate, Bind, Children, Condition, Delete, Expression, Insert, Order, Output, Related,
+    RelatedJunction, Select, Update, Write,
 };
 use super::super::value::Scalar;
 use super::{RenderOptions, Statement};
@@ -338,7 +338,10 @@ impl<'a> Renderer<'a> {
             keys.push(key);
         }
         let parts = parts.join(", ");
-        let _ = write!(self.sql, "ROW_NUMBER() OVER (PARTITION BY {parts} ORDER BY ");
+        let _ = write!(
+            self.sql,
+            "ROW_NUMBER() OVER (PARTITION BY {parts} ORDER BY "
+        );
         for (position, order) in select.order.iter().enumerate() {
             if position > 0 {
                 self.sql.push_str(", ");
