@@ -4,6 +4,7 @@
 //! `cargo test --features testing --test contract`; a word after `--` picks tests: `-- postgresql::paging`.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
@@ -108,7 +109,14 @@ const STITCHED: &[(&str, Start)] = &[
 ];
 
 /// The areas in which records are related.
-const RELATED_AREAS: &[&str] = &["relations", "paging", "writing", "roles", "formats"];
+const RELATED_AREAS: &[&str] = &[
+    "relations",
+    "paging",
+    "writing",
+    "nested",
+    "roles",
+    "formats",
+];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();

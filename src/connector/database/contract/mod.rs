@@ -16,6 +16,7 @@ mod driver;
 mod formats;
 mod hostile;
 mod listing;
+mod nested;
 mod paging;
 mod reading;
 mod relations;
@@ -151,6 +152,7 @@ pub fn suite() -> Vec<Case> {
         paging::CASES,
         relations::CASES,
         writing::CASES,
+        nested::CASES,
         types::CASES,
         roles::CASES,
         hostile::CASES,
