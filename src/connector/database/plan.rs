@@ -143,6 +143,21 @@ pub enum Condition {
     IsNull(Expression),
     /// `left LIKE …`
     Match(Expression, Matching, Bind),
+    /// There is a related record that satisfies a condition; never NULL.
+    Exists(Box<Exists>),
+}
+
+/// That there is a related record.
+#[derive(Clone, Debug)]
+pub struct Exists {
+    /// The related table.
+    pub table: Arc<Table>,
+    /// Pairs of (column of the related table or of the junction, column of this table) that are equal.
+    pub link: Vec<(usize, usize)>,
+    /// The table between.
+    pub junction: Option<RelatedJunction>,
+    /// What the related record must satisfy, the role's filter on it included.
+    pub condition: Condition,
 }
 
 impl Condition {
