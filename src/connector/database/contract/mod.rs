@@ -21,6 +21,7 @@ mod paging;
 mod reading;
 mod relations;
 mod roles;
+mod tables;
 mod types;
 mod writing;
 
@@ -157,6 +158,7 @@ pub fn suite() -> Vec<Case> {
         roles::CASES,
         hostile::CASES,
         listing::CASES,
+        tables::CASES,
         formats::CASES,
         attacks::CASES,
     ]
