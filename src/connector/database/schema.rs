@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::catalog::{
-    Catalog, Column, DefaultValue, ForeignKey, Relation, RelationKind, Table, Type,
+    Catalog, Column, DefaultValue, ForeignKey, IndexOrigin, Relation, RelationKind, Table, Type,
 };
 use super::operations::component_of;
 use crate::connector::access::{Access, Decision, Grant, Verbs};
@@ -137,6 +137,7 @@ impl<'a> SchemaView<'a> {
             self.relations_of(&columns).map(relation_object).collect(),
         );
         description.insert("constraints".into(), self.constraints(&columns));
+        description.insert("index".into(), indexes(&columns));
         description.insert("access".into(), json!(self.verbs(table).mask()));
         description
     }
@@ -252,8 +253,8 @@ impl<'a> SchemaView<'a> {
             "default": default,
             "required": is_required,
             "allow_null": column.is_nullable,
-            "fixed_length": false,
-            "supports_multibyte": false,
+            "fixed_length": column.is_fixed_length(),
+            "supports_multibyte": column.is_national(),
             "auto_increment": column.is_auto_increment,
             "is_primary_key": is_key,
             "is_unique": table.unique_keys.iter().any(|key| key.as_slice() == [index]),
@@ -271,16 +272,94 @@ impl<'a> SchemaView<'a> {
         })
     }
 
+    /// Keys and checks, by name. A check may say anything of any column, so it shows to those who see all of them.
     fn constraints(&self, columns: &VisibleColumns<'_>) -> Value {
         let table = columns.table;
         let mut constraints = Map::new();
+        let mut add = |constraint: Value| {
+            if let Some(Value::String(name)) = constraint.get("constraint_name") {
+                constraints.insert(name.clone(), constraint);
+            }
+        };
+        if !table.primary_key.is_empty() && columns.admit_all(&table.primary_key) {
+            let known = table.indexes.iter();
+            let known = known.filter(|index| index.origin == IndexOrigin::PrimaryKey);
+            let name = known.map(|index| index.name.as_str()).next();
+            add(key_constraint(table, "primary key", "pk", name, &table.primary_key));
+        }
+        for index in &table.indexes {
+            if index.origin == IndexOrigin::Unique && columns.admit_all(&index.columns) {
+                let name = Some(index.name.as_str());
+                add(key_constraint(table, "unique", "undx", name, &index.columns));
+            }
+        }
         for key in &table.foreign_keys {
             if columns.admit_all(&key.columns) && self.may_know_target(key) {
-                constraints.insert(constraint_name(table, key), constraint(table, key));
+                add(constraint(table, key));
             }
+        }
+        let sees_all = columns.iter().count() == table.columns.len();
+        for (number, check) in (1_u32..).zip(table.checks.iter().filter(|_| sees_all)) {
+            let name = if check.name.is_empty() {
+                format!("ck_{}_{number}", table.native)
+            } else {
+                check.name.clone()
+            };
+            let mut constraint = constraint_heading(table, "check", &name);
+            constraint.insert("check_clause".into(), json!(check.sql));
+            add(Value::Object(constraint));
         }
         Value::Object(constraints)
     }
+}
+
+/// The indexes that have names, but for that of the primary key.
+fn indexes(columns: &VisibleColumns<'_>) -> Value {
+    let table = columns.table;
+    let shown = table.indexes.iter().filter(|index| {
+        index.origin != IndexOrigin::PrimaryKey
+            && !index.name.is_empty()
+            && columns.admit_all(&index.columns)
+    });
+    shown
+        .map(|index| {
+            json!({
+                "name": index.name,
+                "fields": names_of(table, &index.columns).collect::<Vec<_>>(),
+                "unique": index.is_unique,
+            })
+        })
+        .collect()
+}
+
+/// What every constraint begins with.
+fn constraint_heading(table: &Table, kind: &str, name: &str) -> Map<String, Value> {
+    let mut constraint = Map::new();
+    constraint.insert("constraint_type".into(), json!(kind));
+    constraint.insert("constraint_name".into(), json!(name));
+    constraint.insert("constraint_schema".into(), json!(table.schema));
+    constraint.insert("table_schema".into(), json!(table.schema));
+    constraint.insert("table_name".into(), json!(table.native));
+    constraint
+}
+
+/// A primary or unique key. Where it has no name it gets one as the gateway would make it.
+fn key_constraint(
+    table: &Table,
+    kind: &str,
+    prefix: &str,
+    name: Option<&str>,
+    indexes: &[usize],
+) -> Value {
+    let columns: Vec<&str> = names_of(table, indexes).collect();
+    let name = match name.filter(|name| !name.is_empty()) {
+        Some(name) => name.to_owned(),
+        None if prefix == "pk" => format!("pk_{}", table.native),
+        None => format!("{prefix}_{}_{}", table.native, columns.join("_")),
+    };
+    let mut constraint = constraint_heading(table, kind, &name);
+    constraint.insert("column_name".into(), json!(columns));
+    Value::Object(constraint)
 }
 
 fn names_of<'a>(table: &'a Table, indexes: &'a [usize]) -> impl Iterator<Item = &'a str> {
@@ -308,19 +387,21 @@ fn constraint(table: &Table, key: &ForeignKey) -> Value {
         Some((schema, name)) if table.schema.is_some() => (Some(schema), name),
         _ => (table.schema.as_deref(), key.target.as_str()),
     };
-    json!({
-        "constraint_type": "foreign key",
-        "constraint_name": constraint_name(table, key),
-        "constraint_schema": table.schema,
-        "table_schema": table.schema,
-        "table_name": table.native,
-        "column_name": names_of(table, &key.columns).collect::<Vec<_>>(),
-        "referenced_table_schema": target_schema,
-        "referenced_table_name": target,
-        "referenced_column_name": key.target_columns,
-        "update_rule": key.on_update,
-        "delete_rule": key.on_delete,
-    })
+    let mut constraint = constraint_heading(table, "foreign key", &constraint_name(table, key));
+    for (member, value) in [
+        (
+            "column_name",
+            json!(names_of(table, &key.columns).collect::<Vec<_>>()),
+        ),
+        ("referenced_table_schema", json!(target_schema)),
+        ("referenced_table_name", json!(target)),
+        ("referenced_column_name", json!(key.target_columns)),
+        ("update_rule", json!(key.on_update)),
+        ("delete_rule", json!(key.on_delete)),
+    ] {
+        constraint.insert(member.into(), value);
+    }
+    Value::Object(constraint)
 }
 
 /// What lists and descriptions begin with.
@@ -460,7 +541,7 @@ pub(super) fn label_of(name: &str) -> String {
 }
 
 /// The English plural of a label; what already looks like one stays.
-fn plural_of(label: &str) -> String {
+pub(super) fn plural_of(label: &str) -> String {
     let ends = |ending: &str| label.to_ascii_lowercase().ends_with(ending);
     if label.is_empty() || !label.ends_with(|last: char| last.is_ascii_alphabetic()) {
         label.to_owned()
@@ -631,6 +712,7 @@ mod tests {
                 "field",
                 "related",
                 "constraints",
+                "index",
                 "access"
             ]
         );
@@ -671,7 +753,10 @@ mod tests {
         let no_customer = access(&[("_table/invoice/*", get, None), ("_schema/*", get, None)]);
         let description = described(&no_customer, "invoice");
         assert_eq!(description["related"], json!([]));
-        assert_eq!(description["constraints"], json!({}));
+        assert_eq!(
+            description["constraints"]["fk_invoice_customer_id"],
+            Value::Null
+        );
         assert_eq!(description["field"][1]["ref_table"], Value::Null);
     }
 
