@@ -621,12 +621,7 @@ impl Part {
 }
 
 /// The part of a row that covers the component. `decider` is there if a row for calls from outside covers it.
-fn part(
-    row: &CompiledRow,
-    decider: Option<&CompiledRow>,
-    component: &str,
-    verbs: Verbs,
-) -> Part {
+fn part(row: &CompiledRow, decider: Option<&CompiledRow>, component: &str, verbs: Verbs) -> Part {
     let rule = &row.rule;
     if !row.requesters.contains(&Requester::Api) {
         return Part::Scripts;

@@ -266,7 +266,13 @@ impl Column {
         let name = self.type_name();
         matches!(
             name.as_str(),
-            "char" | "character" | "nchar" | "bpchar" | "binary" | "national character" | "national char"
+            "char"
+                | "character"
+                | "nchar"
+                | "bpchar"
+                | "binary"
+                | "national character"
+                | "national char"
         )
     }
 

@@ -105,8 +105,7 @@ const fn changes(
 /// Whether an operation of this name changes tables, fields or keys.
 pub(super) fn changes_schema(name: &str) -> bool {
     let mut operations = OPERATIONS.iter();
-    operations
-        .any(|operation| operation.name == name && operation.effect == Effect::ChangesSchema)
+    operations.any(|operation| operation.name == name && operation.effect == Effect::ChangesSchema)
 }
 
 const TABLES: &str = "/_schema";

@@ -285,12 +285,24 @@ impl<'a> SchemaView<'a> {
             let known = table.indexes.iter();
             let known = known.filter(|index| index.origin == IndexOrigin::PrimaryKey);
             let name = known.map(|index| index.name.as_str()).next();
-            add(key_constraint(table, "primary key", "pk", name, &table.primary_key));
+            add(key_constraint(
+                table,
+                "primary key",
+                "pk",
+                name,
+                &table.primary_key,
+            ));
         }
         for index in &table.indexes {
             if index.origin == IndexOrigin::Unique && columns.admit_all(&index.columns) {
                 let name = Some(index.name.as_str());
-                add(key_constraint(table, "unique", "undx", name, &index.columns));
+                add(key_constraint(
+                    table,
+                    "unique",
+                    "undx",
+                    name,
+                    &index.columns,
+                ));
             }
         }
         for key in &table.foreign_keys {

@@ -14,12 +14,12 @@ use super::catalog::{Catalog, Table};
 use super::connector::{Asked, DatabaseConnector, grant_for};
 use super::listing::GATEWAY_OPTIONS;
 use super::operations::component_of;
+use super::options::UnknownMembers;
 use super::schema::{SchemaView, find_named};
 use super::schema_change::{
     Draft, Interrupted, Mode, Naming, SchemaChange, SchemaDialect, Subject, WantedField,
     WantedTable, fields_of, names_of, relations_of, tables_of,
 };
-use super::options::UnknownMembers;
 use crate::connector::access::Grant;
 use crate::error::{Error, ErrorKind, Result, brief, nearest};
 use crate::exchange::format::negotiate;
@@ -189,7 +189,9 @@ impl DatabaseConnector {
             let known = self.fresh_catalog(context.deadline).await;
             made.map_err(|interrupted| half_way(&changes, interrupted))?;
             known.map_err(|error| {
-                error.with_help("the change was made; the gateway could not read the tables anew yet")
+                error.with_help(
+                    "the change was made; the gateway could not read the tables anew yet",
+                )
             })?;
         }
         let catalog = self.catalog(context.deadline).await?;
@@ -207,7 +209,10 @@ fn is_json(head: &RequestHead) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::UnsupportedMediaType,
-        format!("a body of the media type `{}` says nothing of tables", brief(&media_type)),
+        format!(
+            "a body of the media type `{}` says nothing of tables",
+            brief(&media_type)
+        ),
     )
     .with_help("send application/json"))
 }
@@ -218,7 +223,9 @@ fn half_way(changes: &[SchemaChange], interrupted: Interrupted) -> Error {
     if kept == 0 {
         return error;
     }
-    let done: Vec<String> = (changes.iter().take(kept)).map(ToString::to_string).collect();
+    let done: Vec<String> = (changes.iter().take(kept))
+        .map(ToString::to_string)
+        .collect();
     let mut details = error.details().cloned().unwrap_or_default();
     details.insert("done".to_owned(), json!(done));
     error

@@ -112,18 +112,7 @@ pub trait SqlPool: Send + Sync + 'static {
     /// Runs statements that change the schema, in one transaction as far as the product knows such for them. What is
     /// kept counts the statements that were carried out before one failed.
     async fn change_schema(&self, statements: &[String]) -> Result<(), Interrupted> {
-        let mut transaction = self.begin().await?;
-        for (kept, sql) in statements.iter().enumerate() {
-            let shape = Shape::new(Vec::new(), Frame::Bare, Format::Json);
-            let rows = RowWriter::new(Arc::new(shape), None);
-            let outcome = transaction.run(&Statement::plain(sql), &[], rows).await;
-            if let Err(error) = outcome {
-                return Err(Interrupted { kept, error });
-            }
-        }
-        let kept = statements.len();
-        let outcome = transaction.commit().await;
-        outcome.map_err(|error| Interrupted { kept, error })
+        run_all(self.begin().await?, statements).await
     }
 
     /// One cheap round trip. A pool without a connection keeps none for it.
@@ -131,6 +120,22 @@ pub trait SqlPool: Send + Sync + 'static {
 
     /// Closes connections that were not used for long. Called now and then; does not wait.
     fn release_idle(&self) {}
+}
+
+/// Runs statements without rows in a transaction, and commits it. What is kept counts those that were carried out.
+pub async fn run_all(
+    mut transaction: Box<dyn Transaction>,
+    statements: &[String],
+) -> Result<(), Interrupted> {
+    for (kept, sql) in statements.iter().enumerate() {
+        let shape = Shape::new(Vec::new(), Frame::Bare, Format::Json);
+        let rows = RowWriter::new(Arc::new(shape), None);
+        let outcome = transaction.run(&Statement::plain(sql), &[], rows).await;
+        outcome.map_err(|error| Interrupted { kept, error })?;
+    }
+    let kept = statements.len();
+    let outcome = transaction.commit().await;
+    outcome.map_err(|error| Interrupted { kept, error })
 }
 
 /// A transaction. Dropping it rolls back.
@@ -224,10 +229,9 @@ impl<D: Dialect, P: SqlPool> Database for Sql<D, P> {
     }
 
     async fn change_schema(&self, changes: &[SchemaChange]) -> Result<(), Interrupted> {
-        let dialect = self
-            .dialect
-            .schema()
-            .ok_or_else(|| Error::internal("the product has no dialect for changes of its schema"))?;
+        let dialect = self.dialect.schema().ok_or_else(|| {
+            Error::internal("the product has no dialect for changes of its schema")
+        })?;
         // Everything is spelt before anything is done: what the product cannot do is refused as a whole.
         let mut texts = Vec::new();
         let mut ends = Vec::new();

@@ -20,6 +20,7 @@ mod paging;
 mod reading;
 mod relations;
 mod roles;
+mod schema;
 mod types;
 mod writing;
 
@@ -73,6 +74,8 @@ pub struct Words {
     pub truths: [&'static str; 2],
     /// Whether numbers of more than 15 digits are kept exactly. Where not, they must be refused.
     pub has_exact_decimals: bool,
+    /// Whether tables are changed through the gateway.
+    pub changes_schema: bool,
     /// Quotes a name.
     pub quote: fn(&str) -> String,
 }
@@ -123,6 +126,7 @@ pub fn suite() -> Vec<Case> {
         roles::CASES,
         hostile::CASES,
         listing::CASES,
+        schema::CASES,
         formats::CASES,
         attacks::CASES,
     ]

@@ -8,7 +8,7 @@
 
 use super::{Computed, Dialect, Returning};
 use crate::connector::database::catalog::{Column, Type};
-use crate::connector::database::schema_change::{SqliteSchema, SchemaDialect};
+use crate::connector::database::schema_change::{SchemaDialect, SqliteSchema};
 use crate::connector::database::sql::RenderOptions;
 use crate::connector::database::value::{DateTimeStyle, NumberStyle};
 use crate::connector::filter::{Matching, Now};

@@ -33,6 +33,7 @@ const WORDS: Words = Words {
     integer_array: Some("integer[]"),
     truths: ["false", "true"],
     has_exact_decimals: true,
+    changes_schema: true,
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
 };
 

@@ -42,7 +42,9 @@ impl NameLimit {
     /// As many characters of a name as leave room for so many more ASCII letters.
     pub fn cut(self, name: &str, room: usize) -> &str {
         let most = self.most().saturating_sub(room);
-        let ends = name.char_indices().map(|(at, character)| at + character.len_utf8());
+        let ends = name
+            .char_indices()
+            .map(|(at, character)| at + character.len_utf8());
         let longest = ends
             .filter_map(|end| name.get(..end))
             .take_while(|head| self.measure(head) <= most)
@@ -329,8 +331,8 @@ pub trait SchemaDialect: Send + Sync + 'static {
         columns: &[NewColumn],
     ) -> Vec<String> {
         let name = self.table(table);
-        let of_table = description
-            .map(|text| format!("COMMENT ON TABLE {name} IS {}", self.text(text)));
+        let of_table =
+            description.map(|text| format!("COMMENT ON TABLE {name} IS {}", self.text(text)));
         let of_columns = columns.iter().filter_map(|column| {
             let text = self.text(column.description.as_deref()?);
             let column = self.quote(&column.name);
@@ -384,10 +386,12 @@ pub(super) fn cannot(what: impl Into<String>, help: &'static str) -> Error {
 pub(super) fn unfit_default(default: &NewDefault) -> Error {
     let what = match default {
         NewDefault::NewUuid => "this database makes no UUIDs by itself",
-        NewDefault::Bool(_)
-        | NewDefault::Number(_)
-        | NewDefault::Text(_)
-        | NewDefault::Now(_) => "a field of this type cannot have that default",
+        NewDefault::Bool(_) | NewDefault::Number(_) | NewDefault::Text(_) | NewDefault::Now(_) => {
+            "a field of this type cannot have that default"
+        }
     };
-    cannot(what, "write a constant of the field's type, or leave `default` out")
+    cannot(
+        what,
+        "write a constant of the field's type, or leave `default` out",
+    )
 }

@@ -15,9 +15,7 @@ use super::{
     SchemaChange, SchemaDialect, Size, TableName, Text,
 };
 use crate::connector::access::Grant;
-use crate::connector::database::catalog::{
-    Catalog, Column, ForeignKey, IndexOrigin, Table, Type,
-};
+use crate::connector::database::catalog::{Catalog, Column, ForeignKey, IndexOrigin, Table, Type};
 use crate::connector::database::operations::component_of;
 use crate::connector::database::schema::{SchemaView, label_of, plural_of};
 use crate::connector::filter::Now;
@@ -163,11 +161,10 @@ impl<'a> Draft<'a> {
             return Err(invalid(format!("the name of {what} has a NUL character")));
         }
         if !limit.admits(name) {
-            return Err(invalid(format!(
-                "the name of {what} is too long: '{}'",
-                brief(name)
-            ))
-            .with_help(format!("names have at most {limit} here")));
+            return Err(
+                invalid(format!("the name of {what} is too long: '{}'", brief(name)))
+                    .with_help(format!("names have at most {limit} here")),
+            );
         }
         match self.dialect.refuses_name(name) {
             None => Ok(()),
@@ -273,13 +270,15 @@ impl<'a> Draft<'a> {
             (member == "label" && value == label.as_str())
                 || (member == "plural" && *value == plural_of(&label))
         };
-        check_told(&wanted.told, None, told, &format!("table '{}'", brief(name)))?;
+        check_told(
+            &wanted.told,
+            None,
+            told,
+            &format!("table '{}'", brief(name)),
+        )?;
         if wanted.fields.is_empty() {
-            return Err(invalid(format!(
-                "table '{}' has no fields",
-                brief(name)
-            ))
-            .with_help("write them into 'field': [{\"name\": \"id\", \"type\": \"id\"}, …]"));
+            return Err(invalid(format!("table '{}' has no fields", brief(name)))
+                .with_help("write them into 'field': [{\"name\": \"id\", \"type\": \"id\"}, …]"));
         }
         let primary_key = primary_key(wanted)?;
         let mut columns: Vec<NewColumn> = Vec::new();
@@ -346,7 +345,9 @@ impl<'a> Draft<'a> {
             return Err(outside(&name));
         }
         if field.new_name.is_some() {
-            return Err(invalid(format!("{what} is made here and has no other name yet")));
+            return Err(invalid(format!(
+                "{what} is made here and has no other name yet"
+            )));
         }
         let label = label_of(&name);
         let told = |member: &str, value: &Value| {
@@ -472,10 +473,11 @@ impl<'a> Draft<'a> {
         columns: &[String],
         count: usize,
     ) -> Result<Target<'_>> {
-        let made = self
-            .made
-            .get(ref_table)
-            .or_else(|| self.made.values().find(|made| made.name == *table && made.name.native == ref_table));
+        let made = self.made.get(ref_table).or_else(|| {
+            self.made
+                .values()
+                .find(|made| made.name == *table && made.name.native == ref_table)
+        });
         let (place, key, known): (TableName, Vec<String>, Known<'_>) = if let Some(made) = made {
             (
                 made.name.clone(),
@@ -607,12 +609,17 @@ impl<'a> Draft<'a> {
     ) -> Result<()> {
         let mut names: Vec<String> = Vec::new();
         for wanted in &index.fields {
-            let found = columns
-                .iter()
-                .find(|column| *column == wanted)
-                .or_else(|| columns.iter().find(|column| column.eq_ignore_ascii_case(wanted)));
+            let found = columns.iter().find(|column| *column == wanted).or_else(|| {
+                columns
+                    .iter()
+                    .find(|column| column.eq_ignore_ascii_case(wanted))
+            });
             let Some(found) = found else {
-                return Err(unknown_field(wanted, &table.native, columns.iter().map(String::as_str)));
+                return Err(unknown_field(
+                    wanted,
+                    &table.native,
+                    columns.iter().map(String::as_str),
+                ));
             };
             if names.contains(found) {
                 return Err(invalid(format!(
@@ -680,8 +687,11 @@ impl<'a> Draft<'a> {
             if !self.dialect.has_comments() {
                 return Err(no_comments(&table.name));
             }
-            self.changes
-                .push(SchemaChange::Describe(Arc::clone(table), None, text.clone()));
+            self.changes.push(SchemaChange::Describe(
+                Arc::clone(table),
+                None,
+                text.clone(),
+            ));
         }
         if let Some(to) = &wanted.new_name
             && *to != table.name
@@ -815,7 +825,11 @@ impl<'a> Draft<'a> {
             let default = default(value, &what)?;
             if let Some(default) = &default {
                 let kind = alteration.kind.clone().or_else(|| kind_of(column));
-                check_default(default, &kind.unwrap_or(ColumnType::Text(Size::Plain)), &what)?;
+                check_default(
+                    default,
+                    &kind.unwrap_or(ColumnType::Text(Size::Plain)),
+                    &what,
+                )?;
             }
             alteration.default = Some(default);
         }
@@ -883,7 +897,9 @@ impl<'a> Draft<'a> {
         let has_other_size = differs(field.length, "length")
             || differs(field.precision, "precision")
             || differs(field.scale, "scale")
-            || field.is_fixed.is_some_and(|said| is("fixed_length") != Some(said))
+            || field
+                .is_fixed
+                .is_some_and(|said| is("fixed_length") != Some(said))
             || field
                 .is_multibyte
                 .is_some_and(|said| is("supports_multibyte") != Some(said));
@@ -893,6 +909,8 @@ impl<'a> Draft<'a> {
                 Meaning::Plain(kind) => sized(kind.clone(), field, wanted.dimensions)?,
                 // A foreign key is added to it; what it holds stays.
                 Meaning::Reference => return Ok(None),
+                // One that is numbered already is one, however many bits it has.
+                Meaning::Key(_) if is("auto_increment") == Some(true) => return Ok(None),
                 Meaning::Key(_) => return Err(key_is_fixed(what)),
                 Meaning::CreatedAt | Meaning::UpdatedAt => ColumnType::Timestamp,
             },
@@ -936,7 +954,10 @@ impl<'a> Draft<'a> {
                     && found.origin != IndexOrigin::PrimaryKey
             })
         };
-        let is_unique = table.unique_keys.iter().any(|key| key.as_slice() == [index]);
+        let is_unique = table
+            .unique_keys
+            .iter()
+            .any(|key| key.as_slice() == [index]);
         match field.is_unique {
             Some(true) => {
                 self.wanted_indexes(&place, field, &column.name, is_unique, &[]);
@@ -1112,11 +1133,10 @@ impl<'a> Draft<'a> {
             indexes.push(index);
         }
         if indexes.len() >= table.columns.len() {
-            return Err(invalid(format!(
-                "table '{}' would have no fields left",
-                table.name
-            ))
-            .with_help("drop the table: DELETE _schema/{table}"));
+            return Err(
+                invalid(format!("table '{}' would have no fields left", table.name))
+                    .with_help("drop the table: DELETE _schema/{table}"),
+            );
         }
         let place: TableName = table.as_ref().into();
         let goes = |columns: &[usize]| columns.iter().any(|column| indexes.contains(column));
@@ -1141,7 +1161,9 @@ impl<'a> Draft<'a> {
             ));
         }
         for index in table.indexes.iter().filter(|index| {
-            index.origin != IndexOrigin::PrimaryKey && goes(&index.columns) && !index.name.is_empty()
+            index.origin != IndexOrigin::PrimaryKey
+                && goes(&index.columns)
+                && !index.name.is_empty()
         }) {
             self.changes
                 .push(SchemaChange::DropIndex(place.clone(), index.clone()));
@@ -1186,7 +1208,11 @@ impl<'a> Draft<'a> {
             let found = by_name(name).ok_or_else(|| {
                 Error::new(
                     ErrorKind::UnknownResource,
-                    format!("index '{}' not found in table '{}'", brief(name), table.name),
+                    format!(
+                        "index '{}' not found in table '{}'",
+                        brief(name),
+                        table.name
+                    ),
                 )
             })?;
             self.changes
@@ -1195,7 +1221,10 @@ impl<'a> Draft<'a> {
         }
         let is_there = wanted.name.as_deref().is_some_and(|name| {
             by_name(name).is_some_and(|found| {
-                let columns = found.columns.iter().filter_map(|index| table.columns.get(*index));
+                let columns = found
+                    .columns
+                    .iter()
+                    .filter_map(|index| table.columns.get(*index));
                 let columns: Vec<&str> = columns.map(|column| column.name.as_str()).collect();
                 columns == wanted.fields && found.is_unique == wanted.is_unique
             })
@@ -1237,7 +1266,8 @@ impl<'a> Draft<'a> {
             columns.push(name.to_owned());
             indexes.push(index);
         }
-        let target = self.target_of(&place, &wanted.ref_table, &wanted.ref_fields, columns.len())?;
+        let target =
+            self.target_of(&place, &wanted.ref_table, &wanted.ref_fields, columns.len())?;
         let present = table.foreign_keys.iter().find(|key| key.columns == indexes);
         if let Some(key) = present {
             let like = WantedField {
@@ -1323,7 +1353,8 @@ impl<'a> Draft<'a> {
         for subject in subjects {
             changeable(subject)?;
             let table = &subject.table;
-            let sees_all = self.view.fields(table, Some(&subject.grant)).len() == table.columns.len();
+            let sees_all =
+                self.view.fields(table, Some(&subject.grant)).len() == table.columns.len();
             if subject.grant.fields.is_some() || !sees_all {
                 return Err(Error::new(
                     ErrorKind::Forbidden,
@@ -1486,7 +1517,10 @@ fn primary_key(wanted: &WantedTable) -> Result<Vec<String>> {
     for name in &named {
         let is_there = |field: &WantedField| field.name.as_ref() == Some(name);
         if !wanted.fields.iter().any(is_there) {
-            let names = wanted.fields.iter().filter_map(|field| field.name.as_deref());
+            let names = wanted
+                .fields
+                .iter()
+                .filter_map(|field| field.name.as_deref());
             let table = wanted.name.as_deref().unwrap_or_default();
             return Err(unknown_field(name, table, names));
         }
@@ -1529,7 +1563,10 @@ fn sized(
         ColumnType::Decimal(known) => {
             let digits = first.or(field.precision).or(field.length);
             let scale = dimensions.and_then(|(_, second)| second).or(field.scale);
-            match (digits.or(known.map(|known| known.0)), scale.or(known.map(|known| known.1))) {
+            match (
+                digits.or(known.map(|known| known.0)),
+                scale.or(known.map(|known| known.1)),
+            ) {
                 (None, None) => ColumnType::Decimal(None),
                 (Some(digits), scale) => {
                     let scale = scale.unwrap_or(0);
@@ -1587,7 +1624,9 @@ fn check_default(default: &NewDefault, kind: &ColumnType, what: &str) -> Result<
     if fits {
         return Ok(());
     }
-    Err(invalid(format!("the default of {what} does not fit its type")))
+    Err(invalid(format!(
+        "the default of {what} does not fit its type"
+    )))
 }
 
 fn is_plain_number(text: &str) -> bool {

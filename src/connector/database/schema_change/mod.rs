@@ -12,6 +12,8 @@ mod postgresql;
 mod request;
 mod sqlite;
 mod sqlserver;
+#[cfg(test)]
+mod tests;
 
 pub use dialect::{NameLimit, SchemaDialect, statements};
 pub(super) use diff::{Draft, Mode, Subject};
@@ -311,10 +313,7 @@ impl fmt::Display for SchemaChange {
                 )
             }
             Self::RenameColumn(table, from, to) => {
-                write!(
-                    formatter,
-                    "renamed field '{from}' of '{table}' to '{to}'"
-                )
+                write!(formatter, "renamed field '{from}' of '{table}' to '{to}'")
             }
             Self::DropColumn(table, column) => {
                 write!(formatter, "dropped field '{column}' of '{}'", table.name)

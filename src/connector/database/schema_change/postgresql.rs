@@ -1,9 +1,7 @@
 //! PostgreSQL (manual, chapter "Data Definition").
 
 use super::dialect::unfit_default;
-use super::{
-    Alteration, ColumnType, NameLimit, NewDefault, SchemaDialect, Text,
-};
+use super::{Alteration, ColumnType, NameLimit, NewDefault, SchemaDialect, Text};
 use crate::connector::database::catalog::{Column, Table};
 use crate::connector::filter::Now;
 use crate::error::Result;
@@ -47,13 +45,22 @@ impl SchemaDialect for PostgresqlSchema {
             ColumnType::Money => "money".to_owned(),
             ColumnType::Float => "real".to_owned(),
             ColumnType::Double => "double precision".to_owned(),
-            ColumnType::String(Text { length: None, is_fixed: false, .. }) => {
-                "character varying".to_owned()
-            }
-            ColumnType::String(Text { length, is_fixed: true, .. }) => {
+            ColumnType::String(Text {
+                length: None,
+                is_fixed: false,
+                ..
+            }) => "character varying".to_owned(),
+            ColumnType::String(Text {
+                length,
+                is_fixed: true,
+                ..
+            }) => {
                 format!("character({})", length.unwrap_or(1))
             }
-            ColumnType::String(Text { length: Some(length), .. }) => {
+            ColumnType::String(Text {
+                length: Some(length),
+                ..
+            }) => {
                 format!("character varying({length})")
             }
             ColumnType::Text(_) => "text".to_owned(),
@@ -122,7 +129,10 @@ impl SchemaDialect for PostgresqlSchema {
         }
         match &alteration.default {
             Some(Some(default)) => {
-                let kind = alteration.kind.clone().or_else(|| super::diff::kind_of(column));
+                let kind = alteration
+                    .kind
+                    .clone()
+                    .or_else(|| super::diff::kind_of(column));
                 let kind = kind.unwrap_or(ColumnType::Text(super::Size::Plain));
                 add(format!("SET DEFAULT {}", self.default(default, &kind)?));
             }

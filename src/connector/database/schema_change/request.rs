@@ -132,30 +132,60 @@ const TYPES: &[(&str, &str, Meaning)] = &[
     ("smallid", "smallid", Meaning::Key(ColumnType::SmallInt)),
     ("reference", "reference", Meaning::Reference),
     ("fk", "reference", Meaning::Reference),
-    ("timestamp_on_create", "timestamp_on_create", Meaning::CreatedAt),
-    ("timestamp_on_update", "timestamp_on_update", Meaning::UpdatedAt),
+    (
+        "timestamp_on_create",
+        "timestamp_on_create",
+        Meaning::CreatedAt,
+    ),
+    (
+        "timestamp_on_update",
+        "timestamp_on_update",
+        Meaning::UpdatedAt,
+    ),
     ("tinyint", "tinyint", Meaning::Plain(ColumnType::TinyInt)),
     ("smallint", "smallint", Meaning::Plain(ColumnType::SmallInt)),
-    ("mediumint", "mediumint", Meaning::Plain(ColumnType::MediumInt)),
+    (
+        "mediumint",
+        "mediumint",
+        Meaning::Plain(ColumnType::MediumInt),
+    ),
     ("integer", "integer", Meaning::Plain(ColumnType::Integer)),
     ("int", "integer", Meaning::Plain(ColumnType::Integer)),
     ("bigint", "bigint", Meaning::Plain(ColumnType::BigInt)),
-    ("decimal", "decimal", Meaning::Plain(ColumnType::Decimal(None))),
-    ("numeric", "decimal", Meaning::Plain(ColumnType::Decimal(None))),
+    (
+        "decimal",
+        "decimal",
+        Meaning::Plain(ColumnType::Decimal(None)),
+    ),
+    (
+        "numeric",
+        "decimal",
+        Meaning::Plain(ColumnType::Decimal(None)),
+    ),
     ("money", "money", Meaning::Plain(ColumnType::Money)),
     ("float", "float", Meaning::Plain(ColumnType::Float)),
     ("double", "double", Meaning::Plain(ColumnType::Double)),
     ("string", "string", Meaning::Plain(ColumnType::String(TEXT))),
-    ("varchar", "string", Meaning::Plain(ColumnType::String(TEXT))),
+    (
+        "varchar",
+        "string",
+        Meaning::Plain(ColumnType::String(TEXT)),
+    ),
     (
         "char",
         "string",
-        Meaning::Plain(ColumnType::String(Text { is_fixed: true, ..TEXT })),
+        Meaning::Plain(ColumnType::String(Text {
+            is_fixed: true,
+            ..TEXT
+        })),
     ),
     (
         "nvarchar",
         "string",
-        Meaning::Plain(ColumnType::String(Text { is_multibyte: true, ..TEXT })),
+        Meaning::Plain(ColumnType::String(Text {
+            is_multibyte: true,
+            ..TEXT
+        })),
     ),
     (
         "nchar",
@@ -166,15 +196,31 @@ const TYPES: &[(&str, &str, Meaning)] = &[
             ..TEXT
         })),
     ),
-    ("text", "text", Meaning::Plain(ColumnType::Text(Size::Plain))),
-    ("mediumtext", "mediumtext", Meaning::Plain(ColumnType::Text(Size::Medium))),
-    ("longtext", "longtext", Meaning::Plain(ColumnType::Text(Size::Long))),
+    (
+        "text",
+        "text",
+        Meaning::Plain(ColumnType::Text(Size::Plain)),
+    ),
+    (
+        "mediumtext",
+        "mediumtext",
+        Meaning::Plain(ColumnType::Text(Size::Medium)),
+    ),
+    (
+        "longtext",
+        "longtext",
+        Meaning::Plain(ColumnType::Text(Size::Long)),
+    ),
     ("uuid", "uuid", Meaning::Plain(ColumnType::Uuid)),
     ("timeuuid", "uuid", Meaning::Plain(ColumnType::Uuid)),
     ("boolean", "boolean", Meaning::Plain(ColumnType::Boolean)),
     ("bool", "boolean", Meaning::Plain(ColumnType::Boolean)),
     ("binary", "binary", Meaning::Plain(ColumnType::Binary(None))),
-    ("varbinary", "binary", Meaning::Plain(ColumnType::Binary(None))),
+    (
+        "varbinary",
+        "binary",
+        Meaning::Plain(ColumnType::Binary(None)),
+    ),
     ("json", "json", Meaning::Plain(ColumnType::Json)),
     ("object", "json", Meaning::Plain(ColumnType::Json)),
     ("jsonb", "jsonb", Meaning::Plain(ColumnType::JsonB)),
@@ -182,9 +228,21 @@ const TYPES: &[(&str, &str, Meaning)] = &[
     ("time", "time", Meaning::Plain(ColumnType::Time)),
     ("timetz", "timetz", Meaning::Plain(ColumnType::TimeTz)),
     ("datetime", "datetime", Meaning::Plain(ColumnType::DateTime)),
-    ("datetimetz", "timestamptz", Meaning::Plain(ColumnType::TimestampTz)),
-    ("timestamp", "timestamp", Meaning::Plain(ColumnType::Timestamp)),
-    ("timestamptz", "timestamptz", Meaning::Plain(ColumnType::TimestampTz)),
+    (
+        "datetimetz",
+        "timestamptz",
+        Meaning::Plain(ColumnType::TimestampTz),
+    ),
+    (
+        "timestamp",
+        "timestamp",
+        Meaning::Plain(ColumnType::Timestamp),
+    ),
+    (
+        "timestamptz",
+        "timestamptz",
+        Meaning::Plain(ColumnType::TimestampTz),
+    ),
 ];
 
 const TEXT: Text = Text {
@@ -196,10 +254,19 @@ const TEXT: Text = Text {
 /// Simple types that no field here can have, and why.
 const REFUSED_TYPES: &[(&str, &str)] = &[
     ("user_id", "users have no numbers here; write `string`"),
-    ("user_id_on_create", "users have no numbers here; write `string`"),
-    ("user_id_on_update", "users have no numbers here; write `string`"),
+    (
+        "user_id_on_create",
+        "users have no numbers here; write `string`",
+    ),
+    (
+        "user_id_on_update",
+        "users have no numbers here; write `string`",
+    ),
     ("array", "write `json`, which holds arrays"),
-    ("virtual", "a field without a column is no part of the database"),
+    (
+        "virtual",
+        "a field without a column is no part of the database",
+    ),
     ("column", "it belongs to routines"),
     ("row", "it belongs to routines"),
     ("table", "it belongs to routines"),
@@ -221,19 +288,20 @@ const IN_MANIFESTS: &[&str] = &[
     "is_aggregate",
 ];
 /// Members of a description of a table that a request may only say again.
-const TOLD_OF_TABLES: &[&str] = &[
-    "native",
-    "is_view",
-    "related",
-    "constraints",
-    "access",
-];
+const TOLD_OF_TABLES: &[&str] = &["native", "is_view", "related", "constraints", "access"];
 /// The same of a field.
 const TOLD_OF_FIELDS: &[&str] = &["native", "db_type", "required"];
 /// Members that would be SQL.
 const RAW: &[&str] = &["sql", "options", "expression", "sql_expression"];
 
-const TABLE_MEMBERS: &[&str] = &["name", "new_name", "field", "index", "description", "primary_key"];
+const TABLE_MEMBERS: &[&str] = &[
+    "name",
+    "new_name",
+    "field",
+    "index",
+    "description",
+    "primary_key",
+];
 const FIELD_MEMBERS: &[&str] = &[
     "name",
     "new_name",
@@ -313,8 +381,10 @@ fn items(document: Option<Value>, naming: Naming) -> Result<Vec<Value>> {
         _ => None,
     };
     let Some(list) = list.filter(|list| !list.is_empty()) else {
-        return Err(invalid(format!("no data in schema {} request", naming.verb))
-            .with_help("send {\"resource\": [{\"name\": …}]}"));
+        return Err(
+            invalid(format!("no data in schema {} request", naming.verb))
+                .with_help("send {\"resource\": [{\"name\": …}]}"),
+        );
     };
     bounded(list)
 }
@@ -368,8 +438,9 @@ fn one_or_items(bytes: &[u8], naming: Naming, is_one: bool) -> Result<Vec<Value>
     match document {
         Some(Value::Object(object)) if !object.is_empty() => Ok(vec![Value::Object(object)]),
         _ => Err(
-            invalid(format!("no data in schema {} request", naming.verb))
-                .with_help("send the description of the one thing that the path names, as an object"),
+            invalid(format!("no data in schema {} request", naming.verb)).with_help(
+                "send the description of the one thing that the path names, as an object",
+            ),
         ),
     }
 }
@@ -384,9 +455,10 @@ pub(in super::super) fn names_of(bytes: &[u8], naming: Naming) -> Result<Vec<Str
             let ids = object.shift_remove("ids");
             match ids {
                 Some(Value::Array(list)) => list,
-                Some(Value::String(text)) => {
-                    text.split(',').map(|name| Value::from(name.trim())).collect()
-                }
+                Some(Value::String(text)) => text
+                    .split(',')
+                    .map(|name| Value::from(name.trim()))
+                    .collect(),
                 Some(_) => return Err(invalid("'ids' is a list of names")),
                 None => items(Some(Value::Object(object)), naming)?,
             }
@@ -493,7 +565,9 @@ impl Members<'_> {
             let is_known = told.contains(&name.as_str()) || IN_MANIFESTS.contains(&name.as_str());
             if RAW.contains(&name.as_str()) {
                 return Err(invalid(format!("'{name}' of {} is never taken", self.what))
-                    .with_help("no SQL is taken from requests; say what is wanted by the other members"));
+                    .with_help(
+                        "no SQL is taken from requests; say what is wanted by the other members",
+                    ));
             }
             if is_known {
                 if !(naming.is_lenient && IN_MANIFESTS.contains(&name.as_str())) {
@@ -605,7 +679,11 @@ fn relation(value: Value, naming: Naming) -> Result<WantedRelation> {
     members
         .object
         .retain(|name, value| !(EMPTY_OF_RELATIONS.contains(&name.as_str()) && is_empty(value)));
-    if let Some((name, _)) = members.told(RELATION_MEMBERS, EMPTY_OF_RELATIONS, naming)?.iter().next() {
+    if let Some((name, _)) = members
+        .told(RELATION_MEMBERS, EMPTY_OF_RELATIONS, naming)?
+        .iter()
+        .next()
+    {
         return Err(in_manifest(name, "a relation"));
     }
     let fields = joined(field);
@@ -696,7 +774,9 @@ pub(super) fn default(value: &Value, what: &str) -> Result<Option<NewDefault>> {
         Value::Bool(value) => Some(NewDefault::Bool(*value)),
         Value::Number(number) => Some(NewDefault::Number(number.to_string())),
         Value::String(text) if text.contains('\0') => {
-            return Err(invalid(format!("the default of {what} has a NUL character")));
+            return Err(invalid(format!(
+                "the default of {what} has a NUL character"
+            )));
         }
         Value::String(text) => Some(NewDefault::Text(text.clone())),
         Value::Object(object) => match (object.len(), object.get("expression")) {
@@ -733,11 +813,13 @@ fn expression(text: &str, what: &str) -> Result<NewDefault> {
         .map(|(name, _)| *name)
         .chain(UUID_FUNCTIONS)
         .collect();
-    Err(
-        invalid(format!("the default of {what} is an expression that is not known")).with_help(
-            format!("expressions are {}, without arguments", names.join(", ")),
-        ),
-    )
+    Err(invalid(format!(
+        "the default of {what} is an expression that is not known"
+    ))
+    .with_help(format!(
+        "expressions are {}, without arguments",
+        names.join(", ")
+    )))
 }
 
 /// A simple type, perhaps with dimensions behind it: `decimal(12,2)`, `varchar(40)`.
@@ -751,7 +833,12 @@ fn simple_type(text: &str, what: &str) -> Result<WantedType> {
                 .unwrap_or_default()
                 .split(',')
                 .map(|number| number.trim().parse::<u32>().ok());
-            match (inside, numbers.next().flatten(), numbers.next(), numbers.next()) {
+            match (
+                inside,
+                numbers.next().flatten(),
+                numbers.next(),
+                numbers.next(),
+            ) {
                 (Some(_), Some(first), None, None) => (word.trim_end(), Some((first, None))),
                 (Some(_), Some(first), Some(Some(second)), None) => {
                     (word.trim_end(), Some((first, Some(second))))
@@ -761,9 +848,7 @@ fn simple_type(text: &str, what: &str) -> Result<WantedType> {
         }
     };
     if let Some((_, why)) = REFUSED_TYPES.iter().find(|(known, _)| *known == word) {
-        return Err(
-            invalid(format!("{what} cannot have the type '{word}'")).with_help(*why),
-        );
+        return Err(invalid(format!("{what} cannot have the type '{word}'")).with_help(*why));
     }
     let found = TYPES.iter().find(|(known, _, _)| *known == word);
     let Some((_, word, meaning)) = found else {

@@ -166,10 +166,7 @@ impl SchemaDialect for SqliteSchema {
         if let Some(key) = key {
             if column.default.is_some() {
                 return Err(cannot(
-                    format!(
-                        "SQLite adds no reference with a default: '{}'",
-                        column.name
-                    ),
+                    format!("SQLite adds no reference with a default: '{}'", column.name),
                     "write `\"allow_null\": true` and no `default`",
                 ));
             }

@@ -32,6 +32,7 @@ const WORDS: Words = Words {
     integer_array: None,
     truths: ["0", "1"],
     has_exact_decimals: false,
+    changes_schema: true,
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
 };
 
