@@ -145,6 +145,13 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Drops a foreign key; its name is free for another one then.
+    fn drop_key(&mut self, table: TableName, name: &str) {
+        self.taken.remove(&name.to_ascii_lowercase());
+        self.changes
+            .push(SchemaChange::DropForeignKey(table, name.to_owned()));
+    }
+
     /// The changes in the order in which they are carried out.
     pub(in super::super) fn finish(mut self) -> Vec<SchemaChange> {
         self.changes.sort_by_key(phase);
@@ -412,9 +419,10 @@ impl<'a> Draft<'a> {
         if field.is_primary_key == Some(true) && !is_in_key {
             return Err(key_is_fixed(&what));
         }
-        if let Some(default) = &default {
-            check_default(default, &kind, &what)?;
-        }
+        let default = match default {
+            Some(default) => Some(fitting(default, &kind, &what)?),
+            None => None,
+        };
         let allows_null = !is_in_key && field.allow_null.unwrap_or(false);
         if is_in_key && field.allow_null == Some(true) {
             return Err(invalid(format!(
@@ -1006,8 +1014,7 @@ impl<'a> Draft<'a> {
             || (field.ref_table == Some(None) && field.is_foreign_key != Some(true));
         if is_dropped {
             if let Some(key) = present {
-                self.changes
-                    .push(SchemaChange::DropForeignKey(place, key.name.clone()));
+                self.drop_key(place, &key.name);
             }
             return Ok(());
         }
@@ -1046,10 +1053,7 @@ impl<'a> Draft<'a> {
         }
         let (target_table, target_columns) = (target.table, target.columns);
         if let Some(key) = present {
-            self.changes.push(SchemaChange::DropForeignKey(
-                place.clone(),
-                key.name.clone(),
-            ));
+            self.drop_key(place.clone(), &key.name);
         }
         let columns = vec![column.name.clone()];
         let name = self.free_name("fk", &place, &columns);
@@ -1155,10 +1159,7 @@ impl<'a> Draft<'a> {
         }
         // Products that keep an index or a key of a column from which it was made would refuse.
         for key in table.foreign_keys.iter().filter(|key| goes(&key.columns)) {
-            self.changes.push(SchemaChange::DropForeignKey(
-                place.clone(),
-                key.name.clone(),
-            ));
+            self.drop_key(place.clone(), &key.name);
         }
         for index in table.indexes.iter().filter(|index| {
             index.origin != IndexOrigin::PrimaryKey
@@ -1281,10 +1282,7 @@ impl<'a> Draft<'a> {
         }
         let (target_table, target_columns) = (target.table, target.columns);
         if let Some(key) = present {
-            self.changes.push(SchemaChange::DropForeignKey(
-                place.clone(),
-                key.name.clone(),
-            ));
+            self.drop_key(place.clone(), &key.name);
         }
         let name = self.free_name("fk", &place, &columns);
         self.changes.push(SchemaChange::AddForeignKey(
@@ -1590,8 +1588,8 @@ fn sized(
     })
 }
 
-/// Whether a default can be one of this type, as far as that is known without the database.
-fn check_default(default: &NewDefault, kind: &ColumnType, what: &str) -> Result<()> {
+/// A default of this type, as far as that is known without the database.
+fn fitting(default: NewDefault, kind: &ColumnType, what: &str) -> Result<NewDefault> {
     let is_number = matches!(
         kind,
         ColumnType::TinyInt
@@ -1613,13 +1611,17 @@ fn check_default(default: &NewDefault, kind: &ColumnType, what: &str) -> Result<
             | ColumnType::Timestamp
             | ColumnType::TimestampTz
     );
-    let fits = match default {
+    let fits = match &default {
+        NewDefault::Text(text) if is_number && is_plain_number(text) => {
+            return Ok(NewDefault::Number(text.clone()));
+        }
         NewDefault::Bool(_) => *kind == ColumnType::Boolean,
         NewDefault::Number(_) => is_number,
         NewDefault::Now(_) => is_time,
         NewDefault::NewUuid => matches!(kind, ColumnType::Uuid | ColumnType::String(_)),
-        NewDefault::Text(text) if is_number => is_plain_number(text),
-        NewDefault::Text(_) => !matches!(kind, ColumnType::Boolean | ColumnType::Binary(_)),
+        NewDefault::Text(_) => {
+            !is_number && !matches!(kind, ColumnType::Boolean | ColumnType::Binary(_))
+        }
     };
     if fits {
         return Ok(());

@@ -143,7 +143,11 @@ fn drafted(
 }
 
 fn created(dialect: &dyn SchemaDialect, tables: &Value) -> Result<Vec<String>> {
-    let wanted = tables_of(json!({ "resource": tables }).to_string().as_bytes(), NAMING, false)?;
+    let wanted = tables_of(
+        json!({ "resource": tables }).to_string().as_bytes(),
+        NAMING,
+        false,
+    )?;
     drafted(dialect, |draft, _| {
         let grant = access().of("_schema/x", &Method::POST)?;
         let tables: Vec<_> = wanted.iter().map(|table| (table, grant.clone())).collect();
@@ -164,7 +168,11 @@ fn side_by_side(statements: impl Fn(&dyn SchemaDialect) -> Result<Vec<String>>) 
     for (name, dialect) in DIALECTS {
         let lines = match statements(dialect) {
             Ok(lines) => lines.join(";\n  "),
-            Err(error) => format!("refused: {} ({})", error.message(), error.help().unwrap_or("")),
+            Err(error) => format!(
+                "refused: {} ({})",
+                error.message(),
+                error.help().unwrap_or("")
+            ),
         };
         writeln!(text, "{name}:\n  {lines}").unwrap();
     }
@@ -196,16 +204,43 @@ fn tables_are_made() {
 #[test]
 fn every_type_has_a_name() {
     let types = [
-        "boolean", "tinyint", "smallint", "mediumint", "integer", "bigint", "decimal",
-        "decimal(20)", "money", "float", "double", "string", "varchar(5000)", "nvarchar(10)",
-        "char", "text", "mediumtext", "longtext", "uuid", "binary", "varbinary(16)", "json",
-        "jsonb", "date", "time", "timetz", "datetime", "datetimetz", "timestamp", "timestamptz",
+        "boolean",
+        "tinyint",
+        "smallint",
+        "mediumint",
+        "integer",
+        "bigint",
+        "decimal",
+        "decimal(20)",
+        "money",
+        "float",
+        "double",
+        "string",
+        "varchar(5000)",
+        "nvarchar(10)",
+        "char",
+        "text",
+        "mediumtext",
+        "longtext",
+        "uuid",
+        "binary",
+        "varbinary(16)",
+        "json",
+        "jsonb",
+        "date",
+        "time",
+        "timetz",
+        "datetime",
+        "datetimetz",
+        "timestamp",
+        "timestamptz",
     ];
     let mut text = String::new();
     for (product, dialect) in DIALECTS {
         writeln!(text, "{product}:").unwrap();
         for kind in types {
-            let table = json!([{"name": "t", "field": [{"name": "c", "type": kind, "allow_null": true}]}]);
+            let table =
+                json!([{"name": "t", "field": [{"name": "c", "type": kind, "allow_null": true}]}]);
             let name = match created(dialect, &table) {
                 Ok(statements) => statements[0]
                     .split_once(" (")
@@ -239,7 +274,8 @@ fn defaults_are_constants_or_functions() {
             ("time", json!({"expression": "CURTIME()"})),
             ("uuid", json!({"expression": "UUID()"})),
         ] {
-            let table = json!([{"name": "t", "field": [{"name": "c", "type": kind, "default": default}]}]);
+            let table =
+                json!([{"name": "t", "field": [{"name": "c", "type": kind, "default": default}]}]);
             let line = match created(dialect, &table) {
                 Ok(statements) => statements[0].clone(),
                 Err(error) => format!("refused: {}", error.message()),
@@ -280,7 +316,10 @@ fn a_field_is_altered() {
             "all",
             json!({"name": "email", "type": "text", "allow_null": true, "default": "y"}),
         ),
-        ("description", json!({"name": "email", "description": "it's"})),
+        (
+            "description",
+            json!({"name": "email", "description": "it's"}),
+        ),
     ] {
         let body = json!({"field": [{"name": "id"}, body]});
         insta::assert_snapshot!(
