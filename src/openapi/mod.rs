@@ -21,6 +21,7 @@ use crate::connector::operation::{Operation, SchemaOf};
 use crate::error::ErrorKind;
 use crate::exchange::Format;
 use columns::Purpose;
+pub use columns::schema_of_type;
 
 /// What is said of one service.
 #[derive(Debug)]
@@ -185,12 +186,14 @@ impl Writer {
                     }
                 }
                 Some(catalog) if operation.path.contains(TABLE) => {
+                    let family = operation.path.trim_start_matches('/').split('/').next();
                     let choices: Vec<(&str, Grant)> = catalog
                         .tables()
                         .filter_map(|table| {
-                            let component = component_for(operation.path, &table.name);
+                            let name = table.name_in(family.unwrap_or_default());
+                            let component = component_for(operation.path, name);
                             let grant = granted(service, &component, &operation.method)?;
-                            Some((table.name.as_str(), grant))
+                            Some((name, grant))
                         })
                         .collect();
                     let Some((_, grant)) = choices.first() else {
@@ -586,7 +589,8 @@ fn relations_text(place: &Place<'_>) -> Option<String> {
         .relations
         .iter()
         .filter(|relation| {
-            admits_all(table, &place.grant, &relation.columns)
+            relation.service.is_none()
+                && admits_all(table, &place.grant, &relation.columns)
                 && may_read(&relation.target, &relation.target_columns)
                 && relation.junction.as_ref().is_none_or(|junction| {
                     may_read(&junction.table, &junction.near)

@@ -13,7 +13,9 @@ pub mod dialect;
 mod download;
 #[cfg(test)]
 mod fixture;
+mod link_key;
 mod listing;
+mod nested;
 mod operations;
 pub mod options;
 pub mod plan;
@@ -23,6 +25,7 @@ pub mod planner;
 pub mod postgresql;
 mod precondition;
 mod read;
+mod recorded;
 pub mod request;
 pub mod rows;
 mod schema;
@@ -31,7 +34,10 @@ mod schema_write;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod stitch;
+pub mod table_options;
 pub mod tls;
+pub mod validation;
 pub mod value;
 mod write;
 

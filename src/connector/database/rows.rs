@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
 
+use super::recorded::Recorded;
 use super::value::{DateTimeStyle, NumberStyle, Scalar, Value, infinite_word, write_temporal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
@@ -68,6 +69,8 @@ pub struct Shape {
     pub digest: bool,
     /// The column, never visible, whose truth value says whether the row was permitted.
     pub check: Option<usize>,
+    /// Whether the values of every row are kept, for [`RowWriter::take_collected`]. Whoever asks bounds the rows.
+    pub collect: bool,
     /// What is derived from the names, once, when the shape is first used. Begins as its default.
     pub prefixes: Prefixes,
 }
@@ -87,6 +90,7 @@ impl Shape {
             keep: Vec::new(),
             digest: false,
             check: None,
+            collect: false,
             prefixes: Prefixes::default(),
         }
     }
@@ -233,6 +237,7 @@ pub struct RowWriter {
     /// Where the current row begins; for CSV lines.
     row_start: usize,
     kept: Vec<Scalar>,
+    collected: Vec<Vec<Scalar>>,
     digest: Option<[u8; 16]>,
     /// The canonical values of the first row and where they lie, by column.
     canonical: Vec<u8>,
@@ -241,6 +246,8 @@ pub struct RowWriter {
     composed: BytesMut,
     /// Dates and times on their way into the buffer.
     scratch: String,
+    /// With it, rows are kept as they are and not written.
+    recorded: Option<Recorded>,
 }
 
 impl RowWriter {
@@ -263,17 +270,53 @@ impl RowWriter {
             notes_row: false,
             row_start: 0,
             kept: Vec::new(),
+            collected: Vec::new(),
             digest: None,
             canonical: Vec::new(),
             canonical_ranges: Vec::new(),
             composed: BytesMut::new(),
             scratch: String::new(),
+            recorded: None,
             shape,
         };
         if writer.shape.is_list() {
             writer.open();
         }
         writer
+    }
+
+    /// Keeps rows as they are, about `most` bytes of them, instead of writing them. Of the shape only the styles
+    /// count. Rows have as many values as the driver gives.
+    pub(super) fn recording(shape: &Shape, most: usize) -> Self {
+        let bare = Shape {
+            numbers: shape.numbers,
+            datetimes: shape.datetimes,
+            ..Shape::new(Vec::new(), Frame::Bare, Format::Json)
+        };
+        Self {
+            recorded: Some(Recorded::new(most)),
+            ..Self::new(Arc::new(bare), None)
+        }
+    }
+
+    /// The rows that were kept.
+    pub(super) fn into_recorded(self) -> Recorded {
+        self.recorded.unwrap_or_default()
+    }
+
+    /// How many more rows the page has room for; `None` if nothing bounds it.
+    pub(super) fn left(&self) -> Option<usize> {
+        let page = if self.shape.frame == Frame::Single {
+            Some(1)
+        } else {
+            self.shape.page
+        };
+        page.map(|page| usize::try_from(page.saturating_sub(self.rows)).unwrap_or(usize::MAX))
+    }
+
+    /// Bytes in the buffer.
+    pub(super) fn written(&self) -> usize {
+        self.out.len()
     }
 
     /// Writes what stands before the first row.
@@ -307,6 +350,9 @@ impl RowWriter {
 
     /// Begins a row. False if the page is full: the row must be skipped and no more rows are wanted.
     pub fn begin_row(&mut self) -> bool {
+        if let Some(recorded) = &mut self.recorded {
+            return recorded.begin_row();
+        }
         let page = if self.shape.frame == Frame::Single {
             Some(1)
         } else {
@@ -320,7 +366,12 @@ impl RowWriter {
             self.open();
         }
         let is_last = page.is_some_and(|page| self.rows + 1 == page);
+        if self.shape.collect {
+            self.collected
+                .push(Vec::with_capacity(self.shape.names.len()));
+        }
         self.notes_row = self.shape.check.is_some()
+            || self.shape.collect
             || (self.shape.digest && self.rows == 0)
             || (is_last && !self.shape.keep.is_empty());
         if is_last {
@@ -341,6 +392,9 @@ impl RowWriter {
 
     /// The next value of the row.
     pub fn value(&mut self, value: &Value<'_>) {
+        if let Some(recorded) = &mut self.recorded {
+            return recorded.push(value);
+        }
         let column = self.column;
         self.column += 1;
         if self.notes_row {
@@ -443,6 +497,11 @@ impl RowWriter {
             };
             self.has_refused |= !holds;
         }
+        if self.shape.collect
+            && let Some(row) = self.collected.last_mut()
+        {
+            row.push(Scalar::from_value(value));
+        }
         for (slot, wanted) in self.kept.iter_mut().zip(&self.shape.keep) {
             if *wanted == column {
                 *slot = Scalar::from_value(value);
@@ -457,6 +516,10 @@ impl RowWriter {
 
     /// Ends the row. True when a chunk should be flushed.
     pub fn end_row(&mut self) -> bool {
+        if self.recorded.is_some() {
+            self.rows += 1;
+            return false;
+        }
         if self.shape.digest && self.rows == 0 {
             self.digest = Some(self.take_digest());
         }
@@ -545,6 +608,11 @@ impl RowWriter {
     /// The values of [`Shape::keep`] in the last row of the page; empty when the page was not filled.
     pub fn kept(&self) -> &[Scalar] {
         &self.kept
+    }
+
+    /// The values of all rows since the last call, with [`Shape::collect`].
+    pub fn take_collected(&mut self) -> Vec<Vec<Scalar>> {
+        std::mem::take(&mut self.collected)
     }
 
     /// The digest of the first row: SHA-256 over the names and values of its columns, hidden ones included, without

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use http::Method;
 use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
+use tokio::time::timeout_at;
 
-use super::catalog::{Catalog, Table};
+use super::catalog::{Catalog, Column, Table};
+use super::catalog_cache::too_slow;
 use super::connector::{Asked, DatabaseConnector, grant_for};
 use super::listing::GATEWAY_OPTIONS;
 use super::operations::component_of;
@@ -139,7 +141,10 @@ enum Outcome {
 /// A change on its way from its request to its statements.
 struct Plan<'a> {
     call: &'a Asked,
-    catalog: &'a Catalog,
+    /// The tables as the database has them.
+    own: &'a Catalog,
+    /// The tables as callers see them.
+    served: &'a Catalog,
     dialect: &'a dyn SchemaDialect,
     naming: Naming,
     query: ChangeQuery,
@@ -166,11 +171,15 @@ impl DatabaseConnector {
             )
         })?;
         let is_full = asked.is_full;
-        // What is compared must be what is there now.
-        let catalog = self.fresh_catalog(context.deadline).await?;
+        // What is compared must be what is there now, whatever the manifest calls it.
+        let own = timeout_at(context.deadline.into(), self.database.catalog())
+            .await
+            .map_err(|_elapsed| too_slow())??;
+        let served = own.clone().with(&self.options.table).catalog;
         let plan = Plan {
             call,
-            catalog: &catalog,
+            own: &own,
+            served: &served,
             dialect,
             naming: Naming {
                 verb: match call.head.method {
@@ -238,24 +247,32 @@ fn half_way(changes: &[SchemaChange], interrupted: Interrupted) -> Error {
 impl Plan<'_> {
     fn view(&self) -> SchemaView<'_> {
         SchemaView {
-            catalog: self.catalog,
+            catalog: self.served,
             access: &self.call.access,
         }
     }
 
-    fn table(&self, name: &str) -> Result<Arc<Table>> {
-        let admits = |name: &str| {
+    /// A table as callers see it, by its name in the database.
+    fn table(&self, name: &str) -> Result<&Arc<Table>> {
+        self.served.described(name, |name| {
             let component = component_of("_schema", name);
             !self.call.access.verbs(&component).is_empty()
-        };
-        self.catalog.table(name, admits).map(Arc::clone)
+        })
+    }
+
+    fn subject_of(&self, served: &Arc<Table>, grant: Grant) -> Result<Subject> {
+        Ok(Subject {
+            table: Arc::clone(self.own.get(served.own_name())?),
+            served: Arc::clone(served),
+            grant,
+        })
     }
 
     /// The table in the path.
     fn subject(&self) -> Result<Subject> {
         let table = self.table(self.call.parameters.get("table")?)?;
-        let grant = grant_for(self.call, "_schema", &table)?;
-        Ok(Subject { table, grant })
+        let grant = grant_for(self.call, "_schema", table)?;
+        self.subject_of(table, grant)
     }
 
     /// The grant for a table that a body names.
@@ -267,8 +284,8 @@ impl Plan<'_> {
 
     fn named(&self, name: &str) -> Result<Subject> {
         let table = self.table(name)?;
-        let grant = self.grant(&table.name)?;
-        Ok(Subject { table, grant })
+        let grant = self.grant(table.own_name())?;
+        self.subject_of(table, grant)
     }
 
     fn mode(&self) -> Mode {
@@ -282,7 +299,7 @@ impl Plan<'_> {
     }
 
     fn changes(self, part: Part<'_>, bytes: &[u8]) -> Result<(Vec<SchemaChange>, Outcome)> {
-        let mut draft = Draft::new(self.view(), self.dialect);
+        let mut draft = Draft::new(self.own, self.view(), self.dialect);
         let outcome = match (part, &self.call.head.method) {
             (_, &Method::DELETE) => self.drop(part, bytes, &mut draft)?,
             (Part::Tables, _) => self.tables(bytes, &mut draft)?,
@@ -498,8 +515,11 @@ fn answer(call: &Asked, catalog: &Catalog, outcome: Outcome, is_full: bool) -> R
         access: &call.access,
     };
     let readable = |name: &str| -> Option<(&Arc<Table>, Grant)> {
-        let table = catalog.table(name, |_| false).ok().filter(|_| is_full)?;
-        let component = component_of("_schema", &table.name);
+        let table = catalog
+            .described(name, |_| false)
+            .ok()
+            .filter(|_| is_full)?;
+        let component = component_of("_schema", table.own_name());
         let grant = call.access.of(&component, &Method::GET).ok()?;
         Some((table, grant))
     };
@@ -527,26 +547,28 @@ fn answer(call: &Asked, catalog: &Catalog, outcome: Outcome, is_full: bool) -> R
             }
         }
         Outcome::Relations(name, columns, is_one) => {
-            let found = catalog.table(&name, |_| false)?;
-            let component = component_of("_schema", &found.name);
+            let found = catalog.described(&name, |_| false)?;
+            let component = component_of("_schema", found.own_name());
             let grant = call.access.of(&component, &Method::GET).ok();
             let described = view.relations(found, grant.as_ref());
             let mut entries = columns.iter().filter_map(|columns| {
                 let relation = found.relations.iter().find(|relation| {
-                    let names = relation.columns.iter().filter_map(|index| {
-                        found.columns.get(*index).map(|column| column.name.as_str())
-                    });
+                    let names = relation
+                        .columns
+                        .iter()
+                        .filter_map(|index| found.columns.get(*index).map(Column::own_name));
                     relation.kind == super::catalog::RelationKind::BelongsTo
                         && names
                             .zip(columns)
                             .all(|(name, wanted)| name.eq_ignore_ascii_case(wanted))
                         && relation.columns.len() == columns.len()
                 })?;
+                let name = relation.own_name.as_deref().unwrap_or(&relation.name);
                 if is_full {
                     let what = ErrorKind::UnknownResource;
-                    return find_named(&described, &relation.name, what, "relation", found).ok();
+                    return find_named(&described, name, what, "relation", found).ok();
                 }
-                Some(name_entry(&relation.name))
+                Some(name_entry(name))
             });
             if is_one {
                 entries.next().unwrap_or_else(|| Value::Object(Map::new()))

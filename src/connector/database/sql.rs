@@ -1,6 +1,7 @@
 //! SQL: a plan written in a dialect, and what a pool of connections must offer to run it.
 
 mod render;
+mod reread;
 #[cfg(test)]
 mod tests;
 
@@ -10,16 +11,17 @@ use async_trait::async_trait;
 
 use super::backend::{Database, DatabaseTransaction, Prepared};
 use super::catalog::{Catalog, Type};
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Returning};
 use super::options::DatabaseOptions;
-use super::plan::{Bind, Select, Write};
+use super::plan::{Bind, Children, Select, Write};
 use super::rows::{Frame, RowWriter, Shape};
 use super::schema_change::{Interrupted, SchemaChange, SchemaDialect, statements};
 use super::value::{DateTimeStyle, NumberStyle, Scalar};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
 
-pub use render::{render_select, render_write};
+pub use render::{render_children, render_select, render_write};
+use reread::Reread;
 
 /// How values look in the JSON that a statement builds: as the row writer writes those at the top.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,6 +152,12 @@ pub trait Transaction: Send {
         rows: RowWriter,
     ) -> Result<(RowWriter, u64)>;
 
+    /// The number that the database gave the record of the last INSERT, if it gave one. For products of
+    /// [`Returning::Nothing`] without [`Dialect::insert_output`].
+    fn last_key(&self) -> Option<i64> {
+        None
+    }
+
     /// Sets a savepoint. There is at most one at a time.
     async fn savepoint(&mut self) -> Result<()>;
 
@@ -169,15 +177,26 @@ pub struct Sql<D, P> {
     dialect: Arc<D>,
     pool: P,
     options: RenderOptions,
+    embeds_related: bool,
 }
 
 impl<D: Dialect, P: SqlPool> Sql<D, P> {
     /// Puts a dialect and a pool together.
     pub fn new(dialect: D, pool: P, options: RenderOptions) -> Self {
         Self {
+            embeds_related: dialect.embeds_related(),
             dialect: Arc::new(dialect),
             pool,
             options,
+        }
+    }
+
+    /// The same without the dialect's own way to embed related records, so that tests can compare the two.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn stitching(self) -> Self {
+        Self {
+            embeds_related: false,
+            ..self
         }
     }
 
@@ -214,6 +233,15 @@ impl<D: Dialect, P: SqlPool> Database for Sql<D, P> {
         let statement = prepared.statement.as_ref();
         let statement = statement.ok_or_else(|| Error::internal("a select without a statement"))?;
         self.pool.read(statement, key, rows).await
+    }
+
+    fn embeds_related(&self) -> bool {
+        self.embeds_related
+    }
+
+    async fn read_children(&self, children: &Children, rows: RowWriter) -> Result<RowWriter> {
+        let statement = render_children(&*self.dialect, children, self.options)?;
+        self.pool.read(&statement, &[], rows).await
     }
 
     async fn begin(&self) -> Result<Box<dyn DatabaseTransaction>> {
@@ -273,6 +301,12 @@ impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
         Ok(rows)
     }
 
+    async fn select_children(&mut self, children: &Children, rows: RowWriter) -> Result<RowWriter> {
+        let statement = render_children(&*self.dialect, children, self.options)?;
+        let (rows, _) = self.transaction.run(&statement, &[], rows).await?;
+        Ok(rows)
+    }
+
     async fn write(&mut self, write: &Write, rows: RowWriter) -> Result<(RowWriter, u64)> {
         let expected = write.check().map(|_| write.returning().len());
         if rows.shape().check != expected {
@@ -280,8 +314,20 @@ impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
                 "the shape of a write does not say where its check is",
             ));
         }
-        let statement = render_write(&*self.dialect, write, self.options)?;
-        let (rows, touched) = self.transaction.run(&statement, &[], rows).await?;
+        let (rows, touched) = match self.dialect.returning() {
+            Returning::Clause { .. } => {
+                let statement = render_write(&*self.dialect, write, self.options)?;
+                self.transaction.run(&statement, &[], rows).await?
+            }
+            Returning::Nothing => {
+                let mut reread = Reread {
+                    dialect: &*self.dialect,
+                    transaction: self.transaction.as_mut(),
+                    options: self.options,
+                };
+                reread.write(write, rows).await?
+            }
+        };
         if rows.has_refused() {
             return Err(Error::new(
                 ErrorKind::RowNotPermitted,

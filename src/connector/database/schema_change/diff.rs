@@ -36,12 +36,18 @@ pub(in super::super) enum Mode {
 /// A table that is there, and what the caller may change of it.
 #[derive(Clone)]
 pub(in super::super) struct Subject {
+    /// As the database has it.
     pub(in super::super) table: Arc<Table>,
+    /// As callers see it: with the names of the manifest, and without what that hides.
+    pub(in super::super) served: Arc<Table>,
     pub(in super::super) grant: Grant,
 }
 
 /// Changes in the making.
 pub(in super::super) struct Draft<'a> {
+    /// The tables as the database has them.
+    catalog: &'a Catalog,
+    /// The tables as the caller sees them.
     view: SchemaView<'a>,
     dialect: &'a dyn SchemaDialect,
     changes: Vec<SchemaChange>,
@@ -127,8 +133,12 @@ fn phase(change: &SchemaChange) -> u8 {
 }
 
 impl<'a> Draft<'a> {
-    pub(in super::super) fn new(view: SchemaView<'a>, dialect: &'a dyn SchemaDialect) -> Self {
-        let taken = view.catalog.tables().flat_map(|table| {
+    pub(in super::super) fn new(
+        catalog: &'a Catalog,
+        view: SchemaView<'a>,
+        dialect: &'a dyn SchemaDialect,
+    ) -> Self {
+        let taken = catalog.tables().flat_map(|table| {
             let indexes = table.indexes.iter().map(|index| &index.name);
             let keys = table.foreign_keys.iter().map(|key| &key.name);
             indexes
@@ -138,6 +148,7 @@ impl<'a> Draft<'a> {
         });
         Self {
             taken: taken.collect(),
+            catalog,
             view,
             dialect,
             changes: Vec::new(),
@@ -200,7 +211,7 @@ impl<'a> Draft<'a> {
 
     /// Where a new table of this name is made: `sales.todo` in the schema `sales` if the service shows one.
     fn place(&self, name: &str) -> TableName {
-        let schemas = self.view.catalog.schemas();
+        let schemas = self.catalog.schemas();
         if self.dialect.has_schemas()
             && let Some((schema, native)) = name.split_once('.')
             && schemas.names.iter().any(|known| known == schema)
@@ -220,7 +231,7 @@ impl<'a> Draft<'a> {
     pub(in super::super) fn name_of(&self, name: &str) -> String {
         let place = self.place(name);
         match &place.schema {
-            Some(schema) if place.schema != self.view.catalog.schemas().home => {
+            Some(schema) if place.schema != self.catalog.schemas().home => {
                 format!("{schema}.{}", place.native)
             }
             _ => place.native,
@@ -494,30 +505,26 @@ impl<'a> Draft<'a> {
             )
         } else {
             let access = self.view.access;
-            let found = self.view.catalog.table(ref_table, |name| {
+            let served = self.view.catalog.described(ref_table, |name| {
                 !access.verbs(&component_of("_table", name)).is_empty()
             })?;
             // Whoever refers to a table learns of its keys and keeps its records from being removed.
-            let grant = access.of(&component_of("_table", &found.name), &Method::GET)?;
-            let columns = columns.iter().filter_map(|name| {
-                let index = found.column_index(name)?;
-                found.columns.get(index)
-            });
-            let key: Vec<&Column> = found
-                .primary_key
-                .iter()
+            let grant = access.of(&component_of("_table", &served.name), &Method::GET)?;
+            let found = self.catalog.get(served.own_name())?;
+            let key = found.primary_key.iter();
+            let key: Vec<String> = key
                 .filter_map(|index| found.columns.get(*index))
+                .map(|column| column.name.clone())
                 .collect();
-            for column in columns.chain(key.iter().copied()) {
-                if !grant.admits_field(&column.name) {
-                    return Err(unknown_target(ref_table, &column.name));
+            for name in if columns.is_empty() { &key } else { columns } {
+                let is_shown = served.columns.iter().any(|column| {
+                    column.own_name().eq_ignore_ascii_case(name) && grant.admits_field(&column.name)
+                });
+                if !is_shown {
+                    return Err(unknown_target(ref_table, name));
                 }
             }
-            (
-                found.as_ref().into(),
-                key.iter().map(|column| column.name.clone()).collect(),
-                Known::Present(found),
-            )
+            (found.as_ref().into(), key, Known::Present(found))
         };
         let names = if columns.is_empty() {
             key
@@ -673,7 +680,7 @@ impl<'a> Draft<'a> {
     ) -> Result<()> {
         changeable(subject)?;
         let table = &subject.table;
-        let described = self.view.table(table, Some(&subject.grant));
+        let described = self.view.table(&subject.served, Some(&subject.grant));
         let described = described.as_object().cloned().unwrap_or_default();
         let what = format!("table '{}'", table.name);
         check_told(&wanted.told, Some(&described), |_, _| false, &what)?;
@@ -690,6 +697,7 @@ impl<'a> Draft<'a> {
             self.index(subject, index, &wanted.fields)?;
         }
         if let Some(text) = &wanted.description
+            && described.get("description") != Some(&Value::from(text.as_str()))
             && table.description.as_deref().unwrap_or_default() != text
         {
             if !self.dialect.has_comments() {
@@ -711,7 +719,7 @@ impl<'a> Draft<'a> {
             if place.schema != from.schema && table.schema.is_some() {
                 return Err(invalid(format!("{what} cannot move to another schema")));
             }
-            if self.view.catalog.table(to, |_| false).is_ok() {
+            if self.catalog.table(to, |_| false).is_ok() {
                 return Err(conflict(format!(
                     "there is a table '{}' already",
                     brief(to)
@@ -733,7 +741,7 @@ impl<'a> Draft<'a> {
         let table = &subject.table;
         let visible: IndexMap<String, Value> = self
             .view
-            .fields(table, Some(&subject.grant))
+            .fields(&subject.served, Some(&subject.grant))
             .into_iter()
             .collect();
         let mut met: HashSet<String> = HashSet::new();
@@ -813,6 +821,7 @@ impl<'a> Draft<'a> {
             ..Alteration::default()
         };
         if let Some(allows_null) = field.allow_null
+            && allows_null != is("allow_null")
             && allows_null != column.is_nullable
         {
             if is("is_primary_key") {
@@ -830,16 +839,12 @@ impl<'a> Draft<'a> {
                     "{what} is numbered or computed by the database and has no default"
                 )));
             }
-            let default = default(value, &what)?;
-            if let Some(default) = &default {
-                let kind = alteration.kind.clone().or_else(|| kind_of(column));
-                check_default(
-                    default,
-                    &kind.unwrap_or(ColumnType::Text(Size::Plain)),
-                    &what,
-                )?;
-            }
-            alteration.default = Some(default);
+            let kind = alteration.kind.clone().or_else(|| kind_of(column));
+            let kind = kind.unwrap_or(ColumnType::Text(Size::Plain));
+            alteration.default = Some(match default(value, &what)? {
+                Some(default) => Some(fitting(default, &kind, &what)?),
+                None => None,
+            });
         }
         if !alteration.is_empty() {
             self.changes.push(SchemaChange::AlterColumn(
@@ -848,9 +853,17 @@ impl<'a> Draft<'a> {
                 alteration,
             ));
         }
-        self.change_indexes(subject, (column, index), field)?;
+        // What a description says again is no wish.
+        let other = |member: &str, said: Option<bool>| said.filter(|said| *said != is(member));
+        let wanted = WantedField {
+            is_unique: other("is_unique", field.is_unique),
+            is_index: other("is_index", field.is_index),
+            ..field.clone()
+        };
+        self.change_indexes(subject, (column, index), &wanted)?;
         self.change_key(subject, (column, index), &told, field)?;
         if let Some(text) = &field.description
+            && told.get("description") != Some(&Value::from(text.as_str()))
             && column.description.as_deref().unwrap_or_default() != text
         {
             if !self.dialect.has_comments() {
@@ -1047,7 +1060,7 @@ impl<'a> Draft<'a> {
         }
         let target = self.target(&place, &wanted)?;
         if let Some(key) = present
-            && is_same_key(self.view.catalog, key, &target, &wanted)
+            && is_same_key(self.catalog, key, &target, &wanted)
         {
             return Ok(());
         }
@@ -1075,7 +1088,7 @@ impl<'a> Draft<'a> {
     fn drop_others(&mut self, subject: &Subject, wanted: &WantedTable, force: bool) -> Result<()> {
         let names: Vec<String> = self
             .view
-            .fields(&subject.table, Some(&subject.grant))
+            .fields(&subject.served, Some(&subject.grant))
             .into_iter()
             .map(|(name, _)| name)
             .filter(|name| {
@@ -1115,7 +1128,7 @@ impl<'a> Draft<'a> {
         let table = &subject.table;
         let visible: IndexMap<String, Value> = self
             .view
-            .fields(table, Some(&subject.grant))
+            .fields(&subject.served, Some(&subject.grant))
             .into_iter()
             .collect();
         let mut indexes: Vec<usize> = Vec::new();
@@ -1187,7 +1200,7 @@ impl<'a> Draft<'a> {
         let place: TableName = table.as_ref().into();
         let mut names: Vec<String> = self
             .view
-            .fields(table, Some(&subject.grant))
+            .fields(&subject.served, Some(&subject.grant))
             .into_iter()
             .map(|(name, _)| name)
             .collect();
@@ -1249,7 +1262,7 @@ impl<'a> Draft<'a> {
         let place: TableName = table.as_ref().into();
         let visible: IndexMap<String, Value> = self
             .view
-            .fields(table, Some(&subject.grant))
+            .fields(&subject.served, Some(&subject.grant))
             .into_iter()
             .collect();
         let mut columns = Vec::new();
@@ -1276,7 +1289,7 @@ impl<'a> Draft<'a> {
                 on_delete: wanted.on_delete.or_else(|| rule_of(&key.on_delete)),
                 ..WantedField::default()
             };
-            if is_same_key(self.view.catalog, key, &target, &like) {
+            if is_same_key(self.catalog, key, &target, &like) {
                 return Ok(());
             }
         }
@@ -1303,7 +1316,7 @@ impl<'a> Draft<'a> {
     pub(in super::super) fn drop_relation(&mut self, subject: &Subject, name: &str) -> Result<()> {
         changeable(subject)?;
         let table = &subject.table;
-        let names = self.view.relations(table, Some(&subject.grant));
+        let names = self.view.relations(&subject.served, Some(&subject.grant));
         let found = names
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -1351,8 +1364,11 @@ impl<'a> Draft<'a> {
         for subject in subjects {
             changeable(subject)?;
             let table = &subject.table;
-            let sees_all =
-                self.view.fields(table, Some(&subject.grant)).len() == table.columns.len();
+            let sees_all = self
+                .view
+                .fields(&subject.served, Some(&subject.grant))
+                .len()
+                == table.columns.len();
             if subject.grant.fields.is_some() || !sees_all {
                 return Err(Error::new(
                     ErrorKind::Forbidden,
@@ -1364,7 +1380,7 @@ impl<'a> Draft<'a> {
             }
         }
         let goes = |name: &str| subjects.iter().any(|subject| subject.table.name == name);
-        for table in self.view.catalog.tables() {
+        for table in self.catalog.tables() {
             if goes(&table.name) {
                 continue;
             }
@@ -1624,7 +1640,7 @@ fn fitting(default: NewDefault, kind: &ColumnType, what: &str) -> Result<NewDefa
         }
     };
     if fits {
-        return Ok(());
+        return Ok(default);
     }
     Err(invalid(format!(
         "the default of {what} does not fit its type"

@@ -46,6 +46,7 @@ fn column(name: &str, kind: Type, db_type: &str) -> Column {
         scale: None,
         picklist: Vec::new(),
         description: None,
+        settings: None,
     }
 }
 
@@ -129,11 +130,12 @@ fn drafted(
     };
     let subject = |name: &str| Subject {
         table: Arc::clone(catalog.get(name).unwrap()),
+        served: Arc::clone(catalog.get(name).unwrap()),
         grant: access
             .of(&component_of("_schema", name), &Method::POST)
             .unwrap(),
     };
-    let mut draft = Draft::new(view, dialect);
+    let mut draft = Draft::new(&catalog, view, dialect);
     draw(&mut draft, &subject)?;
     let mut all = Vec::new();
     for change in draft.finish() {
