@@ -41,6 +41,7 @@ mod reload_seeing;
 mod roles;
 mod round_trips;
 mod scale;
+mod schema;
 mod secrets;
 mod serving;
 mod shutdown;
