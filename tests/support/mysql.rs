@@ -301,7 +301,7 @@ impl MysqlServer {
             .arg(format!("--port={}", self.port))
             .args([
                 "--bind-address=127.0.0.1",
-                "--innodb-flush-log-at-trx-commit=0",
+                "--innodb-flush-log-at-trx-commit=2",
                 "--innodb-buffer-pool-size=32M",
                 "--performance-schema=OFF",
                 "--skip-log-bin",
