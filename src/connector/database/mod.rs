@@ -13,9 +13,11 @@ pub mod dialect;
 mod download;
 #[cfg(test)]
 mod fixture;
+mod link_key;
 mod listing;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+mod nested;
 mod operations;
 pub mod options;
 pub mod plan;
@@ -25,13 +27,17 @@ pub mod planner;
 pub mod postgresql;
 mod precondition;
 mod read;
+mod recorded;
 pub mod request;
 pub mod rows;
 mod schema;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod stitch;
+pub mod table_options;
 pub mod tls;
+pub mod validation;
 pub mod value;
 mod write;
 

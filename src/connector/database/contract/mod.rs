@@ -16,10 +16,12 @@ mod driver;
 mod formats;
 mod hostile;
 mod listing;
+mod nested;
 mod paging;
 mod reading;
 mod relations;
 mod roles;
+mod tables;
 mod types;
 mod writing;
 
@@ -157,10 +159,12 @@ pub fn suite() -> Vec<Case> {
         paging::CASES,
         relations::CASES,
         writing::CASES,
+        nested::CASES,
         types::CASES,
         roles::CASES,
         hostile::CASES,
         listing::CASES,
+        tables::CASES,
         formats::CASES,
         attacks::CASES,
     ]

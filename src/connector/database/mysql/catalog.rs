@@ -349,8 +349,12 @@ impl Draft {
             return;
         };
         for column in &mut table.columns {
-            let check = format!("json_valid(`{}`)", column.name.replace('`', "``"));
-            if column.kind == Type::Text && check == clause {
+            // The session's mode decides on the quotes.
+            let is_check = ['`', '"'].into_iter().any(|quote| {
+                let name = column.name.replace(quote, &format!("{quote}{quote}"));
+                clause == format!("json_valid({quote}{name}{quote})")
+            });
+            if column.kind == Type::Text && is_check {
                 column.kind = Type::Json;
                 column.db_type = "json".to_owned();
                 column.length = None;
