@@ -334,6 +334,7 @@ impl Draft {
             description: comment,
             db_type,
             kind,
+            settings: None,
         };
         if let Some(table) = self.tables.get_mut(table) {
             table.columns.push(column);
