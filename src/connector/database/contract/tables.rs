@@ -276,7 +276,7 @@ async fn a_hidden_column_does_not_show(tester: Tester) {
         .await
         .refused(400, "unknown_relation");
     let described = shop.get("_schema/invoice").await.ok_json();
-    assert_eq!(described["constraints"], json!({}));
+    assert!(!described["constraints"].to_string().contains("customer"));
 }
 
 async fn a_hidden_table_is_not_there(tester: Tester) {
