@@ -396,12 +396,13 @@ impl Table {
             .any(|key| key.iter().all(|index| columns.contains(index)))
     }
 
-    /// The keys that tell any two records apart: the primary key, and unique keys that are never NULL.
+    /// The keys that tell any two records apart: the primary key, which a manifest may declare, and unique keys that are
+    /// never NULL.
     pub fn total_keys(&self) -> impl Iterator<Item = &[usize]> {
         let never_null = |key: &&[usize]| {
             key.iter().all(|index| {
-                let column = self.columns.get(*index);
-                column.is_some_and(|column| !column.is_nullable)
+                let column = self.column(*index);
+                column.is_ok_and(|column| !column.is_nullable)
             })
         };
         let unique = self
