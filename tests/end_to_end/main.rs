@@ -19,6 +19,7 @@ mod bad_input;
 mod command_line;
 mod conditions;
 mod documentation_page;
+mod drift;
 mod errors;
 mod examples;
 mod expect;

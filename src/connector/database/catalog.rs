@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use crate::error::{Error, ErrorKind, Result, brief, nearest};
 
 /// The tables and views of one database, as a driver found them, with their relations.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
     tables: IndexMap<String, Arc<Table>>,
     /// Lower-cased names that stand for exactly one table.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::backend::Database;
 use super::catalog::{Catalog, Table};
-use super::catalog_cache::{CatalogCache, tells_of_change};
+use super::catalog_cache::{CatalogCache, misses_something, tells_of_change};
 use super::listing::{self, ListingQuery};
 use super::operations::{component_of, name};
 use super::options::DatabaseOptions;
@@ -20,10 +20,11 @@ use super::plan_cache::PlanCache;
 use super::planner::Planner;
 use super::read::ReadEntry;
 use super::schema::{SchemaView, find_named};
+use super::schema_change::{SchemaChange, some_names};
 use crate::clock::Clock;
 use crate::connector::access::{Access, Grant};
 use crate::connector::operation::{Component, PathParameters};
-use crate::connector::{Call, CallLimits, Connector, Description, Resources};
+use crate::connector::{Call, CallLimits, Connector, Description, Resources, SchemaState};
 use crate::error::{Error, ErrorKind, Result, brief};
 use crate::exchange::format::negotiate;
 use crate::exchange::{CallContext, Format, Query, Reply, RequestHead};
@@ -46,7 +47,7 @@ pub(super) struct Asked {
 pub struct DatabaseConnector {
     pub(super) database: Arc<dyn Database>,
     pub(super) options: DatabaseOptions,
-    pub(super) plans: PlanCache<ReadEntry>,
+    pub(super) plans: Arc<PlanCache<ReadEntry>>,
     catalog: CatalogCache,
     clock: Arc<dyn Clock>,
 }
@@ -58,28 +59,45 @@ impl DatabaseConnector {
         options: DatabaseOptions,
         resources: &Resources,
     ) -> DatabaseConnector {
+        let database: Arc<dyn Database> = Arc::new(database);
+        let plans = Arc::new(PlanCache::new());
+        let planned = Arc::clone(&plans);
+        let service = resources.service.clone();
+        let on_change = move |before: &Catalog, after: &Catalog| {
+            planned.clear();
+            let change = SchemaChange::between(before, after);
+            tracing::info!(
+                service.name = service.as_str(),
+                added = some_names(change.added.iter()),
+                removed = some_names(change.removed.iter()),
+                changed = some_names(change.changed.iter()),
+                "the tables of the database changed"
+            );
+        };
+        let catalog = CatalogCache::new(
+            Arc::clone(&database),
+            Arc::clone(&resources.clock),
+            options.schema_check(),
+            Box::new(|catalog| catalog),
+            Box::new(on_change),
+        );
         Self {
-            database: Arc::new(database),
+            database,
             options,
-            plans: PlanCache::new(),
-            catalog: CatalogCache::default(),
+            plans,
+            catalog,
             clock: Arc::clone(&resources.clock),
         }
     }
 
     /// The tables and columns as they are known; read now if they are not.
     pub(super) async fn catalog(&self, deadline: Instant) -> Result<Arc<Catalog>> {
-        self.catalog.get(self.database.as_ref(), deadline).await
+        self.catalog.get(deadline).await
     }
 
     /// The tables and columns as they are.
     pub(super) async fn fresh_catalog(&self, deadline: Instant) -> Result<Arc<Catalog>> {
-        let catalog = self
-            .catalog
-            .refresh(self.database.as_ref(), deadline)
-            .await?;
-        self.plans.clear();
-        Ok(catalog)
+        self.catalog.refresh(deadline).await
     }
 
     /// Passes on the outcome of a statement; one that shows that tables or columns changed makes the next call read
@@ -227,7 +245,8 @@ impl Connector for DatabaseConnector {
             head: call.head,
             limits: call.limits,
         };
-        match call.operation {
+        let connector = Arc::clone(&self);
+        let outcome = match call.operation {
             name::LIST_RECORDS => self.list_records(&context, call, body).await,
             name::GET_RECORD => self.get_record(&context, call, body).await,
             name::CREATE_RECORDS
@@ -249,7 +268,13 @@ impl Connector for DatabaseConnector {
             other => Err(Error::internal(format!(
                 "a database has no operation `{other}`"
             ))),
+        };
+        if let Err(error) = &outcome
+            && misses_something(error)
+        {
+            connector.catalog.missed();
         }
+        outcome
     }
 
     async fn describe(&self) -> Result<Description> {
@@ -263,6 +288,10 @@ impl Connector for DatabaseConnector {
 
     fn release_idle(&self) {
         self.database.release_idle();
+    }
+
+    fn schema(&self) -> Option<SchemaState> {
+        self.catalog.state()
     }
 }
 

@@ -26,6 +26,7 @@ mod read;
 pub mod request;
 pub mod rows;
 mod schema;
+mod schema_change;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -1,5 +1,7 @@
 //! Settings that every database type shares.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -25,6 +27,18 @@ pub struct DatabaseOptions {
     /// What happens to members of a record that are no columns: `refuse` or `ignore`.
     #[serde(default)]
     pub unknown_members: UnknownMembers,
+    /// Seconds after which a service that is used asks its database whether tables or columns changed; 0 never asks.
+    #[serde(default = "default_schema_check_seconds")]
+    #[schemars(range(max = 86_400))]
+    pub schema_check_seconds: u32,
+}
+
+impl DatabaseOptions {
+    /// The time between two questions whether tables or columns changed; none if nobody asks.
+    pub fn schema_check(&self) -> Option<Duration> {
+        (self.schema_check_seconds > 0)
+            .then(|| Duration::from_secs(self.schema_check_seconds.into()))
+    }
 }
 
 /// What happens to members of a record that are no columns.
@@ -43,6 +57,13 @@ pub const DEFAULT_MAX_RECORDS: u64 = 1_000;
 /// Largest `max_records`.
 pub const LARGEST_MAX_RECORDS: u64 = 10_000_000;
 
+/// Default of `schema_check_seconds`.
+pub const DEFAULT_SCHEMA_CHECK_SECONDS: u32 = 30;
+
+fn default_schema_check_seconds() -> u32 {
+    DEFAULT_SCHEMA_CHECK_SECONDS
+}
+
 fn default_max_records() -> u64 {
     DEFAULT_MAX_RECORDS
 }
@@ -55,6 +76,7 @@ impl Default for DatabaseOptions {
             numbers: NumberStyle::default(),
             datetimes: DateTimeStyle::default(),
             unknown_members: UnknownMembers::default(),
+            schema_check_seconds: DEFAULT_SCHEMA_CHECK_SECONDS,
         }
     }
 }
