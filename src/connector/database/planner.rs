@@ -912,25 +912,7 @@ fn keys_condition(table: &Table, columns: &[usize], keys: &[Vec<Scalar>]) -> Res
     for key in keys {
         check_key(table, columns, key)?;
     }
-    if keys.is_empty() {
-        return Ok(Condition::False);
-    }
-    if let [only] = columns {
-        let values = keys.iter().flatten().cloned().map(Bind::Value);
-        return Ok(Condition::In(Expression::Column(*only), values.collect()));
-    }
-    let equal = |(index, value): (&usize, &Scalar)| {
-        let value = Bind::Value(value.clone());
-        Condition::Compare(Expression::Column(*index), Comparison::Equal, value)
-    };
-    let mut records: Vec<Condition> = keys
-        .iter()
-        .map(|key| Condition::And(columns.iter().zip(key).map(equal).collect()))
-        .collect();
-    Ok(match records.len() {
-        1 => records.pop().unwrap_or(Condition::False),
-        _ => Condition::Or(records),
-    })
+    Ok(Condition::keys(columns, keys))
 }
 
 fn binding(table: &Table, query: &RecordsQuery, orders: &[Order]) -> CursorBinding {
