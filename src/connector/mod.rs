@@ -216,6 +216,13 @@ pub trait Connector: Send + Sync + 'static {
     /// Closes connections that were not used for long. Called now and then; does not wait.
     fn release_idle(&self) {}
 
+    /// Whether a call takes its body as a stream of any length. The gateway then bounds how long the client may be
+    /// silent, and how long the whole may take by a time of its own, instead of by the deadline of other calls.
+    fn takes_stream(&self, operation: &str, head: &RequestHead) -> bool {
+        let _ = (operation, head);
+        false
+    }
+
     /// What is known of the shape of what is behind the service; none where it has none or nobody has asked yet. Does
     /// not wait.
     fn schema(&self) -> Option<SchemaState> {

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use http::Method;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::backend::Database;
+use super::bulk::MAX_IMPORTS;
 use super::catalog::{Catalog, Table};
 use super::catalog_cache::{CatalogCache, misses_something, tells_of_change};
 use super::listing::{self, ListingQuery};
@@ -19,6 +21,7 @@ use super::options::DatabaseOptions;
 use super::plan_cache::PlanCache;
 use super::planner::Planner;
 use super::read::ReadEntry;
+use super::request;
 use super::schema::{SchemaView, find_named};
 use super::schema_change::{SchemaChange, some_names};
 use crate::clock::Clock;
@@ -48,6 +51,8 @@ pub struct DatabaseConnector {
     pub(super) database: Arc<dyn Database>,
     pub(super) options: DatabaseOptions,
     pub(super) plans: Arc<PlanCache<ReadEntry>>,
+    /// Places for bulk imports.
+    pub(super) imports: Semaphore,
     catalog: CatalogCache,
     clock: Arc<dyn Clock>,
 }
@@ -85,6 +90,7 @@ impl DatabaseConnector {
             database,
             options,
             plans,
+            imports: Semaphore::new(MAX_IMPORTS),
             catalog,
             clock: Arc::clone(&resources.clock),
         }
@@ -249,6 +255,9 @@ impl Connector for DatabaseConnector {
         let outcome = match call.operation {
             name::LIST_RECORDS => self.list_records(&context, call, body).await,
             name::GET_RECORD => self.get_record(&context, call, body).await,
+            name::CREATE_RECORDS if request::asks_for_bulk(call.head.query()) => {
+                self.import_records(&context, call, body).await
+            }
             name::CREATE_RECORDS
             | name::REPLACE_RECORDS
             | name::UPDATE_RECORDS
@@ -288,6 +297,10 @@ impl Connector for DatabaseConnector {
 
     fn release_idle(&self) {
         self.database.release_idle();
+    }
+
+    fn takes_stream(&self, operation: &str, head: &RequestHead) -> bool {
+        operation == name::CREATE_RECORDS && request::asks_for_bulk(head.query())
     }
 
     fn schema(&self) -> Option<SchemaState> {

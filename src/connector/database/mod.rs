@@ -2,6 +2,7 @@
 
 pub mod backend;
 mod batch;
+mod bulk;
 pub mod catalog;
 mod catalog_cache;
 pub mod connector;

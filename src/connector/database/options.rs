@@ -31,6 +31,9 @@ pub struct DatabaseOptions {
     #[serde(default = "default_schema_check_seconds")]
     #[schemars(range(max = 86_400))]
     pub schema_check_seconds: u32,
+    /// Most bytes of the body of a bulk import (`bulk=true`); 0 refuses them.
+    #[serde(default = "default_max_bulk_bytes")]
+    pub max_bulk_bytes: u64,
 }
 
 impl DatabaseOptions {
@@ -60,6 +63,13 @@ pub const LARGEST_MAX_RECORDS: u64 = 10_000_000;
 /// Default of `schema_check_seconds`.
 pub const DEFAULT_SCHEMA_CHECK_SECONDS: u32 = 30;
 
+/// Default of `max_bulk_bytes`: 10 GiB.
+pub const DEFAULT_MAX_BULK_BYTES: u64 = 10 * 1024 * 1024 * 1024;
+
+fn default_max_bulk_bytes() -> u64 {
+    DEFAULT_MAX_BULK_BYTES
+}
+
 fn default_schema_check_seconds() -> u32 {
     DEFAULT_SCHEMA_CHECK_SECONDS
 }
@@ -77,6 +87,7 @@ impl Default for DatabaseOptions {
             datetimes: DateTimeStyle::default(),
             unknown_members: UnknownMembers::default(),
             schema_check_seconds: DEFAULT_SCHEMA_CHECK_SECONDS,
+            max_bulk_bytes: DEFAULT_MAX_BULK_BYTES,
         }
     }
 }

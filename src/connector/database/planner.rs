@@ -109,6 +109,18 @@ impl Write {
     }
 }
 
+impl Write {
+    /// How a write that answers nothing is checked.
+    pub fn bulk_shape(&self) -> Shape {
+        let mut shape = Shape::new(Vec::new(), Frame::Bare, Format::Json);
+        if self.check().is_some() {
+            shape.check = Some(0);
+            shape.names.push(String::new());
+        }
+        shape
+    }
+}
+
 /// All of these outputs visible, nothing kept.
 fn shape(
     table: &Table,

@@ -12,6 +12,7 @@
 )]
 
 mod attacks;
+mod bulk;
 mod driver;
 mod formats;
 mod hostile;
@@ -151,6 +152,7 @@ pub fn suite() -> Vec<Case> {
         paging::CASES,
         relations::CASES,
         writing::CASES,
+        bulk::CASES,
         types::CASES,
         roles::CASES,
         hostile::CASES,

@@ -6,7 +6,7 @@
 //! itself knows none for what RETURNING and aggregates give
 //! (<https://www.sqlite.org/c3ref/column_decltype.html>).
 
-use super::{Computed, Dialect, Returning};
+use super::{Computed, Dialect, InsertLimits, Returning};
 use crate::connector::database::catalog::{Column, Type};
 use crate::connector::database::sql::RenderOptions;
 use crate::connector::database::value::{DateTimeStyle, NumberStyle};
@@ -122,6 +122,14 @@ impl Dialect for SqliteDialect {
     fn returning(&self) -> Returning {
         Returning::Clause {
             is_qualified: false,
+        }
+    }
+
+    fn insert_limits(&self) -> InsertLimits {
+        // SQLITE_MAX_VARIABLE_NUMBER (sqlite.org/limits.html).
+        InsertLimits {
+            records: 1_000,
+            values: 32_000,
         }
     }
 

@@ -45,6 +45,7 @@ impl Planner<'_> {
         Ok(Insert {
             table: Arc::clone(table),
             values,
+            more: Vec::new(),
             upsert,
             check,
             returning: self.returned(target, query, &written)?,
@@ -224,47 +225,132 @@ impl Planner<'_> {
         let mut values = Vec::with_capacity(record.len());
         let mut seen = HashSet::new();
         for (name, value) in record {
-            let Some(index) = target.columns.position(name) else {
-                if self.options.unknown_members == UnknownMembers::Ignore {
-                    continue;
-                }
-                if let Some(relation) = self.readable_relation(target, name) {
-                    return Err(Error::new(
-                        ErrorKind::InvalidBody,
-                        format!(
-                            "relation '{}' can not be written within a record",
-                            relation.name
-                        ),
-                    )
-                    .with_help("write the related records by requests of their own"));
-                }
-                return Err(target.columns.unknown(name));
+            let Some(index) = self.written_column(target, name)? else {
+                continue;
             };
             let column = target.table.column(index)?;
             if !seen.insert(index) {
-                return Err(Error::new(
-                    ErrorKind::InvalidBody,
-                    format!("field '{}' stands twice in the record", column.name),
-                ));
+                return Err(twice(column));
             }
-            if column.is_generated {
-                return Err(Error::new(
-                    ErrorKind::InvalidValue,
-                    format!("field '{}' is computed by the database", column.name),
-                )
-                .with_help("leave it out of the record"));
+            if let Some(value) = admitted(column, self.value(column, value)?)? {
+                values.push((index, value));
             }
-            let value = self.value(column, value)?;
-            if value == Bind::Value(Scalar::Null) && !column.is_nullable {
-                // NULL asks the database for the next number, as leaving the column out does.
-                if column.is_auto_increment {
-                    continue;
-                }
-                return Err(not_null(column));
-            }
-            values.push((index, value));
         }
         Ok(values)
+    }
+
+    /// The column that a member of a record is written to; none for a member that is dropped.
+    fn written_column(&self, target: Target<'_>, name: &str) -> Result<Option<usize>> {
+        let Some(index) = target.columns.position(name) else {
+            if self.options.unknown_members == UnknownMembers::Ignore {
+                return Ok(None);
+            }
+            if let Some(relation) = self.readable_relation(target, name) {
+                return Err(Error::new(
+                    ErrorKind::InvalidBody,
+                    format!(
+                        "relation '{}' can not be written within a record",
+                        relation.name
+                    ),
+                )
+                .with_help("write the related records by requests of their own"));
+            }
+            return Err(target.columns.unknown(name));
+        };
+        let column = target.table.column(index)?;
+        if column.is_generated {
+            return Err(Error::new(
+                ErrorKind::InvalidValue,
+                format!("field '{}' is computed by the database", column.name),
+            )
+            .with_help("leave it out of the record"));
+        }
+        Ok(Some(index))
+    }
+
+    /// The columns that the values of bulk records are written to, by the names of the values; none for values that
+    /// are dropped.
+    pub fn bulk_columns<'n>(
+        &self,
+        table: &Arc<Table>,
+        grant: &Grant,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Vec<Option<usize>>> {
+        let target = Target::new(table, grant);
+        writable(table)?;
+        let mut columns = Vec::new();
+        for name in names {
+            let index = self.written_column(target, name)?;
+            if let Some(index) = index
+                && columns.contains(&Some(index))
+            {
+                return Err(twice(table.column(index)?));
+            }
+            columns.push(index);
+        }
+        Ok(columns)
+    }
+
+    /// What adds bulk records that have values for these columns, and answers nothing. With `upsert`, the grant for
+    /// changing, records whose key exists are changed instead. The values of the insert stand for those of each record.
+    pub fn bulk_insert(
+        &self,
+        table: &Arc<Table>,
+        grant: &Grant,
+        columns: &[usize],
+        query: &RecordsQuery,
+        upsert: Option<&Grant>,
+    ) -> Result<Insert> {
+        let target = Target::new(table, grant);
+        let lookups = self.access.lookups();
+        let values: Vec<(usize, Bind)> = columns
+            .iter()
+            .map(|index| (*index, Bind::Value(Scalar::Null)))
+            .collect();
+        require(target, &values)?;
+        let mut check = condition::of_role(table, grant, lookups)?;
+        let upsert = match upsert {
+            None => None,
+            Some(change) => {
+                check = condition::all([check, condition::of_role(table, change, lookups)?]);
+                self.upsert(table, change, &values, query)?
+            }
+        };
+        Ok(Insert {
+            table: Arc::clone(table),
+            values,
+            more: Vec::new(),
+            upsert,
+            check,
+            returning: Vec::new(),
+        })
+    }
+
+    /// A value of a CSV as a value of a column; none where the database gives it. A value without quotes that is empty is
+    /// null; in quotes it is an empty text, or null where the column holds no text.
+    pub fn bulk_text(
+        &self,
+        column: &Column,
+        text: &str,
+        is_quoted: bool,
+    ) -> Result<Option<Scalar>> {
+        let is_null = text.is_empty()
+            && (!is_quoted || column.is_nullable && !convert::holds_text(&column.kind));
+        let value = if is_null {
+            Scalar::Null
+        } else {
+            let lookup = text
+                .strip_prefix('{')
+                .and_then(|text| text.strip_suffix('}'))
+                .and_then(|name| self.access.lookups().get(name));
+            convert::from_text(column, lookup.unwrap_or(text))?
+        };
+        constant(column, admitted(column, Bind::Value(value))?)
+    }
+
+    /// A member of a line of NDJSON as a value of a column; none where the database gives it.
+    pub fn bulk_json(&self, column: &Column, value: &RawValue) -> Result<Option<Scalar>> {
+        constant(column, admitted(column, self.value(column, value)?)?)
     }
 
     fn value(&self, column: &Column, value: &RawValue) -> Result<Bind> {
@@ -290,6 +376,41 @@ impl Planner<'_> {
             None => convert::from_json(column, value),
         }
     }
+}
+
+/// The value of a column that may have it; none where leaving the column out means the same.
+fn admitted(column: &Column, value: Bind) -> Result<Option<Bind>> {
+    if value == Bind::Value(Scalar::Null) && !column.is_nullable {
+        // NULL asks the database for the next number, as leaving the column out does.
+        if column.is_auto_increment {
+            return Ok(None);
+        }
+        return Err(not_null(column));
+    }
+    Ok(Some(value))
+}
+
+/// Bulk records have values alone.
+fn constant(column: &Column, value: Option<Bind>) -> Result<Option<Scalar>> {
+    match value {
+        None => Ok(None),
+        Some(Bind::Value(value)) => Ok(Some(value)),
+        Some(Bind::Key(_) | Bind::Now(_)) => Err(Error::new(
+            ErrorKind::InvalidValue,
+            format!(
+                "field '{}' can not be an expression in a bulk import",
+                column.name
+            ),
+        )
+        .with_help("write the value itself, or leave the field out")),
+    }
+}
+
+fn twice(column: &Column) -> Error {
+    Error::new(
+        ErrorKind::InvalidBody,
+        format!("field '{}' stands twice in the record", column.name),
+    )
 }
 
 fn writable(table: &Table) -> Result<()> {
