@@ -26,6 +26,7 @@ mod expect;
 mod explain;
 mod formats;
 mod git_source;
+mod importing;
 mod init;
 mod keys;
 mod last_good;
