@@ -237,6 +237,10 @@ pub struct SchemaState {
     pub changes: u64,
     /// How long ago the backend was last asked for them.
     pub age: Duration,
+    /// How many tables are not what the contract says; none without a contract.
+    pub drifted: Option<usize>,
+    /// How they differ, if they do.
+    pub message: Option<String>,
 }
 
 /// What a backend tells of itself, for the documentation.

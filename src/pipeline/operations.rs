@@ -174,7 +174,10 @@ fn status(gateway: &Gateway, readiness: &Readiness) -> String {
         r#type: service.kind.name,
         active: service.is_active,
         health: service.health.state().name(),
-        message: service.health.reason(),
+        message: service
+            .health
+            .reason()
+            .or_else(|| service.connector.schema()?.message),
     });
     let services = services.collect();
     let mut head = json!({
@@ -242,6 +245,7 @@ fn metrics(gateway: &Gateway) -> Reply {
         schema: service.connector.schema().map(|schema| SchemaGauges {
             changes: schema.changes,
             age: schema.age,
+            drifted: schema.drifted,
         }),
     });
     Reply::ok(

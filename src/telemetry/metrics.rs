@@ -399,6 +399,8 @@ pub struct SchemaGauges {
     pub changes: u64,
     /// How long ago the backend was asked for them.
     pub age: Duration,
+    /// How many of them are not what the contract says; none without a contract.
+    pub drifted: Option<usize>,
 }
 
 fn write_schemas(out: &mut String, services: &[ServiceGauges<'_>]) {
@@ -434,6 +436,18 @@ fn write_schemas(out: &mut String, services: &[ServiceGauges<'_>]) {
         let _ = writeln!(
             out,
             "tidegate_schema_age_seconds{{service=\"{name}\"}} {age}"
+        );
+    }
+    header(
+        out,
+        "tidegate_contract_drifted_tables",
+        "gauge",
+        "Tables that are not what the contract of their service says.",
+    );
+    for (name, drifted) in known().filter_map(|(name, schema)| Some((name, schema.drifted?))) {
+        let _ = writeln!(
+            out,
+            "tidegate_contract_drifted_tables{{service=\"{name}\"}} {drifted}"
         );
     }
 }
@@ -495,12 +509,14 @@ mod tests {
             schema: Some(SchemaGauges {
                 changes: 2,
                 age: Duration::from_millis(1_500),
+                drifted: Some(3),
             }),
         };
         let text = Metrics::default().encode([service]);
         for line in [
             "tidegate_schema_changes_total{service=\"shop\"} 2\n",
             "tidegate_schema_age_seconds{service=\"shop\"} 1.5\n",
+            "tidegate_contract_drifted_tables{service=\"shop\"} 3\n",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

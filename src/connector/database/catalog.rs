@@ -1,10 +1,11 @@
 //! Tables, columns, keys and the relations that follow from them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::shape::violated;
 use crate::error::{Error, ErrorKind, Result, brief, nearest};
 
 /// The tables and views of one database, as a driver found them, with their relations.
@@ -13,6 +14,8 @@ pub struct Catalog {
     tables: IndexMap<String, Arc<Table>>,
     /// Lower-cased names that stand for exactly one table.
     folded: HashMap<String, usize>,
+    /// Tables that are not what the contract of the service says, whether they are there or not.
+    violations: BTreeSet<String>,
 }
 
 /// A table or a view.
@@ -278,8 +281,23 @@ impl Catalog {
         self.tables.values()
     }
 
+    /// A table by its own name, if there is one.
+    pub(super) fn find(&self, name: &str) -> Option<&Arc<Table>> {
+        self.tables.get(name)
+    }
+
+    /// The same, in which these tables are not what the contract of the service says: they are refused.
+    #[must_use]
+    pub(super) fn with_violations(mut self, tables: impl IntoIterator<Item = String>) -> Self {
+        self.violations = tables.into_iter().collect();
+        self
+    }
+
     /// A table by its own name, which came from this catalog.
     pub fn get(&self, name: &str) -> Result<&Arc<Table>> {
+        if self.violations.contains(name) {
+            return Err(violated(name));
+        }
         self.tables
             .get(name)
             .ok_or_else(|| Error::internal(format!("the catalog has no table {name}")))
@@ -289,6 +307,9 @@ impl Catalog {
     /// unambiguous. 404 with the nearest name otherwise; the caller must have checked that the role may know
     /// of `admits` tables.
     pub fn table(&self, name: &str, admits: impl Fn(&str) -> bool) -> Result<&Arc<Table>> {
+        if self.violations.contains(name) {
+            return Err(violated(name));
+        }
         if let Some(table) = self.tables.get(name) {
             return Ok(table);
         }
@@ -296,7 +317,10 @@ impl Catalog {
             .folded
             .get(&name.to_ascii_lowercase())
             .and_then(|index| self.tables.get_index(*index));
-        if let Some((_, table)) = folded {
+        if let Some((name, table)) = folded {
+            if self.violations.contains(name) {
+                return Err(violated(name));
+            }
             return Ok(table);
         }
         let error = Error::new(

@@ -123,6 +123,8 @@ impl CatalogCache {
         Some(SchemaState {
             changes: self.inner.changes.load(Ordering::Relaxed),
             age: self.inner.elapsed().saturating_sub(asked),
+            drifted: None,
+            message: None,
         })
     }
 

@@ -3,7 +3,7 @@
 //! What is asked is parsed by `request`, what that means is decided by `planner`, and how a product carries it out
 //! is the business of its [`Database`]. Here is the order in which these meet.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -24,6 +24,7 @@ use super::read::ReadEntry;
 use super::request;
 use super::schema::{SchemaView, find_named};
 use super::schema_change::{SchemaChange, some_names};
+use super::shape::{self, Drift};
 use crate::clock::Clock;
 use crate::connector::access::{Access, Grant};
 use crate::connector::operation::{Component, PathParameters};
@@ -53,6 +54,8 @@ pub struct DatabaseConnector {
     pub(super) plans: Arc<PlanCache<ReadEntry>>,
     /// Places for bulk imports.
     pub(super) imports: Semaphore,
+    /// How the database differs from its contract; none before it was read and without a contract.
+    drift: Arc<Mutex<Option<Drift>>>,
     catalog: CatalogCache,
     clock: Arc<dyn Clock>,
 }
@@ -79,11 +82,23 @@ impl DatabaseConnector {
                 "the tables of the database changed"
             );
         };
+        let contract = options.contract.zip(options.contract_shape.clone());
+        let drift: Arc<Mutex<Option<Drift>>> = Arc::default();
+        let known = Arc::clone(&drift);
+        let service = resources.service.clone();
+        let finish = move |catalog: Catalog| {
+            let Some((mode, locked)) = &contract else {
+                return catalog;
+            };
+            let (served, found) = shape::applied(*mode, locked, catalog);
+            note_drift(service.as_str(), &known, found);
+            served
+        };
         let catalog = CatalogCache::new(
             Arc::clone(&database),
             Arc::clone(&resources.clock),
             options.schema_check(),
-            Box::new(|catalog| catalog),
+            Box::new(finish),
             Box::new(on_change),
         );
         Self {
@@ -91,6 +106,7 @@ impl DatabaseConnector {
             options,
             plans,
             imports: Semaphore::new(MAX_IMPORTS),
+            drift,
             catalog,
             clock: Arc::clone(&resources.clock),
         }
@@ -202,6 +218,27 @@ impl DatabaseConnector {
     }
 }
 
+/// Keeps how a database differs from its contract, and logs it where that is news.
+fn note_drift(service: &str, known: &Mutex<Option<Drift>>, found: Drift) {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.as_ref() == Some(&found) {
+        return;
+    }
+    if !found.is_empty() {
+        tracing::warn!(
+            service.name = service,
+            drift = %found,
+            "tables are not what the contract says"
+        );
+    } else if known.is_some() {
+        tracing::info!(
+            service.name = service,
+            "the tables are what the contract says again"
+        );
+    }
+    *known = Some(found);
+}
+
 fn listing_query(call: &Asked) -> Result<(Query, ListingQuery)> {
     let query = Query::parse(call.head.query())?;
     let listing = ListingQuery::parse(&query)?;
@@ -304,7 +341,16 @@ impl Connector for DatabaseConnector {
     }
 
     fn schema(&self) -> Option<SchemaState> {
-        self.catalog.state()
+        let state = self.catalog.state()?;
+        let drift = self.drift.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(SchemaState {
+            drifted: drift.as_ref().map(|drift| drift.tables.len()),
+            message: drift
+                .as_ref()
+                .filter(|drift| !drift.is_empty())
+                .map(|drift| format!("tables are not what the contract says: {drift}")),
+            ..state
+        })
     }
 }
 

@@ -28,6 +28,7 @@ pub mod request;
 pub mod rows;
 mod schema;
 mod schema_change;
+pub mod shape;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::shape::{ContractMode, Shape};
 use super::value::{DateTimeStyle, NumberStyle};
 
 /// Settings that every database type shares. Config structs flatten them into their own; the schema of a config, not
@@ -34,6 +35,17 @@ pub struct DatabaseOptions {
     /// Most bytes of the body of a bulk import (`bulk=true`); 0 refuses them.
     #[serde(default = "default_max_bulk_bytes")]
     pub max_bulk_bytes: u64,
+    /// What happens when tables or columns are not what the contract file says: `strict` refuses calls that touch a
+    /// table which differs, `shape` serves only what is locked, `warn` reports. Without it nothing is locked.
+    #[serde(default)]
+    pub contract: Option<ContractMode>,
+    /// The contract file, by its path from the manifest. Default: `contracts/SERVICE.json`.
+    #[serde(default)]
+    pub contract_file: Option<String>,
+    /// What the contract file says. The manifest reader puts it here; nobody writes it.
+    #[serde(default)]
+    #[schemars(skip)]
+    pub contract_shape: Option<Shape>,
 }
 
 impl DatabaseOptions {
@@ -88,6 +100,9 @@ impl Default for DatabaseOptions {
             unknown_members: UnknownMembers::default(),
             schema_check_seconds: DEFAULT_SCHEMA_CHECK_SECONDS,
             max_bulk_bytes: DEFAULT_MAX_BULK_BYTES,
+            contract: None,
+            contract_file: None,
+            contract_shape: None,
         }
     }
 }

@@ -32,7 +32,7 @@ impl SchemaChange {
         let only_in = |here: &Catalog, there: &Catalog| {
             let mut names: Vec<String> = here
                 .tables()
-                .filter(|table| there.get(&table.name).is_err())
+                .filter(|table| there.find(&table.name).is_none())
                 .map(|table| table.name.clone())
                 .collect();
             names.sort_unstable();
@@ -40,7 +40,7 @@ impl SchemaChange {
         };
         let mut changed: Vec<TableChange> = old
             .tables()
-            .filter_map(|before| Some((before, new.get(&before.name).ok()?)))
+            .filter_map(|before| Some((before, new.find(&before.name)?)))
             .filter(|(before, after)| before != after)
             .map(|(before, after)| TableChange {
                 table: before.name.clone(),
