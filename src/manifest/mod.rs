@@ -278,7 +278,10 @@ fn typed(
             config.insert(CONTRACT_SHAPE.to_owned(), shape);
         }
         (None, Some(config)) => {
-            config.remove("contract");
+            // A contract is about what the database has, and `table` about what callers see of it.
+            if config.remove("contract").is_some() {
+                config.remove("table");
+            }
         }
         (_, None) => {}
     }

@@ -4,12 +4,16 @@
 //! `cargo test --features testing --test contract`; a word after `--` picks tests: `-- postgresql::paging`.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
     reason = "the harness reports on standard output, and ends when it cannot go on"
 )]
 
+#[expect(dead_code, reason = "the end-to-end tests use the rest")]
+#[path = "../support/mysql.rs"]
+mod mysql;
 #[expect(dead_code, reason = "the driver's own tests use the rest")]
 #[path = "../support/postgresql.rs"]
 mod postgresql;
@@ -21,8 +25,10 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use mysql::{Brand, MysqlServer};
 use postgresql::PostgresqlServer;
 use tidegate::connector::database::contract::{Case, Product, Words, suite};
+use tidegate::connector::database::mysql::contract::MysqlProduct;
 use tidegate::connector::database::postgresql::contract::PostgresqlProduct;
 use tidegate::connector::database::sqlite::contract::SqliteProduct;
 
@@ -34,34 +40,95 @@ const RESULTS: &str = "TIDEGATE_CONTRACT_RESULTS";
 struct Backends {
     folder: OnceLock<tempfile::TempDir>,
     /// The server beside what talks to it, so that it is stopped when all tests have ended.
-    server: Mutex<Option<(PostgresqlServer, Arc<PostgresqlProduct>)>>,
+    server: Mutex<Option<(PostgresqlServer, [Arc<PostgresqlProduct>; 2])>>,
+    mysql: Mutex<Option<(MysqlServer, Arc<MysqlProduct>)>>,
+    mariadb: Mutex<Option<(MysqlServer, Arc<MysqlProduct>)>>,
 }
 
 impl Backends {
     fn sqlite(&self) -> Arc<dyn Product> {
+        Arc::new(self.sqlite_product())
+    }
+
+    fn sqlite_stitched(&self) -> Arc<dyn Product> {
+        Arc::new(self.sqlite_product().stitching())
+    }
+
+    fn sqlite_product(&self) -> SqliteProduct {
         let folder = self
             .folder
             .get_or_init(|| tempfile::tempdir().expect("a temporary folder can be made"));
         let own = tempfile::tempdir_in(folder.path()).expect("the folder can be written");
         // It is removed with the folder around it.
-        Arc::new(SqliteProduct::new(own.keep()))
+        SqliteProduct::new(own.keep())
     }
 
     fn postgresql(&self) -> Arc<dyn Product> {
-        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, product) = server.get_or_insert_with(|| {
-            let server = PostgresqlServer::start();
-            let product = PostgresqlProduct::new(
-                server.port(),
-                postgresql::DATABASE,
-                postgresql::USER,
-                postgresql::PASSWORD,
-            );
-            (server, Arc::new(product))
-        });
-        let product: Arc<PostgresqlProduct> = Arc::clone(product);
+        let [product, _] = self.postgresql_products();
         product
     }
+
+    fn postgresql_stitched(&self) -> Arc<dyn Product> {
+        let [_, product] = self.postgresql_products();
+        product
+    }
+
+    fn postgresql_products(&self) -> [Arc<PostgresqlProduct>; 2] {
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, products) = server.get_or_insert_with(|| {
+            let server = PostgresqlServer::start();
+            let product = || {
+                PostgresqlProduct::new(
+                    server.port(),
+                    postgresql::DATABASE,
+                    postgresql::USER,
+                    postgresql::PASSWORD,
+                )
+            };
+            let products = [product(), product().stitching()].map(Arc::new);
+            (server, products)
+        });
+        products.clone()
+    }
+
+    fn mysql(&self) -> Arc<dyn Product> {
+        mysql_product(&self.mysql, Brand::Mysql)
+    }
+
+    fn mariadb(&self) -> Arc<dyn Product> {
+        mysql_product(&self.mariadb, Brand::Mariadb)
+    }
+}
+
+fn mysql_product(
+    server: &Mutex<Option<(MysqlServer, Arc<MysqlProduct>)>>,
+    brand: Brand,
+) -> Arc<dyn Product> {
+    let mut server = server.lock().unwrap_or_else(PoisonError::into_inner);
+    let (_, product) = server.get_or_insert_with(|| {
+        let server = MysqlServer::start(brand);
+        let product = MysqlProduct::new(
+            brand == Brand::Mariadb,
+            server.port(),
+            mysql::USER,
+            mysql::PASSWORD,
+        );
+        (server, Arc::new(product))
+    });
+    let product: Arc<MysqlProduct> = Arc::clone(product);
+    product
+}
+
+/// How to get the product's server, if it is not there and need not be.
+fn left_out(product: &str) -> Option<&'static str> {
+    let brand = match product {
+        "mysql" => Brand::Mysql,
+        "mariadb" => Brand::Mariadb,
+        _ => return None,
+    };
+    let is_required = std::env::var("TIDEGATE_TEST_REQUIRE")
+        .is_ok_and(|list| list.split(',').any(|name| name.trim() == product));
+    brand.missing().filter(|_| !is_required)
 }
 
 /// Gives a product, which may have to be started first.
@@ -79,6 +146,32 @@ const PRODUCTS: &[(&str, &Words, Start)] = &[
         &tidegate::connector::database::postgresql::contract::WORDS,
         Backends::postgresql,
     ),
+    (
+        "mysql",
+        &tidegate::connector::database::mysql::contract::MYSQL,
+        Backends::mysql,
+    ),
+    (
+        "mariadb",
+        &tidegate::connector::database::mysql::contract::MARIADB,
+        Backends::mariadb,
+    ),
+];
+
+/// The same with related records put into place by the gateway, as it does where a database cannot.
+const STITCHED: &[(&str, Start)] = &[
+    ("sqlite_stitched", Backends::sqlite_stitched),
+    ("postgresql_stitched", Backends::postgresql_stitched),
+];
+
+/// The areas in which records are related.
+const RELATED_AREAS: &[&str] = &[
+    "relations",
+    "paging",
+    "writing",
+    "nested",
+    "roles",
+    "formats",
 ];
 
 fn main() -> ExitCode {
@@ -86,26 +179,56 @@ fn main() -> ExitCode {
     let backends = Arc::new(Backends::default());
     let mut areas: Vec<&'static str> = suite().iter().map(Case::area).collect();
     areas.dedup();
-    let mut trials: Vec<Trial> = PRODUCTS
+    let everywhere = PRODUCTS
         .iter()
-        .flat_map(|(name, _, product)| areas.iter().map(move |area| (*name, *product, *area)))
+        .map(|(name, _, product)| (*name, *product, areas.as_slice()));
+    let stitched = STITCHED
+        .iter()
+        .map(|(name, product)| (*name, *product, RELATED_AREAS));
+    let mut trials: Vec<Trial> = everywhere
+        .chain(stitched)
+        .flat_map(|(name, product, areas)| areas.iter().map(move |area| (name, product, *area)))
         .map(|(name, product, area)| {
             let backends = Arc::clone(&backends);
-            Trial::test(format!("{name}::{area}"), move || {
-                run(name, area, &product(&backends))
+            Trial::test(format!("{name}::{area}"), move || match left_out(name) {
+                Some(how) => not_run(name, area, how),
+                None => run(name, area, &product(&backends)),
             })
         })
         .collect();
     trials.extend(PRODUCTS.iter().map(|(name, _, product)| {
         let backends = Arc::clone(&backends);
-        Trial::test(format!("{name}::reference_of_types"), move || {
-            reference::types(name, &product(&backends))
-        })
+        Trial::test(
+            format!("{name}::reference_of_types"),
+            move || match left_out(name) {
+                Some(_) => Ok(()),
+                None => reference::types(name, &product(&backends)),
+            },
+        )
     }));
     trials.push(Trial::test("table_in_the_readme", || {
         reference::table(PRODUCTS)
     }));
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Notes that the cases of one area could not be run.
+fn not_run(name: &str, area: &'static str, how: &str) -> Result<(), Failed> {
+    println!("not run: {name}: there is no server; {how}");
+    if let Some(folder) = std::env::var_os(RESULTS) {
+        let results: String = suite()
+            .iter()
+            .filter(|case| case.area() == area)
+            .map(|case| {
+                format!(
+                    "{area}\t{}\t{name}\tnot run\tthere is no server\n",
+                    case.name
+                )
+            })
+            .collect();
+        std::fs::write(Path::new(&folder).join(format!("{name}-{area}")), results)?;
+    }
+    Ok(())
 }
 
 /// Runs the cases of one area one after another; each says how it went.

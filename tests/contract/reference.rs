@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use libtest_mimic::Failed;
 use tidegate::connector::Description;
-use tidegate::connector::database::contract::{Product, Words, samples_table, suite};
+use tidegate::connector::database::contract::{Case, Product, Words, samples_table, suite};
 use tidegate::connector::database::options::DatabaseOptions;
 use tidegate::openapi::schema_of_type;
 
@@ -50,8 +50,13 @@ pub(crate) fn types(name: &str, product: &Arc<dyn Product>) -> Result<(), Failed
             if schema == "{}" { "any" } else { &schema }
         );
     }
-    let folder = root().join("src/connector/database").join(name);
-    compare(&folder.join("types.md"), &text)
+    let folder = root().join("src/connector/database");
+    let path = match name {
+        // One driver serves both.
+        "mariadb" => folder.join("mysql/types_mariadb.md"),
+        _ => folder.join(name).join("types.md"),
+    };
+    compare(&path, &text)
 }
 
 /// Which cases each product passes, by area, in the README.
@@ -61,7 +66,7 @@ pub(crate) fn table(products: &[(&str, &Words, Start)]) -> Result<(), Failed> {
     let (before, rest) = readme.split_once(BEGIN).ok_or("the README has no place")?;
     let (old, after) = rest.split_once(END).ok_or("the README has no end")?;
     let cases = suite();
-    let mut areas: Vec<&str> = cases.iter().map(|case| case.area()).collect();
+    let mut areas: Vec<&str> = cases.iter().map(Case::area).collect();
     areas.dedup();
     let mut text = format!(
         "| | {} |\n|---|{}\n",

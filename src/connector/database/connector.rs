@@ -57,7 +57,7 @@ pub struct DatabaseConnector {
     /// How the database differs from its contract; none before it was read and without a contract.
     drift: Arc<Mutex<Option<Drift>>>,
     catalog: CatalogCache,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl DatabaseConnector {
@@ -86,13 +86,19 @@ impl DatabaseConnector {
         let drift: Arc<Mutex<Option<Drift>>> = Arc::default();
         let known = Arc::clone(&drift);
         let service = resources.service.clone();
-        let finish = move |catalog: Catalog| {
-            let Some((mode, locked)) = &contract else {
-                return catalog;
-            };
-            let (served, found) = shape::applied(*mode, locked, catalog);
-            note_drift(service.as_str(), &known, found);
-            served
+        let tables = options.table.clone();
+        let notices: Mutex<Vec<String>> = Mutex::default();
+        let finish = move |mut catalog: Catalog| {
+            // The contract is about what the database has, and the manifest about what callers see of it.
+            let mut refused = Vec::new();
+            if let Some((mode, locked)) = &contract {
+                let applied = shape::applied(*mode, locked, catalog);
+                note_drift(service.as_str(), &known, applied.drift);
+                (catalog, refused) = (applied.catalog, applied.refused);
+            }
+            let served = catalog.with(&tables);
+            note_vain(service.as_str(), &notices, served.notices);
+            served.catalog.with_violations(&refused)
         };
         let catalog = CatalogCache::new(
             Arc::clone(&database),
@@ -149,8 +155,7 @@ impl DatabaseConnector {
             .catalog_for(context, listing.refresh)
             .await
             .unwrap_or_default();
-        let names: Vec<&str> = catalog.tables().map(|table| table.name.as_str()).collect();
-        Reply::document(format, &listing::root(&call.access, &names, &listing))
+        Reply::document(format, &listing::root(&call.access, &catalog, &listing))
     }
 
     async fn list_tables(
@@ -181,7 +186,7 @@ impl DatabaseConnector {
             catalog: &catalog,
             access: &call.access,
         };
-        let table = catalog.table(call.parameters.get("table")?, |name| {
+        let table = catalog.described(call.parameters.get("table")?, |name| {
             !call.access.verbs(&component_of("_schema", name)).is_empty()
         })?;
         let grant = grant_for(call, "_schema", table)?;
@@ -216,6 +221,16 @@ impl DatabaseConnector {
             options: &self.options,
         }
     }
+}
+
+/// What the manifest names in vain is no error, because tables come and go without it; the log has it, each time that it
+/// becomes something else.
+fn note_vain(service: &str, known: &Mutex<Vec<String>>, notices: Vec<String>) {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    for notice in notices.iter().filter(|notice| !known.contains(notice)) {
+        tracing::warn!(service, "the manifest does not fit the database: {notice}");
+    }
+    *known = notices;
 }
 
 /// Keeps how a database differs from its contract, and logs it where that is news.
@@ -258,7 +273,7 @@ pub(super) fn grant_for(call: &Asked, family: &str, table: &Table) -> Result<Gra
 
 /// The component of a call, with the table's own name in it.
 pub(super) fn component_for(call: &Asked, family: &str, table: &Table) -> String {
-    let mut component = component_of(family, &table.name);
+    let mut component = component_of(family, table.name_in(family));
     for segment in call.component.segments().iter().skip(2) {
         component.push('/');
         component.push_str(&segment.replace('/', "%2F"));

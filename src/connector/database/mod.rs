@@ -14,7 +14,11 @@ pub mod dialect;
 mod download;
 #[cfg(test)]
 mod fixture;
+mod link_key;
 mod listing;
+#[cfg(feature = "mysql")]
+pub mod mysql;
+mod nested;
 mod operations;
 pub mod options;
 pub mod plan;
@@ -24,6 +28,7 @@ pub mod planner;
 pub mod postgresql;
 mod precondition;
 mod read;
+mod recorded;
 pub mod request;
 pub mod rows;
 mod schema;
@@ -32,7 +37,10 @@ pub mod shape;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod stitch;
+pub mod table_options;
 pub mod tls;
+pub mod validation;
 pub mod value;
 mod write;
 
@@ -44,4 +52,8 @@ pub(super) const TYPES: &[ServiceType] = &[
     ServiceType::of::<sqlite::SqliteConfig>(),
     #[cfg(feature = "postgres")]
     ServiceType::of::<postgresql::PostgresqlConfig>(),
+    #[cfg(feature = "mysql")]
+    ServiceType::of::<mysql::MysqlConfig>(),
+    #[cfg(feature = "mysql")]
+    ServiceType::of::<mysql::MariadbConfig>(),
 ];

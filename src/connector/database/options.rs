@@ -1,12 +1,15 @@
 //! Settings that every database type shares.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shape::{ContractMode, Shape};
+use super::table_options::{self, TableOptions};
 use super::value::{DateTimeStyle, NumberStyle};
+use crate::connector::Problem;
 
 /// Settings that every database type shares. Config structs flatten them into their own; the schema of a config, not
 /// serde, is what refuses unknown keys then.
@@ -46,6 +49,10 @@ pub struct DatabaseOptions {
     #[serde(default)]
     #[schemars(skip)]
     pub contract_shape: Option<Shape>,
+    /// What to change about tables and their columns, by the names that the tables have in the database; `schema.table`
+    /// outside the default schema.
+    #[serde(default)]
+    pub table: BTreeMap<String, TableOptions>,
 }
 
 impl DatabaseOptions {
@@ -53,6 +60,11 @@ impl DatabaseOptions {
     pub fn schema_check(&self) -> Option<Duration> {
         (self.schema_check_seconds > 0)
             .then(|| Duration::from_secs(self.schema_check_seconds.into()))
+    }
+
+    /// What a schema cannot say, for `check` of every database type. Pure.
+    pub fn problems(&self) -> Vec<Problem> {
+        table_options::problems(&self.table)
     }
 }
 
@@ -103,6 +115,7 @@ impl Default for DatabaseOptions {
             contract: None,
             contract_file: None,
             contract_shape: None,
+            table: BTreeMap::new(),
         }
     }
 }

@@ -106,6 +106,21 @@ pub struct RelatedJunction {
     pub condition: Condition,
 }
 
+/// A query for the records of many parents at once.
+///
+/// Each row is what `select` gives and then the values of `columns`, which say whose it is. The records of one parent
+/// stand in the order of `select`, whose `limit` and `offset` hold for each parent. The same record may belong to
+/// several.
+#[derive(Clone, Debug)]
+pub struct Children {
+    /// The query; the keys of the parents stand in its condition, or in that of the junction.
+    pub select: Select,
+    /// The columns by which records belong to parents: of the junction if there is one, else of the table.
+    pub columns: Vec<usize>,
+    /// The table between. Pairs that occur in it more than once count once.
+    pub junction: Option<RelatedJunction>,
+}
+
 /// A condition on rows, with SQL's three-valued logic.
 #[derive(Clone, Debug)]
 pub enum Condition {
@@ -129,9 +144,33 @@ pub enum Condition {
     IsNull(Expression),
     /// `left LIKE …`
     Match(Expression, Matching, Bind),
+    /// There is a related record that satisfies a condition; never NULL.
+    Exists(Box<Exists>),
+}
+
+/// That there is a related record.
+#[derive(Clone, Debug)]
+pub struct Exists {
+    /// The related table.
+    pub table: Arc<Table>,
+    /// Pairs of (column of the related table or of the junction, column of this table) that are equal.
+    pub link: Vec<(usize, usize)>,
+    /// The table between.
+    pub junction: Option<RelatedJunction>,
+    /// What the related record must satisfy, the role's filter on it included.
+    pub condition: Condition,
 }
 
 impl Condition {
+    /// That both hold.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::True, only) | (only, Self::True) => only,
+            (left, right) => Self::And(vec![left, right]),
+        }
+    }
+
     /// That the columns have one of these lists of values.
     pub fn keys(columns: &[usize], keys: &[Vec<Scalar>]) -> Self {
         if keys.is_empty() {

@@ -6,6 +6,7 @@
 
 mod condition;
 mod names;
+mod nested;
 mod related;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,8 @@ mod write;
 use std::sync::Arc;
 
 use http::Method;
+
+pub use nested::{Split, outputs};
 
 use super::catalog::{Catalog, Table, Type};
 use super::convert;
@@ -31,6 +34,7 @@ use crate::connector::filter::Comparison;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
 use names::Columns;
+pub use write::BulkInsert;
 
 /// Most relations in one request, all levels together.
 pub const MAX_RELATIONS: usize = 100;
@@ -122,7 +126,7 @@ impl Write {
 }
 
 /// All of these outputs visible, nothing kept.
-fn shape(
+pub(super) fn shape(
     table: &Table,
     outputs: &[Output],
     frame: Frame,
@@ -256,30 +260,11 @@ impl<'a> Target<'a> {
 
     /// The columns of a key that tells any two records apart; empty without one.
     fn total_key(&self) -> &'a [usize] {
-        self.total_keys().next().unwrap_or_default()
-    }
-
-    fn total_keys(&self) -> impl Iterator<Item = &'a [usize]> {
-        let table: &'a Table = self.table;
-        let never_null = move |key: &&'a [usize]| {
-            key.iter().all(|index| {
-                let column = table.columns.get(*index);
-                column.is_some_and(|column| !column.is_nullable)
-            })
-        };
-        let unique = table
-            .unique_keys
-            .iter()
-            .map(Vec::as_slice)
-            .filter(never_null);
-        std::iter::once(table.primary_key.as_slice())
-            .chain(unique)
-            .filter(|key| !key.is_empty())
+        self.table.total_keys().next().unwrap_or_default()
     }
 
     fn is_total(&self, columns: &[usize]) -> bool {
-        self.total_keys()
-            .any(|key| key.iter().all(|index| columns.contains(index)))
+        self.table.is_total(columns)
     }
 }
 
@@ -540,7 +525,7 @@ impl Planner<'_> {
         };
         let lookups = self.access.lookups();
         let role = condition::of_role(target.table, target.grant, lookups)?;
-        let filter = condition::of_caller(target.table, filtered, lookups, query.filter.as_ref())?;
+        let filter = self.of_caller(target.table, filtered, query.filter.as_ref())?;
         Ok(condition::all([keys, role, filter]))
     }
 
@@ -827,6 +812,18 @@ impl Planner<'_> {
     }
 }
 
+impl Planner<'_> {
+    /// The columns by which records are addressed: those of `id_field`, or the primary key. The grant must admit them.
+    pub fn key_columns(
+        &self,
+        table: &Table,
+        grant: &Grant,
+        id_field: &[String],
+    ) -> Result<Vec<usize>> {
+        key_columns(table, grant, id_field)
+    }
+}
+
 /// The name under which roles know a table.
 fn component(table: &str) -> String {
     component_of("_table", table)
@@ -941,7 +938,7 @@ fn binding(table: &Table, query: &RecordsQuery, orders: &[Order]) -> CursorBindi
 ///
 /// `(a, b, c)` come after `(x, y, z)` if `a > x`, or `a = x` and `b > y`, or …. The first column is compared once
 /// more on its own, so that an index on it serves.
-fn after(table: &Table, orders: &[Order], values: Vec<Scalar>) -> Result<Condition> {
+pub(super) fn after(table: &Table, orders: &[Order], values: Vec<Scalar>) -> Result<Condition> {
     let mut alternatives = Vec::with_capacity(orders.len());
     let mut equal: Vec<Condition> = Vec::new();
     let mut range = Condition::True;

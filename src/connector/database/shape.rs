@@ -270,26 +270,40 @@ impl fmt::Display for TableDrift {
     }
 }
 
-/// What a contract makes of a live catalog: what is served of it, and how it differs.
-pub(super) fn applied(mode: ContractMode, locked: &Shape, live: Catalog) -> (Catalog, Drift) {
+/// What a contract makes of a live catalog.
+pub(super) struct Applied {
+    /// What is served of it.
+    pub(super) catalog: Catalog,
+    /// Tables that are refused, whether they are there or not.
+    pub(super) refused: Vec<String>,
+    /// How it differs.
+    pub(super) drift: Drift,
+}
+
+/// What a contract makes of a live catalog.
+pub(super) fn applied(mode: ContractMode, locked: &Shape, live: Catalog) -> Applied {
     let drift = locked.drift(&Shape::of(&live));
-    let catalog = match mode {
-        ContractMode::Warn => live,
-        ContractMode::Strict => {
-            let names = drift.tables.iter().map(|table| table.table.clone());
-            live.with_violations(names)
-        }
+    let is_refused = |table: &&TableDrift| match mode {
+        ContractMode::Warn => false,
+        ContractMode::Strict => true,
         ContractMode::Shape => {
-            let refused = drift.tables.iter().filter(|table| {
-                let is_other = |change: &ColumnDrift| change.locked.r#type != change.live.r#type;
-                table.state == "missing"
-                    || !table.missing.is_empty()
-                    || table.changed.iter().any(is_other)
-            });
-            trimmed(locked, &live).with_violations(refused.map(|table| table.table.clone()))
+            let is_other = |change: &ColumnDrift| change.locked.r#type != change.live.r#type;
+            table.state == "missing"
+                || !table.missing.is_empty()
+                || table.changed.iter().any(is_other)
         }
     };
-    (catalog, drift)
+    let refused = drift.tables.iter().filter(is_refused);
+    let refused = refused.map(|table| table.table.clone()).collect();
+    let catalog = match mode {
+        ContractMode::Shape => trimmed(locked, &live),
+        ContractMode::Warn | ContractMode::Strict => live,
+    };
+    Applied {
+        catalog,
+        refused,
+        drift,
+    }
 }
 
 /// The locked tables with their locked columns alone.
@@ -410,6 +424,11 @@ mod tests {
         ])
     }
 
+    fn served(mode: ContractMode) -> Catalog {
+        let applied = applied(mode, &locked(), live());
+        applied.catalog.with_violations(&applied.refused)
+    }
+
     fn outcome(catalog: &Catalog, name: &str) -> Result<Vec<String>, ErrorKind> {
         let table = catalog
             .table(name, |_| true)
@@ -433,7 +452,7 @@ mod tests {
 
     #[test]
     fn strict_refuses_what_differs_and_serves_the_rest() {
-        let (catalog, _) = applied(ContractMode::Strict, &locked(), live());
+        let catalog = served(ContractMode::Strict);
         for name in ["a", "B", "fresh", "gone"] {
             assert_eq!(
                 outcome(&catalog, name),
@@ -447,7 +466,7 @@ mod tests {
 
     #[test]
     fn shape_serves_what_is_locked_and_nothing_else() {
-        let (catalog, _) = applied(ContractMode::Shape, &locked(), live());
+        let catalog = served(ContractMode::Shape);
         assert_eq!(outcome(&catalog, "a").unwrap(), ["id", "x"]);
         let a = catalog.get("a").unwrap();
         assert_eq!(a.column_index("new"), None);
@@ -463,8 +482,8 @@ mod tests {
 
     #[test]
     fn warn_serves_everything_and_tells() {
-        let (catalog, drift) = applied(ContractMode::Warn, &locked(), live());
-        assert_eq!(catalog, live());
-        assert_eq!(drift.tables.len(), 4);
+        assert_eq!(served(ContractMode::Warn), live());
+        let applied = applied(ContractMode::Warn, &locked(), live());
+        assert_eq!(applied.drift.tables.len(), 4);
     }
 }

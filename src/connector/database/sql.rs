@@ -14,12 +14,12 @@ use super::backend::{Database, DatabaseTransaction, Prepared, not_permitted};
 use super::catalog::{Catalog, Table, Type};
 use super::dialect::{Dialect, Returning};
 use super::options::DatabaseOptions;
-use super::plan::{Bind, BulkRecords, Condition, Insert, Select, Write};
+use super::plan::{Bind, BulkRecords, Children, Condition, Insert, Select, Write};
 use super::rows::RowWriter;
 use super::value::{DateTimeStyle, NumberStyle, Scalar};
 use crate::error::{Error, ErrorKind, Result};
 
-pub use render::{render_select, render_write};
+pub use render::{render_children, render_select, render_write};
 use reread::Reread;
 
 /// How values look in the JSON that a statement builds: as the row writer writes those at the top.
@@ -176,15 +176,27 @@ pub struct Sql<D, P> {
     dialect: Arc<D>,
     pool: P,
     options: RenderOptions,
+    embeds_related: bool,
 }
 
 impl<D: Dialect, P: SqlPool> Sql<D, P> {
     /// Puts a dialect and a pool together.
     pub fn new(dialect: D, pool: P, options: RenderOptions) -> Self {
         Self {
+            embeds_related: dialect.embeds_related(),
             dialect: Arc::new(dialect),
             pool,
             options,
+        }
+    }
+
+    /// The same without the dialect's own way to embed related records, so that tests can compare the two.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn stitching(self) -> Self {
+        Self {
+            embeds_related: false,
+            ..self
         }
     }
 
@@ -221,6 +233,15 @@ impl<D: Dialect, P: SqlPool> Database for Sql<D, P> {
         let statement = prepared.statement.as_ref();
         let statement = statement.ok_or_else(|| Error::internal("a select without a statement"))?;
         self.pool.read(statement, key, rows).await
+    }
+
+    fn embeds_related(&self) -> bool {
+        self.embeds_related
+    }
+
+    async fn read_children(&self, children: &Children, rows: RowWriter) -> Result<RowWriter> {
+        let statement = render_children(&*self.dialect, children, self.options)?;
+        self.pool.read(&statement, &[], rows).await
     }
 
     async fn begin(&self) -> Result<Box<dyn DatabaseTransaction>> {
@@ -268,6 +289,12 @@ impl<D: Dialect> SqlTransaction<D> {
 impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
     async fn select(&mut self, select: &Select, lock: bool, rows: RowWriter) -> Result<RowWriter> {
         let statement = render_select(&*self.dialect, select, lock, self.options)?;
+        let (rows, _) = self.transaction.run(&statement, &[], rows).await?;
+        Ok(rows)
+    }
+
+    async fn select_children(&mut self, children: &Children, rows: RowWriter) -> Result<RowWriter> {
+        let statement = render_children(&*self.dialect, children, self.options)?;
         let (rows, _) = self.transaction.run(&statement, &[], rows).await?;
         Ok(rows)
     }

@@ -12,18 +12,21 @@ use indexmap::IndexMap;
 use serde_json::Map;
 use serde_json::value::RawValue;
 
-use super::backend::{DatabaseTransaction, not_permitted};
+use super::backend::DatabaseTransaction;
+pub(super) use super::backend::not_permitted;
 use super::batch::{BatchError, Verb};
 use super::catalog::Table;
 use super::connector::{Asked, DatabaseConnector, component_for, grant_for, unknown_record};
+use super::nested::{NestedWrite, Place};
 use super::operations::{component_of, name};
 use super::options::DatabaseOptions;
-use super::plan::{Selector, Write};
+use super::plan::{Select, Selector, Write};
 use super::planner::{Planner, needs_re_read};
 use super::precondition::{EntityTag, Preconditions};
 use super::read::{identifier_fields, received, text_of, text_of_key};
 use super::request::{self, Fields, Identifier, Record, RecordsBody, RecordsQuery, no_records};
 use super::rows::{Frame, MAX_WHOLE_BYTES, RowWriter, join_bare, list_of_bare};
+use super::stitch;
 use super::value::Scalar;
 use crate::connector::access::Grant;
 use crate::error::{Error, ErrorKind, Origin, Result};
@@ -37,6 +40,8 @@ const KEYS_AT_ONCE: usize = 500;
 struct Job<'a> {
     planner: Planner<'a>,
     options: &'a DatabaseOptions,
+    /// Whether the database embeds related records by itself.
+    embeds_related: bool,
     table: Arc<Table>,
     /// The grant of the method.
     grant: Grant,
@@ -129,6 +134,7 @@ impl DatabaseConnector {
             named: planner.named(&table, &grant),
             planner,
             options: &self.options,
+            embeds_related: self.database.embeds_related(),
             table,
             grant,
             upsert,
@@ -462,6 +468,17 @@ impl Job<'_> {
             Some(grants) => (&grants.create, Some(&grants.change)),
             None => (&self.grant, None),
         };
+        if self.planner.is_nested(&self.table, create, record) {
+            let named = self.planner.named(&self.table, create);
+            let wanted = self
+                .planner
+                .key_columns(&self.table, &named, &self.query.id_field)?;
+            let key = self
+                .nested()
+                .create(transaction, self.outermost(create), change, record, &wanted)
+                .await?;
+            return self.re_read(transaction, &[key], create).await;
+        }
         let insert = self
             .planner
             .insert(&self.table, create, record, &self.query, change)?;
@@ -482,6 +499,30 @@ impl Job<'_> {
         let (text, key) = self.key_of(target)?;
         let selector = Selector::Keys(vec![key.clone()]);
         self.check_conditions(transaction, &text, &selector).await?;
+        if self.planner.is_nested(&self.table, &self.grant, record) {
+            let columns =
+                self.planner
+                    .key_columns(&self.table, &self.named, &self.query.id_field)?;
+            let id_field = self.query.id_field.as_slice();
+            let named = (id_field, columns.as_slice(), key.as_slice());
+            let changed = self
+                .nested()
+                .change(
+                    transaction,
+                    self.outermost(&self.grant),
+                    named,
+                    record,
+                    &columns,
+                )
+                .await?;
+            return match changed {
+                Some(key) => self.re_read(transaction, &[key], &self.grant).await,
+                None => {
+                    self.instead_of_change(transaction, &text, record, &key)
+                        .await
+                }
+            };
+        }
         let update =
             self.planner
                 .update(&self.table, &self.grant, record, &self.query, &selector)?;
@@ -489,13 +530,40 @@ impl Job<'_> {
         if touched > 0 {
             return self.answered(transaction, rows, &self.grant).await;
         }
+        self.instead_of_change(transaction, &text, record, &key)
+            .await
+    }
+
+    /// Adds the record that was to be changed and is not there, if the call asks for it; 404 otherwise.
+    async fn instead_of_change(
+        &self,
+        transaction: &mut dyn DatabaseTransaction,
+        text: &str,
+        record: &Record,
+        key: &[Scalar],
+    ) -> Result<Bytes> {
         if self.upsert.is_none() {
-            return Err(unknown_record(&text));
+            return Err(unknown_record(text));
         }
         let record =
             self.planner
-                .with_key(&self.table, &self.named, record, &key, &self.query.id_field)?;
+                .with_key(&self.table, &self.named, record, key, &self.query.id_field)?;
         self.create(transaction, &record).await
+    }
+
+    fn outermost<'s>(&'s self, grant: &'s Grant) -> Place<'s> {
+        Place {
+            table: &self.table,
+            grant,
+            depth: 0,
+        }
+    }
+
+    fn nested(&self) -> NestedWrite<'_> {
+        NestedWrite {
+            planner: self.planner,
+            allow_delete: self.query.allow_related_delete,
+        }
     }
 
     async fn remove(
@@ -623,6 +691,16 @@ impl Job<'_> {
                     .key_of_record(&self.table, &named, record, &self.query.id_field)
             })
             .collect::<Result<Vec<_>>>()?;
+        self.re_read(transaction, &keys, grant).await
+    }
+
+    /// The records with these keys as the call wants to see them.
+    async fn re_read(
+        &self,
+        transaction: &mut dyn DatabaseTransaction,
+        keys: &[Vec<Scalar>],
+        grant: &Grant,
+    ) -> Result<Bytes> {
         let shown = self.planner.shown(&self.table, grant);
         let mut parts = Vec::new();
         let mut bytes = 0_usize;
@@ -631,9 +709,8 @@ impl Job<'_> {
                 .planner
                 .re_read(&self.table, &shown, &self.query, keys)?;
             let shape = plan.shape(Frame::Bare, Format::Json, self.options);
-            let rows = transaction
-                .select(&plan.select, false, RowWriter::new(Arc::new(shape), None))
-                .await?;
+            let rows = RowWriter::new(Arc::new(shape), None);
+            let rows = self.select(transaction, &plan.select, false, rows).await?;
             let part = rows.finish(&Map::new());
             bytes = bytes.saturating_add(part.len());
             if bytes > MAX_WHOLE_BYTES {
@@ -642,6 +719,25 @@ impl Job<'_> {
             parts.push(part);
         }
         Ok(join_bare(parts))
+    }
+
+    /// Reads records with what is related to them.
+    async fn select(
+        &self,
+        transaction: &mut dyn DatabaseTransaction,
+        select: &Select,
+        lock: bool,
+        rows: RowWriter,
+    ) -> Result<RowWriter> {
+        stitch::select(
+            transaction,
+            select,
+            lock,
+            rows,
+            self.embeds_related,
+            self.options,
+        )
+        .await
     }
 
     /// Most records that one read may give.
@@ -664,9 +760,8 @@ impl Job<'_> {
         let shown = self.planner.shown(&self.table, &self.grant);
         let plan = self.planner.read(&self.table, &shown, &query, selector)?;
         let shape = plan.shape(Frame::Bare, Format::Json, self.options);
-        let rows = transaction
-            .select(&plan.select, true, RowWriter::new(Arc::new(shape), None))
-            .await?;
+        let rows = RowWriter::new(Arc::new(shape), None);
+        let rows = self.select(transaction, &plan.select, true, rows).await?;
         if rows.has_more() {
             return Err(Error::new(
                 ErrorKind::InvalidParameter,

@@ -68,6 +68,7 @@ impl DatabaseConnector {
             grant,
             change: upsert.map(|grants| grants.change),
             query: asked,
+            now: self.clock.now(),
         };
         let source = Source::new(body, self.options.max_bulk_bytes)?;
         let mut reader = Reader::new(target, source, syntax);

@@ -3,6 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use memchr::memchr;
 use serde_json::Value as Json;
 
@@ -12,7 +13,7 @@ use crate::connector::access::Grant;
 use crate::connector::database::catalog::Table;
 use crate::connector::database::connector::error_object;
 use crate::connector::database::plan::{BulkRecords, Insert};
-use crate::connector::database::planner::Planner;
+use crate::connector::database::planner::{BulkInsert, Planner};
 use crate::connector::database::request::{BulkSyntax, RecordsQuery, bulk_header, bulk_members};
 use crate::connector::database::value::Scalar;
 use crate::error::{Error, ErrorKind, Result};
@@ -80,6 +81,8 @@ pub(super) struct Target<'a> {
     /// The grant to change, for an upsert.
     pub(super) change: Option<Grant>,
     pub(super) query: RecordsQuery,
+    /// The time of the import, where the gateway sets one.
+    pub(super) now: DateTime<Utc>,
 }
 
 /// Reads a body record by record.
@@ -95,8 +98,8 @@ pub(super) struct Reader<'a> {
     has_begun: bool,
     /// The names of the columns of a CSV, and where their values go.
     header: Option<Arc<[(String, Option<usize>)]>>,
-    /// The columns of the last record, and the model of its insert.
-    model: Option<(Vec<usize>, Arc<Insert>)>,
+    /// The columns of the last record, and how it is added.
+    model: Option<(Vec<usize>, Arc<BulkInsert>)>,
     /// A record that did not fit into the last chunk, because its columns are others.
     left_over: Option<(Arc<Insert>, Vec<Scalar>, Place)>,
     /// The values of a record on their way, and their columns.
@@ -187,7 +190,10 @@ impl<'a> Reader<'a> {
                 }
             };
             let model = match outcome.and_then(|()| self.model()) {
-                Ok(model) => model,
+                Ok(model) => {
+                    self.complete(&model);
+                    Arc::clone(&model.insert)
+                }
                 Err(Refused(field, error)) => {
                     errors.push(LineError {
                         line: place.line,
@@ -335,15 +341,26 @@ impl<'a> Reader<'a> {
             grant,
             change,
             query,
+            now,
         } = &self.target;
         let indexes = planner.bulk_columns(table, grant, names.iter().map(String::as_str))?;
         let columns: Vec<usize> = indexes.iter().flatten().copied().collect();
-        planner.bulk_insert(table, grant, &columns, query, change.as_ref())?;
+        planner.bulk_insert(table, grant, &columns, query, change.as_ref(), *now)?;
         Ok(names.into_iter().zip(indexes).collect())
     }
 
-    /// The model of the insert of the record that was just read.
-    fn model(&mut self) -> Result<Arc<Insert>, Refused> {
+    /// Gives the record that was just read what the gateway sets by itself.
+    fn complete(&mut self, model: &BulkInsert) {
+        if model.taken.len() != self.values.len() {
+            let kept = model.taken.iter();
+            let kept = kept.filter_map(|place| self.values.get(*place).cloned());
+            self.values = kept.collect();
+        }
+        self.values.extend(model.supplied.iter().cloned());
+    }
+
+    /// How the record that was just read is added.
+    fn model(&mut self) -> Result<Arc<BulkInsert>, Refused> {
         if let Some((columns, model)) = &self.model
             && *columns == self.columns
         {
@@ -355,8 +372,10 @@ impl<'a> Reader<'a> {
             grant,
             change,
             query,
+            now,
         } = &self.target;
-        let model = planner.bulk_insert(table, grant, &self.columns, query, change.as_ref())?;
+        let model =
+            planner.bulk_insert(table, grant, &self.columns, query, change.as_ref(), *now)?;
         let model = Arc::new(model);
         self.model = Some((self.columns.clone(), Arc::clone(&model)));
         Ok(model)

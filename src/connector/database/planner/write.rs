@@ -3,18 +3,54 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use serde_json::value::RawValue;
 
-use super::super::catalog::{Column, Table, Type};
+use super::super::catalog::{Column, ColumnSettings, Supplied, Table, Type};
 use super::super::convert;
 use super::super::options::UnknownMembers;
 use super::super::plan::{Bind, Delete, Insert, Output, Selector, Update, Upsert};
 use super::super::request::{Fields, Record, RecordsQuery};
+use super::super::validation;
 use super::super::value::Scalar;
 use super::{Planner, Target, condition, key_columns, needs_re_read, nothing_shown};
 use crate::connector::access::Grant;
-use crate::connector::filter::TIME_FUNCTIONS;
+use crate::connector::filter::{Now, TIME_FUNCTIONS};
 use crate::error::{Error, ErrorKind, Result};
+
+/// How bulk records are added.
+#[derive(Clone, Debug)]
+pub struct BulkInsert {
+    /// The model of each: its columns are those of the values, and its values mean nothing.
+    pub insert: Arc<Insert>,
+    /// Which of the values that a record brings are written, in this order.
+    pub taken: Vec<usize>,
+    /// What the gateway sets by itself in each record, behind them.
+    pub supplied: Vec<Scalar>,
+}
+
+/// What a record is for.
+#[derive(Clone, Copy)]
+enum Purpose<'a> {
+    /// It is added.
+    Create,
+    /// It changes the record that these columns tell apart.
+    Change {
+        /// The columns; they are left as they are.
+        key: &'a [usize],
+    },
+}
+
+impl Purpose<'_> {
+    /// Whether a column only says which record is meant.
+    fn names_by(self, index: usize) -> bool {
+        match self {
+            Self::Create => false,
+            Self::Change { key } => key.contains(&index),
+        }
+    }
+}
 
 impl Planner<'_> {
     /// One record to be added. With `upsert`, the grant for changing, a record whose key exists is changed instead.
@@ -31,17 +67,18 @@ impl Planner<'_> {
         let target = Target::new(table, grant);
         writable(table)?;
         let lookups = self.access.lookups();
-        let values = self.assignments(target, record)?;
+        let mut values = self.assignments(target, record, Purpose::Create)?;
+        let written: Vec<usize> = values.iter().map(|(index, _)| *index).collect();
+        self.supply(table, Purpose::Create, &mut values)?;
         require(target, &values)?;
         let mut check = condition::of_role(table, grant, lookups)?;
         let upsert = match upsert {
             None => None,
             Some(change) => {
                 check = condition::all([check, condition::of_role(table, change, lookups)?]);
-                self.upsert(table, change, &values, query)?
+                self.upsert(table, change, &values, &written, query)?
             }
         };
-        let written: Vec<usize> = values.iter().map(|(index, _)| *index).collect();
         Ok(Insert {
             table: Arc::clone(table),
             values,
@@ -72,7 +109,7 @@ impl Planner<'_> {
             Selector::Query => Vec::new(),
             Selector::Key | Selector::Keys(_) => key_columns(table, &named, &query.id_field)?,
         };
-        let mut set = self.assignments(target, record)?;
+        let mut set = self.assignments(target, record, Purpose::Change { key: &key })?;
         set.retain(|(index, _)| {
             let column = table.columns.get(*index);
             !key.contains(index) && column.is_some_and(|column| !column.is_auto_increment)
@@ -84,6 +121,7 @@ impl Planner<'_> {
             );
         }
         let written: Vec<usize> = set.iter().map(|(index, _)| *index).collect();
+        self.supply(table, Purpose::Change { key: &key }, &mut set)?;
         Ok(Update {
             table: Arc::clone(table),
             set,
@@ -178,14 +216,13 @@ impl Planner<'_> {
         table: &Arc<Table>,
         grant: &Grant,
         values: &[(usize, Bind)],
+        written: &[usize],
         query: &RecordsQuery,
     ) -> Result<Option<Upsert>> {
         let mut key = key_columns(table, &self.named(table, grant), &query.id_field)?;
-        let is_known = std::iter::once(&table.primary_key)
-            .chain(&table.unique_keys)
-            .any(|unique| {
-                unique.len() == key.len() && unique.iter().all(|index| key.contains(index))
-            });
+        let is_known = table.enforced_keys().any(|unique| {
+            unique.len() == key.len() && unique.iter().all(|index| key.contains(index))
+        });
         if !is_known {
             return Err(Error::new(
                 ErrorKind::InvalidParameter,
@@ -208,6 +245,18 @@ impl Planner<'_> {
             if key.contains(index) || column.is_auto_increment {
                 continue;
             }
+            let settings = column.settings.as_deref();
+            // What the gateway sets at every write it sets here too; its other values are for new records, as are
+            // those that only new records may have.
+            if settings.is_some_and(|settings| settings.on_update.is_some()) {
+                set.push(*index);
+                continue;
+            }
+            if !written.contains(index)
+                || settings.is_some_and(|settings| settings.create_only.is_some())
+            {
+                continue;
+            }
             if !columns.admits(*index) {
                 return Err(columns.unknown(&column.name));
             }
@@ -220,19 +269,25 @@ impl Planner<'_> {
         }))
     }
 
-    /// The members of a record as columns and values.
-    fn assignments(&self, target: Target<'_>, record: &Record) -> Result<Vec<(usize, Bind)>> {
+    /// The members of a record as columns and values, held against the rules of the manifest.
+    fn assignments(
+        &self,
+        target: Target<'_>,
+        record: &Record,
+        purpose: Purpose<'_>,
+    ) -> Result<Vec<(usize, Bind)>> {
         let mut values = Vec::with_capacity(record.len());
         let mut seen = HashSet::new();
         for (name, value) in record {
-            let Some(index) = self.written_column(target, name)? else {
+            let Some(index) = self.written_column(target, name, purpose)? else {
                 continue;
             };
             let column = target.table.column(index)?;
             if !seen.insert(index) {
                 return Err(twice(column));
             }
-            if let Some(value) = admitted(column, self.value(column, value)?)? {
+            let value = self.value(column, value);
+            if let Some(value) = self.admitted(column, value, purpose.names_by(index))? {
                 values.push((index, value));
             }
         }
@@ -240,7 +295,12 @@ impl Planner<'_> {
     }
 
     /// The column that a member of a record is written to; none for a member that is dropped.
-    fn written_column(&self, target: Target<'_>, name: &str) -> Result<Option<usize>> {
+    fn written_column(
+        &self,
+        target: Target<'_>,
+        name: &str,
+        purpose: Purpose<'_>,
+    ) -> Result<Option<usize>> {
         let Some(index) = target.columns.position(name) else {
             if self.options.unknown_members == UnknownMembers::Ignore {
                 return Ok(None);
@@ -248,16 +308,19 @@ impl Planner<'_> {
             if let Some(relation) = self.readable_relation(target, name) {
                 return Err(Error::new(
                     ErrorKind::InvalidBody,
-                    format!(
-                        "relation '{}' can not be written within a record",
-                        relation.name
-                    ),
+                    format!("relation '{}' can not be written here", relation.name),
                 )
-                .with_help("write the related records by requests of their own"));
+                .with_help("related records are written within records that are sent or named by their keys"));
             }
             return Err(target.columns.unknown(name));
         };
         let column = target.table.column(index)?;
+        if let Some(settings) = &column.settings
+            && !purpose.names_by(index)
+            && !may_be_sent(column, settings, purpose)?
+        {
+            return Ok(None);
+        }
         if column.is_generated {
             return Err(Error::new(
                 ErrorKind::InvalidValue,
@@ -266,6 +329,32 @@ impl Planner<'_> {
             .with_help("leave it out of the record"));
         }
         Ok(Some(index))
+    }
+
+    /// The value of a column that may have it; none where it is dropped, or leaving the column out means the same.
+    fn admitted(&self, column: &Column, value: Result<Bind>, is_key: bool) -> Result<Option<Bind>> {
+        let value = match value {
+            Ok(value) => value,
+            Err(error) if error.kind() == ErrorKind::InvalidValue => {
+                validation::refused(column, error)?;
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        if let Bind::Value(value) = &value
+            && !is_key
+            && !validation::admits(column, value)?
+        {
+            return Ok(None);
+        }
+        if value == Bind::Value(Scalar::Null) && !column.is_nullable {
+            // NULL asks the database for the next number, as leaving the column out does.
+            if column.is_auto_increment {
+                return Ok(None);
+            }
+            return Err(not_null(column));
+        }
+        Ok(Some(value))
     }
 
     /// The columns that the values of bulk records are written to, by the names of the values; none for values that
@@ -280,7 +369,7 @@ impl Planner<'_> {
         writable(table)?;
         let mut columns = Vec::new();
         for name in names {
-            let index = self.written_column(target, name)?;
+            let index = self.written_column(target, name, Purpose::Create)?;
             if let Some(index) = index
                 && columns.contains(&Some(index))
             {
@@ -292,7 +381,7 @@ impl Planner<'_> {
     }
 
     /// What adds bulk records that have values for these columns, and answers nothing. With `upsert`, the grant for
-    /// changing, records whose key exists are changed instead. The values of the insert stand for those of each record.
+    /// changing, records whose key exists are changed instead.
     pub fn bulk_insert(
         &self,
         table: &Arc<Table>,
@@ -300,29 +389,46 @@ impl Planner<'_> {
         columns: &[usize],
         query: &RecordsQuery,
         upsert: Option<&Grant>,
-    ) -> Result<Insert> {
+        now: DateTime<Utc>,
+    ) -> Result<BulkInsert> {
         let target = Target::new(table, grant);
         let lookups = self.access.lookups();
-        let values: Vec<(usize, Bind)> = columns
-            .iter()
-            .map(|index| (*index, Bind::Value(Scalar::Null)))
+        // What stays a place of a key is what each record brings by itself.
+        let places = columns.iter().enumerate();
+        let mut values: Vec<(usize, Bind)> = places
+            .map(|(place, index)| (*index, Bind::Key(place)))
             .collect();
+        self.supply(table, Purpose::Create, &mut values)?;
         require(target, &values)?;
         let mut check = condition::of_role(table, grant, lookups)?;
         let upsert = match upsert {
             None => None,
             Some(change) => {
                 check = condition::all([check, condition::of_role(table, change, lookups)?]);
-                self.upsert(table, change, &values, query)?
+                self.upsert(table, change, &values, columns, query)?
             }
         };
-        Ok(Insert {
+        let mut taken = Vec::new();
+        let mut supplied = Vec::new();
+        for (index, value) in &values {
+            match value {
+                Bind::Key(place) => taken.push(*place),
+                Bind::Value(value) => supplied.push(value.clone()),
+                Bind::Now(_) => supplied.push(moment(table.column(*index)?, now)?),
+            }
+        }
+        let insert = Insert {
             table: Arc::clone(table),
             values,
             more: Vec::new(),
             upsert,
             check,
             returning: Vec::new(),
+        };
+        Ok(BulkInsert {
+            insert: Arc::new(insert),
+            taken,
+            supplied,
         })
     }
 
@@ -343,14 +449,61 @@ impl Planner<'_> {
                 .strip_prefix('{')
                 .and_then(|text| text.strip_suffix('}'))
                 .and_then(|name| self.access.lookups().get(name));
-            convert::from_text(column, lookup.unwrap_or(text))?
+            match convert::from_text(column, lookup.unwrap_or(text)) {
+                Ok(value) => value,
+                Err(error) => return constant(column, self.admitted(column, Err(error), false)?),
+            }
         };
-        constant(column, admitted(column, Bind::Value(value))?)
+        constant(
+            column,
+            self.admitted(column, Ok(Bind::Value(value)), false)?,
+        )
     }
 
     /// A member of a line of NDJSON as a value of a column; none where the database gives it.
     pub fn bulk_json(&self, column: &Column, value: &RawValue) -> Result<Option<Scalar>> {
-        constant(column, admitted(column, self.value(column, value)?)?)
+        constant(
+            column,
+            self.admitted(column, self.value(column, value), false)?,
+        )
+    }
+
+    /// Adds what the gateway sets by itself. What the manifest sets at every write goes before what was sent; a lookup
+    /// without a value sets nothing.
+    fn supply(
+        &self,
+        table: &Table,
+        purpose: Purpose<'_>,
+        values: &mut Vec<(usize, Bind)>,
+    ) -> Result<()> {
+        let Some(of_table) = &table.settings else {
+            return Ok(());
+        };
+        for index in &of_table.set_by_gateway {
+            let column = table.column(*index)?;
+            let Some(settings) = &column.settings else {
+                continue;
+            };
+            let is_created = matches!(purpose, Purpose::Create);
+            let is_sent = values.iter().any(|(sent, _)| sent == index);
+            let created = settings.on_create.as_ref().filter(|_| is_created);
+            let default = settings.default.as_ref().filter(|_| is_created && !is_sent);
+            let supplied = created.or(settings.on_update.as_ref()).or(default);
+            let Some(supplied) = supplied.filter(|_| !purpose.names_by(*index)) else {
+                continue;
+            };
+            let value = match supplied {
+                Supplied::Constant(value) => Bind::Value(value.clone()),
+                Supplied::Now => Bind::Now(condition::now(column, Now::Timestamp)?),
+                Supplied::Lookup(name) => match self.access.lookups().get(name) {
+                    Some(text) => Bind::Value(convert::from_text(column, text)?),
+                    None => continue,
+                },
+            };
+            values.retain(|(sent, _)| sent != index);
+            values.push((*index, value));
+        }
+        Ok(())
     }
 
     fn value(&self, column: &Column, value: &RawValue) -> Result<Bind> {
@@ -378,18 +531,6 @@ impl Planner<'_> {
     }
 }
 
-/// The value of a column that may have it; none where leaving the column out means the same.
-fn admitted(column: &Column, value: Bind) -> Result<Option<Bind>> {
-    if value == Bind::Value(Scalar::Null) && !column.is_nullable {
-        // NULL asks the database for the next number, as leaving the column out does.
-        if column.is_auto_increment {
-            return Ok(None);
-        }
-        return Err(not_null(column));
-    }
-    Ok(Some(value))
-}
-
 /// Bulk records have values alone.
 fn constant(column: &Column, value: Option<Bind>) -> Result<Option<Scalar>> {
     match value {
@@ -406,6 +547,17 @@ fn constant(column: &Column, value: Option<Bind>) -> Result<Option<Scalar>> {
     }
 }
 
+/// The time now, as a text that the column understands.
+fn moment(column: &Column, now: DateTime<Utc>) -> Result<Scalar> {
+    let form = match column.kind {
+        Type::Date => "%Y-%m-%d",
+        Type::Time => "%H:%M:%S%.6f",
+        Type::DateTime => "%Y-%m-%dT%H:%M:%S%.6f",
+        _ => "%Y-%m-%dT%H:%M:%S%.6fZ",
+    };
+    convert::from_text(column, &now.format(form).to_string())
+}
+
 fn twice(column: &Column) -> Error {
     Error::new(
         ErrorKind::InvalidBody,
@@ -413,7 +565,20 @@ fn twice(column: &Column) -> Error {
     )
 }
 
-fn writable(table: &Table) -> Result<()> {
+/// Whether a record may have a column at all; false if it is to be dropped.
+fn may_be_sent(column: &Column, settings: &ColumnSettings, purpose: Purpose<'_>) -> Result<bool> {
+    if let Some(failure) = &settings.read_only {
+        return failure.refuse(column, "is read only");
+    }
+    match (&settings.create_only, purpose) {
+        (Some(failure), Purpose::Change { .. }) => {
+            failure.refuse(column, "can only be set during record creation")
+        }
+        _ => Ok(true),
+    }
+}
+
+pub(super) fn writable(table: &Table) -> Result<()> {
     if table.is_writable {
         return Ok(());
     }
@@ -442,12 +607,16 @@ fn not_null(column: &Column) -> Error {
 
 /// Refuses a record without a value for a column that must have one.
 fn require(target: Target<'_>, values: &[(usize, Bind)]) -> Result<()> {
-    for (index, column) in target.table.columns.iter().enumerate() {
-        let is_required = !column.is_nullable
-            && column.default.is_none()
-            && !column.is_auto_increment
-            && !column.is_generated;
-        if !is_required || values.iter().any(|(written, _)| *written == index) {
+    let columns = target.table.columns.iter().chain(target.table.hidden());
+    for (index, column) in columns.enumerate() {
+        let is_filled = column.default.is_some() || column.is_auto_increment || column.is_generated;
+        if is_filled || values.iter().any(|(written, _)| *written == index) {
+            continue;
+        }
+        if target.columns.admits(index) {
+            validation::admits_absence(column)?;
+        }
+        if column.is_nullable {
             continue;
         }
         if target.columns.admits(index) {

@@ -144,6 +144,8 @@ pub struct RecordsQuery {
     pub upsert: bool,
     /// `bulk`
     pub bulk: bool,
+    /// `allow_related_delete`
+    pub allow_related_delete: bool,
     /// `force`
     pub force: bool,
     /// `refresh`
@@ -270,6 +272,7 @@ pub fn records_query(query: &Query, body: Option<&BodyOptions>) -> Result<Record
         rollback: given.truth("rollback")?,
         upsert: given.truth("upsert")?,
         bulk: given.truth("bulk")?,
+        allow_related_delete: given.truth("allow_related_delete")?,
         force: given.truth("force")?,
         refresh: given.truth("refresh")?,
         ..RecordsQuery::default()

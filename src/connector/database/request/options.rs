@@ -65,6 +65,7 @@ pub(super) const OPTIONS: &[OptionName] = &[
     option("rollback", &[], BATCHES),
     option("upsert", &[], &[Create, Change, ChangeOne]),
     option("bulk", &[], &[Create]),
+    option("allow_related_delete", &[], &[Create, Change, ChangeOne]),
     option("force", &[], &[Delete]),
     option("refresh", &[], READS),
     option("file", &[], READS),
@@ -150,6 +151,8 @@ pub struct RecordsOptions {
     pub bulk: bool,
     /// Permits deleting every record of the table that the role admits.
     pub force: bool,
+    /// Delete related records that a nested write takes out and that cannot be without the record around them.
+    pub allow_related_delete: bool,
     /// Reads the table's description anew before the call.
     pub refresh: bool,
     /// Offers the answer as a download: `true`, or a file name whose extension chooses the format.

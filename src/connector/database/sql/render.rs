@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::super::catalog::{Column, Table};
 use super::super::dialect::{Computed, Dialect, InsertOutput, Returning, pattern};
 use super::super::plan::{
-    Aggregate, Bind, Condition, Delete, Expression, Insert, Order, Output, Related, Select, Update,
-    Write,
+    Aggregate, Bind, Children, Condition, Delete, Exists, Expression, Insert, Order, Output,
+    Related, RelatedJunction, Select, Update, Write,
 };
 use super::super::value::Scalar;
 use super::{RenderOptions, Statement};
@@ -41,6 +41,31 @@ pub fn render_select(
     }
     Ok(Statement {
         expected_rows: expected_rows(select),
+        ..renderer.finish(&select.output)
+    })
+}
+
+/// Writes a query for the records of many parents. Each row ends with the values of [`Children::columns`].
+///
+/// Where a parent may have several records, they are numbered by `ROW_NUMBER`, which every product has (SQL:2003,
+/// T611).
+pub fn render_children(
+    dialect: &dyn Dialect,
+    children: &Children,
+    options: RenderOptions,
+) -> Result<Statement> {
+    let mut renderer = Renderer::new(dialect, options);
+    let select = &children.select;
+    let is_single = children.junction.is_none()
+        && select.offset == 0
+        && select.table.is_unique(&children.columns);
+    if is_single {
+        renderer.single_children(children)?;
+    } else {
+        renderer.numbered_children(children)?;
+    }
+    Ok(Statement {
+        expected_rows: is_single.then(|| rows_of_keys(select)).flatten(),
         ..renderer.finish(&select.output)
     })
 }
@@ -203,7 +228,7 @@ impl<'a> Renderer<'a> {
     }
 
     fn column(&self, scope: Scope<'_>, index: usize) -> Result<String> {
-        let name = self.dialect.quote(&scope.table.column(index)?.name);
+        let name = self.dialect.quote(scope.table.column(index)?.own_name());
         Ok(match scope.alias {
             Some(alias) => format!("{alias}.{name}"),
             None => name,
@@ -239,6 +264,168 @@ impl<'a> Renderer<'a> {
         }
         self.filter(" WHERE ", scope, &select.condition)?;
         self.tail(scope, select)
+    }
+
+    /// Records of which every parent has at most one: no number is needed.
+    fn single_children(&mut self, children: &Children) -> Result<()> {
+        let select = &children.select;
+        let alias = self.alias('t');
+        let scope = Scope {
+            table: &select.table,
+            alias: Some(&alias),
+        };
+        self.sql.push_str("SELECT ");
+        for output in &select.output {
+            self.output(scope, &output.expression, false)?;
+            self.sql.push_str(", ");
+        }
+        for (position, index) in children.columns.iter().enumerate() {
+            if position > 0 {
+                self.sql.push_str(", ");
+            }
+            self.output(scope, &Expression::Column(*index), false)?;
+        }
+        let table = self.table_name(&select.table);
+        let between = self.dialect.table_alias();
+        let _ = write!(self.sql, " FROM {table}{between}{alias}");
+        self.filter(" WHERE ", scope, &select.condition)
+    }
+
+    /// Records that are numbered for each parent, so that limit and offset hold for each.
+    fn numbered_children(&mut self, children: &Children) -> Result<()> {
+        let select = &children.select;
+        let rows = self.alias('r');
+        let alias = self.alias('t');
+        let links = self.alias('r');
+        let scope = Scope {
+            table: &select.table,
+            alias: Some(&alias),
+        };
+        let owner = children
+            .junction
+            .as_ref()
+            .map_or(&select.table, |between| &between.table);
+        // Outside, what the rows consist of; inside, the same as `c0`, `c1`, … and the number.
+        self.sql.push_str("SELECT ");
+        for (index, output) in select.output.iter().enumerate() {
+            let sql = format!("{rows}.c{index}");
+            match &output.expression {
+                Expression::Column(column) => self.shown(&sql, select.table.column(*column)?),
+                Expression::Related(_) => {
+                    let named = self.dialect.named(Computed::Json);
+                    let _ = write!(self.sql, "{sql}{named}");
+                }
+                _ => return Err(misplaced()),
+            }
+            self.sql.push_str(", ");
+        }
+        for (position, index) in children.columns.iter().enumerate() {
+            if position > 0 {
+                self.sql.push_str(", ");
+            }
+            let column = owner.column(*index)?;
+            self.shown(&format!("{rows}.k{position}"), column);
+        }
+        self.sql.push_str(" FROM (SELECT ");
+        for (index, output) in select.output.iter().enumerate() {
+            match &output.expression {
+                Expression::Column(column) => {
+                    let sql = self.column(scope, *column)?;
+                    self.sql.push_str(&sql);
+                }
+                Expression::Related(inner) => self.related(scope, inner)?,
+                _ => return Err(misplaced()),
+            }
+            let _ = write!(self.sql, " AS c{index}, ");
+        }
+        let mut keys = Vec::with_capacity(children.columns.len());
+        let mut parts = Vec::with_capacity(children.columns.len());
+        for (position, index) in children.columns.iter().enumerate() {
+            let key = if children.junction.is_some() {
+                format!("{links}.k{position}")
+            } else {
+                self.column(scope, *index)?
+            };
+            let _ = write!(self.sql, "{key} AS k{position}, ");
+            parts.push(self.dialect.comparable(&key, owner.column(*index)?));
+            keys.push(key);
+        }
+        let parts = parts.join(", ");
+        let _ = write!(
+            self.sql,
+            "ROW_NUMBER() OVER (PARTITION BY {parts} ORDER BY "
+        );
+        for (position, order) in select.order.iter().enumerate() {
+            if position > 0 {
+                self.sql.push_str(", ");
+            }
+            self.order(scope, order)?;
+        }
+        if select.order.is_empty() {
+            // Not every product numbers rows without an order.
+            self.sql.push_str(&parts);
+        }
+        let table = self.table_name(&select.table);
+        let between = self.dialect.table_alias();
+        let _ = write!(self.sql, ") AS n FROM {table}{between}{alias}");
+        if let Some(junction) = &children.junction {
+            self.links(scope, &links, junction, &children.columns)?;
+        }
+        self.filter(" WHERE ", scope, &select.condition)?;
+        let offset = i64::try_from(select.offset).unwrap_or(i64::MAX);
+        let limit = select.limit.unwrap_or(u64::MAX);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut count = |number: i64| {
+            let placeholder = self.bind(Bind::Value(Scalar::Int(number)));
+            self.dialect.count(&placeholder)
+        };
+        let low = count(offset);
+        let high = count(offset.saturating_add(limit));
+        let _ = write!(
+            self.sql,
+            "){between}{rows} WHERE {rows}.n > {low} AND {rows}.n <= {high} ORDER BY {rows}.n"
+        );
+        Ok(())
+    }
+
+    /// The pairs of a junction, each once, joined to the related table: the parents' side is called `k0`, `k1`, ….
+    fn links(
+        &mut self,
+        scope: Scope<'_>,
+        links: &str,
+        junction: &RelatedJunction,
+        near: &[usize],
+    ) -> Result<()> {
+        let alias = self.alias('t');
+        let inner = Scope {
+            table: &junction.table,
+            alias: Some(&alias),
+        };
+        self.sql.push_str(" INNER JOIN (SELECT DISTINCT ");
+        for (position, index) in near.iter().enumerate() {
+            let column = self.column(inner, *index)?;
+            let _ = write!(self.sql, "{column} AS k{position}, ");
+        }
+        for (position, (index, _)) in junction.far.iter().enumerate() {
+            if position > 0 {
+                self.sql.push_str(", ");
+            }
+            let column = self.column(inner, *index)?;
+            let _ = write!(self.sql, "{column} AS f{position}");
+        }
+        let table = self.table_name(&junction.table);
+        let between = self.dialect.table_alias();
+        let _ = write!(self.sql, " FROM {table}{between}{alias}");
+        self.filter(" WHERE ", inner, &junction.condition)?;
+        let _ = write!(self.sql, "){between}{links} ON ");
+        for (position, (_, there)) in junction.far.iter().enumerate() {
+            if position > 0 {
+                self.sql.push_str(" AND ");
+            }
+            let there = self.column(scope, *there)?;
+            let _ = write!(self.sql, "{links}.f{position} = {there}");
+        }
+        Ok(())
     }
 
     /// What follows WHERE.
@@ -320,6 +507,13 @@ impl<'a> Renderer<'a> {
         Ok(())
     }
 
+    /// A column as the driver wants to read it.
+    fn shown(&mut self, sql: &str, column: &Column) {
+        let shown = self.dialect.shown(sql, column);
+        self.sql.push_str(&shown);
+        self.sql.push_str(&self.dialect.named_column(column));
+    }
+
     fn output(&mut self, scope: Scope<'_>, expression: &Expression, grouped: bool) -> Result<()> {
         match expression {
             Expression::Column(index) => {
@@ -329,9 +523,7 @@ impl<'a> Renderer<'a> {
                 } else {
                     self.column(scope, *index)?
                 };
-                let shown = self.dialect.shown(&sql, column);
-                self.sql.push_str(&shown);
-                self.sql.push_str(&self.dialect.named_column(column));
+                self.shown(&sql, column);
             }
             Expression::Aggregate { function, column } => {
                 let (sql, _) = self.operand_of(scope, expression)?;
@@ -534,7 +726,49 @@ impl<'a> Renderer<'a> {
                 let matching = self.dialect.matching(&sql, &column, *how, &placeholder);
                 self.sql.push_str(&matching);
             }
+            Condition::Exists(exists) => self.exists(scope, exists)?,
         }
+        Ok(())
+    }
+
+    /// A correlated subquery. Every table in a statement has an alias of its own, so none takes another's columns.
+    fn exists(&mut self, parent: Scope<'_>, exists: &Exists) -> Result<()> {
+        if parent.alias.is_none() {
+            return Err(misplaced());
+        }
+        let alias = self.alias('t');
+        let scope = Scope {
+            table: &exists.table,
+            alias: Some(&alias),
+        };
+        let table = self.table_name(&exists.table);
+        let between = self.dialect.table_alias();
+        let _ = write!(
+            self.sql,
+            "EXISTS (SELECT 1 FROM {table}{between}{alias} WHERE "
+        );
+        match &exists.junction {
+            None => self.link(scope, parent, &exists.link)?,
+            Some(junction) => {
+                let alias = self.alias('t');
+                let inner = Scope {
+                    table: &junction.table,
+                    alias: Some(&alias),
+                };
+                let table = self.table_name(&junction.table);
+                let _ = write!(
+                    self.sql,
+                    "EXISTS (SELECT 1 FROM {table}{between}{alias} WHERE "
+                );
+                self.link(inner, parent, &exists.link)?;
+                self.sql.push_str(" AND ");
+                self.link(inner, scope, &junction.far)?;
+                self.filter(" AND ", inner, &junction.condition)?;
+                self.sql.push(')');
+            }
+        }
+        self.filter(" AND ", scope, &exists.condition)?;
+        self.sql.push(')');
         Ok(())
     }
 
@@ -666,6 +900,17 @@ impl<'a> Renderer<'a> {
     }
 
     /// What is written to a column.
+    fn stored(&mut self, bind: &Bind, column: &Column) -> String {
+        match bind {
+            Bind::Now(now) => self.dialect.now(*now, column),
+            Bind::Value(_) | Bind::Key(_) => {
+                let placeholder = self.bind(bind.clone());
+                self.dialect.stored(&placeholder, column)
+            }
+        }
+    }
+
+    /// A placeholder, or the current time.
     fn written(&mut self, bind: &Bind, column: &Column) -> String {
         match bind {
             Bind::Now(now) => self.dialect.now(*now, column),
@@ -701,7 +946,7 @@ impl<'a> Renderer<'a> {
                 if position > 0 {
                     self.sql.push_str(", ");
                 }
-                let value = self.written(bind, insert.table.column(*index)?);
+                let value = self.stored(bind, insert.table.column(*index)?);
                 self.sql.push_str(&value);
             }
             self.sql.push(')');
@@ -767,7 +1012,7 @@ impl<'a> Renderer<'a> {
                 self.sql.push_str(", ");
             }
             let name = self.plain_names(&update.table, &[*index])?;
-            let value = self.written(bind, update.table.column(*index)?);
+            let value = self.stored(bind, update.table.column(*index)?);
             let _ = write!(self.sql, "{name} = {value}");
         }
         let scope = Scope {
