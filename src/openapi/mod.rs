@@ -273,7 +273,7 @@ impl Writer {
         let methods = self
             .paths
             // A parameter that takes the rest of the path has no form of its own here.
-            .entry(path.replace("...}", "}"))
+            .entry(path.replace("...}", "}").replace("()}", "}"))
             .or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(methods) = methods {
             methods.insert(
@@ -544,7 +544,8 @@ fn granted(service: &ServiceDescription<'_>, component: &str, method: &Method) -
 fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|piece| {
         let name = piece.strip_prefix('{')?.strip_suffix('}')?;
-        Some(name.strip_suffix("...").unwrap_or(name))
+        let name = name.strip_suffix("...").unwrap_or(name);
+        Some(name.strip_suffix("()").unwrap_or(name))
     })
 }
 

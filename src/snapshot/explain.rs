@@ -2,6 +2,7 @@
 //! [`crate::auth::authorize`], which requests hear as well; here are only the words for it. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -237,7 +238,7 @@ impl<'a> Case<'a> {
     /// That the most specific rows do not list the verb.
     fn silent_rows(&self, first: &CompiledRow) -> String {
         let verb = self.verb();
-        let component = self.component();
+        let component = &*self.component();
         let others: Vec<String> = self
             .rows_of_service()
             .filter(|row| row.requesters.contains(&Requester::Api))
@@ -255,9 +256,16 @@ impl<'a> Case<'a> {
         )
     }
 
-    fn component(&self) -> &'a str {
-        let component = self.question.component();
-        component.map_or("", operation::Component::as_str)
+    /// What rows are matched against.
+    fn component(&self) -> Cow<'a, str> {
+        let Some(component) = self.question.component() else {
+            return Cow::Borrowed("");
+        };
+        let service = self.question.service().unwrap_or_default();
+        match self.configs.services.get(service) {
+            Some(config) => operation::judged(config.operations(), component),
+            None => Cow::Borrowed(component.as_str()),
+        }
     }
 
     /// Everything that led to the verdict.
@@ -339,7 +347,7 @@ impl<'a> Case<'a> {
         };
         let is_call =
             self.question.component().is_some() && self.question.method != Method::OPTIONS;
-        let component = self.component();
+        let component = &*self.component();
         let verbs = Verbs::of(&self.question.method);
         let decision = access.decide_path(component, verbs);
         let decider = decision
@@ -526,7 +534,7 @@ impl<'a> Case<'a> {
                 }
             }
             let row = self.row(&grant.position);
-            if row.is_some_and(|row| !row.rule.pattern.covers(self.component(), true)) {
+            if row.is_some_and(|row| !row.rule.pattern.covers(&self.component(), true)) {
                 note(
                     "the row covers the path but for its case; it grants nothing unless it has the case of the table's own name"
                         .to_owned(),

@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 
 use super::catalog::Catalog;
-use super::plan::{Select, Write};
+use super::plan::{RoutineCall, Select, Write};
+use super::results::{Outcome, Results};
 use super::rows::RowWriter;
 use super::sql::Statement;
 use super::value::Scalar;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A select that is ready to run again and again.
 #[derive(Clone, Debug)]
@@ -37,6 +38,16 @@ pub trait Database: Send + Sync + 'static {
     /// Begins a transaction. Dropping it rolls back.
     async fn begin(&self) -> Result<Box<dyn DatabaseTransaction>>;
 
+    /// Begins a transaction that refuses to write, where the product has such a thing.
+    async fn begin_reading(&self) -> Result<Box<dyn DatabaseTransaction>> {
+        self.begin().await
+    }
+
+    /// Whether the product has stored procedures and functions.
+    fn has_routines(&self) -> bool {
+        false
+    }
+
     /// One cheap round trip. Whoever has no connection keeps none for it.
     async fn probe(&self) -> Result<()>;
 
@@ -56,6 +67,18 @@ pub trait DatabaseTransaction: Send {
     /// caller must then roll back.
     async fn write(&mut self, write: &Write, rows: RowWriter) -> Result<(RowWriter, u64)>;
 
+    /// Runs a function; its rows go to the writer, which is given back.
+    async fn query_routine(&mut self, call: &RoutineCall, rows: RowWriter) -> Result<RowWriter> {
+        let _ = rows;
+        Err(without_routines(call))
+    }
+
+    /// Runs a procedure, and gives its result sets and OUT parameters.
+    async fn call_routine(&mut self, call: &RoutineCall, results: Results) -> Result<Outcome> {
+        let _ = results;
+        Err(without_routines(call))
+    }
+
     /// Sets a savepoint. There is at most one at a time.
     async fn savepoint(&mut self) -> Result<()>;
 
@@ -67,4 +90,11 @@ pub trait DatabaseTransaction: Send {
 
     /// Makes everything permanent. The only way to do so.
     async fn commit(self: Box<Self>) -> Result<()>;
+}
+
+fn without_routines(call: &RoutineCall) -> Error {
+    Error::internal(format!(
+        "{} was called in a database without routines",
+        call.routine.name
+    ))
 }

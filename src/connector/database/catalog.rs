@@ -1,4 +1,6 @@
-//! Tables, columns, keys and the relations that follow from them.
+//! Tables, columns, keys and the relations that follow from them; procedures and functions.
+
+mod routine;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,12 +9,17 @@ use indexmap::IndexMap;
 
 use crate::error::{Error, ErrorKind, Result, brief, nearest};
 
-/// The tables and views of one database, as a driver found them, with their relations.
+pub use routine::{
+    Direction, Overloads, Parameter, Returns, Routine, RoutineKind, Routines,
+};
+
+/// The tables and views of one database, as a driver found them, with their relations, and its routines.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     tables: IndexMap<String, Arc<Table>>,
     /// Lower-cased names that stand for exactly one table.
     folded: HashMap<String, usize>,
+    routines: Routines,
 }
 
 /// A table or a view.
@@ -271,6 +278,18 @@ impl Catalog {
             .filter_map(|(name, index)| Some((name, index?)))
             .collect();
         catalog
+    }
+
+    /// The same catalog with the procedures and functions that a driver found.
+    #[must_use]
+    pub fn with_routines(mut self, routines: Routines) -> Self {
+        self.routines = routines;
+        self
+    }
+
+    /// The stored procedures and functions.
+    pub fn routines(&self) -> &Routines {
+        &self.routines
     }
 
     /// All tables and views, by name.

@@ -12,7 +12,7 @@ pub use sqlite::SqliteDialect;
 
 use super::catalog::{Column, Table, Type};
 use super::plan::Nulls;
-use super::sql::RenderOptions;
+use super::sql::{CallStyle, RenderOptions};
 use super::value::Scalar;
 use crate::connector::filter::{Matching, Now};
 
@@ -158,6 +158,11 @@ pub trait Dialect: Send + Sync + 'static {
     /// Most values in one `IN (…)`; longer lists are split.
     fn longest_list(&self) -> usize {
         usize::MAX
+    }
+
+    /// In which way routines are called; `None` for products without any.
+    fn call_style(&self) -> Option<CallStyle> {
+        None
     }
 
     /// Whether related records are embedded by the statement itself, with [`Dialect::json_object`] and its neighbours.

@@ -24,8 +24,11 @@ pub mod postgresql;
 mod precondition;
 mod read;
 pub mod request;
+pub mod results;
+mod routine;
 pub mod rows;
 mod schema;
+pub mod shown;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -1,5 +1,6 @@
 //! SQL: a plan written in a dialect, and what a pool of connections must offer to run it.
 
+mod call;
 mod render;
 #[cfg(test)]
 mod tests;
@@ -12,11 +13,14 @@ use super::backend::{Database, DatabaseTransaction, Prepared};
 use super::catalog::{Catalog, Type};
 use super::dialect::Dialect;
 use super::options::DatabaseOptions;
-use super::plan::{Bind, Select, Write};
-use super::rows::RowWriter;
+use super::plan::{Bind, RoutineCall, Select, Write};
+use super::results::{Outcome, Results};
+use super::rows::{Frame, RowWriter, Shape};
 use super::value::{DateTimeStyle, NumberStyle, Scalar};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exchange::Format;
 
+pub use call::{CallStyle, OutValues, Script, render_call};
 pub use render::{render_select, render_write};
 
 /// How values look in the JSON that a statement builds: as the row writer writes those at the top.
@@ -96,6 +100,11 @@ pub trait SqlPool: Send + Sync + 'static {
     /// Begins a transaction on a connection of its own. Dropping it rolls back.
     async fn begin(&self) -> Result<Box<dyn Transaction>>;
 
+    /// Begins a transaction that refuses to write, where the product has such a thing.
+    async fn begin_reading(&self) -> Result<Box<dyn Transaction>> {
+        self.begin().await
+    }
+
     /// One cheap round trip. A pool without a connection keeps none for it.
     async fn probe(&self) -> Result<()>;
 
@@ -114,6 +123,13 @@ pub trait Transaction: Send {
         key: &[Scalar],
         rows: RowWriter,
     ) -> Result<(RowWriter, u64)>;
+
+    /// Runs one statement that may give several results; each that has columns is handed over, in order. Values of
+    /// [`Statement::returned`] come as the only row of the last one.
+    async fn call(&mut self, statement: &Statement, results: &mut Results) -> Result<()> {
+        let _ = (statement, results);
+        Err(Error::internal("this driver calls no routines"))
+    }
 
     /// Sets a savepoint. There is at most one at a time.
     async fn savepoint(&mut self) -> Result<()>;
@@ -189,6 +205,18 @@ impl<D: Dialect, P: SqlPool> Database for Sql<D, P> {
         }))
     }
 
+    async fn begin_reading(&self) -> Result<Box<dyn DatabaseTransaction>> {
+        Ok(Box::new(SqlTransaction {
+            dialect: Arc::clone(&self.dialect),
+            transaction: self.pool.begin_reading().await?,
+            options: self.options,
+        }))
+    }
+
+    fn has_routines(&self) -> bool {
+        self.dialect.call_style().is_some()
+    }
+
     async fn probe(&self) -> Result<()> {
         self.pool.probe().await
     }
@@ -231,6 +259,51 @@ impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
             ));
         }
         Ok((rows, touched))
+    }
+
+    async fn query_routine(&mut self, call: &RoutineCall, rows: RowWriter) -> Result<RowWriter> {
+        match render_call(&*self.dialect, call)? {
+            Script::Query(statement) => {
+                let (rows, _) = self.transaction.run(&statement, &[], rows).await?;
+                Ok(rows)
+            }
+            Script::Call { .. } => Err(Error::internal("a function was called as a procedure")),
+        }
+    }
+
+    async fn call_routine(&mut self, call: &RoutineCall, mut results: Results) -> Result<Outcome> {
+        let script = render_call(&*self.dialect, call)?;
+        let Script::Call {
+            before,
+            call: statement,
+            out,
+        } = script
+        else {
+            return Err(Error::internal("a procedure was queried as a function"));
+        };
+        if let Some(before) = &before {
+            let nothing = Shape::new(Vec::new(), Frame::Bare, Format::Json);
+            let rows = RowWriter::new(Arc::new(nothing), None);
+            self.transaction.run(before, &[], rows).await?;
+        }
+        self.transaction.call(&statement, &mut results).await?;
+        let has_own_row = matches!(out, OutValues::Last);
+        if let OutValues::Query(query) = &out {
+            let (names, kinds): (Vec<String>, Vec<Type>) = call
+                .routine
+                .outputs()
+                .map(|parameter| (parameter.column.name.clone(), parameter.column.kind.clone()))
+                .unzip();
+            let rows = results.begin_as(names, &kinds)?;
+            let (rows, _) = self.transaction.run(query, &[], rows).await?;
+            results.end(rows)?;
+        }
+        let mut sets = results.into_sets();
+        let has_out = has_own_row || matches!(out, OutValues::Query(_));
+        Ok(Outcome {
+            out: if has_out { sets.pop() } else { None },
+            sets,
+        })
     }
 
     async fn savepoint(&mut self) -> Result<()> {

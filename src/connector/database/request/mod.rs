@@ -19,7 +19,9 @@ use crate::error::{Error, ErrorKind, Result, brief, nearest};
 use crate::exchange::query::{decode_percent, truth};
 use crate::exchange::{Query, RequestHead};
 
-pub use body::{BodyOptions, Expect, MAX_BODY_DEPTH, MAX_RECORDS, no_records, parse_body};
+pub use body::{
+    BodyOptions, Expect, MAX_BODY_DEPTH, MAX_RECORDS, no_records, parse_body, parse_object,
+};
 pub use list::{
     MAX_FIELDS, MAX_IDENTIFIERS, MAX_ORDER_ITEMS, MAX_RELATED_DEPTH, MAX_RELATED_ITEMS,
 };
@@ -328,6 +330,17 @@ pub fn received(
     Ok((records_query(query, options.as_ref())?, body))
 }
 
+/// A body that is one object, whatever its members mean; none without a body.
+///
+/// Errors: as [`parse_body`] for one record.
+pub fn object_body(head: &RequestHead, bytes: &[u8]) -> Result<Option<Record>> {
+    if !bytes.is_empty() {
+        refuse_codings(&head.headers)?;
+    }
+    let (mut body, _) = parse_body(head.header(&CONTENT_TYPE), bytes, Expect::Record)?;
+    Ok(body.records.pop())
+}
+
 /// A compressed body is not read: it could grow without bound (RFC 9110 section 8.4 asks for 415).
 fn refuse_codings(headers: &HeaderMap) -> Result<()> {
     for value in headers.get_all(CONTENT_ENCODING) {
@@ -380,7 +393,8 @@ fn refuse_mixed(wanted: &RecordsQuery) -> Result<()> {
     }
 }
 
-fn download(text: &str) -> Result<Option<Download>> {
+/// What the option `file` says.
+pub(super) fn download(text: &str) -> Result<Option<Download>> {
     const MAX_NAME_CHARACTERS: usize = 200;
     match truth(text) {
         Some(true) => return Ok(Some(Download::Unnamed)),

@@ -1,0 +1,446 @@
+//! Calls of routines → statements. Pure.
+//!
+//! Arguments are bound; what stands in the text are names from the catalog, quoted, and names of types as the database
+//! itself spells them.
+
+use std::sync::Arc;
+
+use super::Statement;
+use crate::connector::database::catalog::{
+    Column, Parameter, Returns, Routine, RoutineKind, Type,
+};
+use crate::connector::database::dialect::Dialect;
+use crate::connector::database::plan::{Bind, RoutineCall};
+use crate::connector::database::value::Scalar;
+use crate::error::{Error, ErrorKind, Result};
+
+/// In which way a product calls its routines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallStyle {
+    /// `CALL p(a => $1)`, whose row has the OUT parameters, and `SELECT … FROM f(a => $1)` (PostgreSQL manual, "CALL"
+    /// and "Calling Functions").
+    Postgresql,
+    /// `CALL p(?, @variable)` and a query of the variables; `SELECT f(?)` (MySQL manual, "CALL Statement").
+    Mysql,
+    /// `EXECUTE p @a = @P1, @b = @variable OUTPUT` and a query of the variables in one batch; `SELECT … FROM f(@P1)`
+    /// (Transact-SQL reference, "EXECUTE").
+    SqlServer,
+    /// An anonymous block that ends by putting variables into placeholders; `SELECT f(a => :1) FROM DUAL` and
+    /// `TABLE(f(a => :1))` (Database PL/SQL Language Reference, "Block" and "Subprogram Parameters").
+    Oracle,
+}
+
+/// What is run for a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Script {
+    /// One query, whose rows are what a function returns.
+    Query(Statement),
+    /// Statements of a procedure.
+    Call {
+        /// Sets variables.
+        before: Option<Statement>,
+        /// Calls; every result that it gives is one of the procedure's, but for what [`OutValues`] says.
+        call: Statement,
+        /// Where the OUT parameters are.
+        out: OutValues,
+    },
+}
+
+/// Where the values of OUT parameters are found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OutValues {
+    /// There are none.
+    None,
+    /// In the only row of the last result of the call.
+    Last,
+    /// In the only row of another query.
+    Query(Statement),
+}
+
+/// Writes a call. Without a style, the product has no routines.
+pub fn render_call(dialect: &dyn Dialect, call: &RoutineCall) -> Result<Script> {
+    let writer = Writer {
+        dialect,
+        call,
+        binds: Vec::new(),
+    };
+    match dialect.call_style() {
+        None => Err(Error::internal("a call in a dialect without routines")),
+        Some(CallStyle::Postgresql) => writer.postgresql(),
+        Some(CallStyle::Mysql) => writer.mysql(),
+        Some(CallStyle::SqlServer) => writer.sql_server(),
+        Some(CallStyle::Oracle) => writer.oracle(),
+    }
+}
+
+/// The columns of a query of what a function returns; none for one that returns nothing.
+fn columns_of(routine: &Routine) -> Result<&[Column]> {
+    match &routine.returns {
+        Returns::Nothing => Ok(&[]),
+        Returns::Value(column) => Ok(std::slice::from_ref(column)),
+        Returns::Row(columns) | Returns::Table(columns) => Ok(columns),
+        Returns::Unknown => Err(Error::new(
+            ErrorKind::NotImplemented,
+            format!(
+                "function '{}' does not say which columns it returns",
+                routine.name
+            ),
+        )
+        .with_help("declare it with RETURNS TABLE (…) or with OUT parameters")),
+    }
+}
+
+struct Writer<'a> {
+    dialect: &'a dyn Dialect,
+    call: &'a RoutineCall,
+    binds: Vec<Bind>,
+}
+
+impl<'a> Writer<'a> {
+    fn routine(&self) -> &'a Routine {
+        &self.call.routine
+    }
+
+    /// Parameters, each with what is sent for it.
+    fn parameters(&self) -> impl Iterator<Item = (&'a Parameter, Option<&'a Scalar>)> + use<'a> {
+        let call = self.call;
+        call.routine
+            .parameters
+            .iter()
+            .zip(call.arguments.iter().map(Option::as_ref))
+    }
+
+    fn name(&self) -> String {
+        let routine = self.routine();
+        let native = self.dialect.quote(&routine.native);
+        match &routine.schema {
+            Some(schema) => format!("{}.{native}", self.dialect.quote(schema)),
+            None => native,
+        }
+    }
+
+    /// A placeholder for a value.
+    fn bind(&mut self, value: &Scalar) -> String {
+        self.binds.push(Bind::Value(value.clone()));
+        self.dialect.placeholder(self.binds.len())
+    }
+
+    fn statement(&mut self, sql: String) -> Statement {
+        Statement {
+            sql: Arc::from(sql),
+            binds: std::mem::take(&mut self.binds).into(),
+            expected_rows: None,
+            json_columns: Arc::default(),
+            returned: Arc::default(),
+        }
+    }
+
+    /// `c0`, `c1`, … of `r`, as the driver wants to read them.
+    fn shown(&self, columns: &[Column]) -> String {
+        let list: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| {
+                let sql = self.dialect.shown(&format!("r.c{index}"), column);
+                format!("{sql}{}", self.dialect.named_column(column))
+            })
+            .collect();
+        list.join(", ")
+    }
+
+    fn postgresql(mut self) -> Result<Script> {
+        let arguments = self.named_or_positional()?;
+        let call = format!("{}({arguments})", self.name());
+        if self.routine().kind == RoutineKind::Procedure {
+            let has_out = self.routine().outputs().next().is_some();
+            return Ok(Script::Call {
+                before: None,
+                call: self.statement(format!("CALL {call}")),
+                out: if has_out {
+                    OutValues::Last
+                } else {
+                    OutValues::None
+                },
+            });
+        }
+        let columns = columns_of(self.routine())?;
+        let sql = if columns.is_empty() {
+            // The value of type `void` is an empty text.
+            format!("SELECT r.c0::text FROM {call} AS r(c0)")
+        } else {
+            let names: Vec<String> = (0..columns.len())
+                .map(|index| format!("c{index}"))
+                .collect();
+            format!(
+                "SELECT {} FROM {call} AS r({})",
+                self.shown(columns),
+                names.join(", ")
+            )
+        };
+        Ok(Script::Query(self.statement(sql)))
+    }
+
+    /// `a => $1::integer`, or `$1::integer` for routines whose parameters have no names. The cast chooses among
+    /// overloads; parameters of procedures that only come back are NULL (PostgreSQL manual, "CALL").
+    fn named_or_positional(&mut self) -> Result<String> {
+        let routine = self.routine();
+        let is_procedure = routine.kind == RoutineKind::Procedure;
+        let mut by_position = routine
+            .inputs()
+            .any(|parameter| parameter.column.name.is_empty());
+        let mut list = Vec::new();
+        for (parameter, argument) in self.parameters() {
+            let kind = &parameter.column.db_type;
+            let value = match argument {
+                Some(value) => format!("{}::{kind}", self.bind(value)),
+                None if !parameter.direction.is_input() => {
+                    if !is_procedure {
+                        continue;
+                    }
+                    format!("NULL::{kind}")
+                }
+                None => {
+                    by_position = false;
+                    continue;
+                }
+            };
+            let variadic = if parameter.is_variadic { "VARIADIC " } else { "" };
+            let name = &parameter.column.name;
+            if by_position {
+                list.push(format!("{variadic}{value}"));
+            } else if name.is_empty() {
+                return Err(Error::new(
+                    ErrorKind::InvalidParameter,
+                    "a parameter without a name is given, but not all before it",
+                )
+                .with_help(format!("call {}", routine.signature())));
+            } else {
+                list.push(format!("{variadic}{} => {value}", self.dialect.quote(name)));
+            }
+        }
+        Ok(list.join(", "))
+    }
+
+    fn mysql(mut self) -> Result<Script> {
+        let name = self.name();
+        if self.routine().kind == RoutineKind::Function {
+            let mut list = Vec::new();
+            for (_, argument) in self.parameters() {
+                list.push(self.bind(argument.unwrap_or(&Scalar::Null)));
+            }
+            let value = format!("{name}({})", list.join(", "));
+            let sql = match columns_of(self.routine())? {
+                [column] => format!(
+                    "SELECT {}{}",
+                    self.dialect.shown(&value, column),
+                    self.dialect.named_column(column)
+                ),
+                _ => return Err(Error::internal("a function without a value")),
+            };
+            return Ok(Script::Query(self.statement(sql)));
+        }
+        let variable = |index: usize| format!("@tidegate_{index}");
+        let mut set = Vec::new();
+        let mut out = Vec::new();
+        for (index, (parameter, argument)) in self.parameters().enumerate() {
+            if parameter.direction.is_output() {
+                let value = argument.map_or_else(|| "NULL".to_owned(), |value| self.bind(value));
+                set.push(format!("{} = {value}", variable(index)));
+                out.push(format!(
+                    "{} AS {}",
+                    variable(index),
+                    self.dialect.quote(&parameter.column.name)
+                ));
+            }
+        }
+        let before = (!set.is_empty()).then(|| self.statement(format!("SET {}", set.join(", "))));
+        let mut list = Vec::new();
+        for (index, (parameter, argument)) in self.parameters().enumerate() {
+            list.push(if parameter.direction.is_output() {
+                variable(index)
+            } else {
+                self.bind(argument.unwrap_or(&Scalar::Null))
+            });
+        }
+        let call = self.statement(format!("CALL {name}({})", list.join(", ")));
+        let out = if out.is_empty() {
+            OutValues::None
+        } else {
+            OutValues::Query(self.statement(format!("SELECT {}", out.join(", "))))
+        };
+        Ok(Script::Call { before, call, out })
+    }
+
+    fn sql_server(mut self) -> Result<Script> {
+        let name = self.name();
+        if self.routine().kind == RoutineKind::Function {
+            let mut list = Vec::new();
+            for (_, argument) in self.parameters() {
+                // Functions want a word where procedures want nothing.
+                list.push(argument.map_or_else(|| "DEFAULT".to_owned(), |value| self.bind(value)));
+            }
+            let call = format!("{name}({})", list.join(", "));
+            let columns = columns_of(self.routine())?;
+            let sql = match (&self.routine().returns, columns) {
+                (Returns::Value(_), [column]) => format!(
+                    "SELECT {}{}",
+                    self.dialect.shown(&call, column),
+                    self.dialect.named_column(column)
+                ),
+                (_, columns) => {
+                    let names: Vec<String> = (0..columns.len())
+                        .map(|index| format!("c{index}"))
+                        .collect();
+                    format!(
+                        "SELECT {} FROM {call} AS r({})",
+                        self.shown(columns),
+                        names.join(", ")
+                    )
+                }
+            };
+            return Ok(Script::Query(self.statement(sql)));
+        }
+        let (mut declared, mut arguments, mut out) = (String::new(), Vec::new(), Vec::new());
+        for (index, (parameter, argument)) in self.parameters().enumerate() {
+            let parameter_name = &parameter.column.name;
+            if parameter.direction.is_output() {
+                let value = argument.map(|value| self.bind(value));
+                let value = value.map_or_else(String::new, |value| format!(" = {value}"));
+                let kind = &parameter.column.db_type;
+                declared.push_str(&format!("DECLARE @out_{index} {kind}{value}; "));
+                arguments.push(format!("@{parameter_name} = @out_{index} OUTPUT"));
+                out.push(format!(
+                    "@out_{index} AS {}",
+                    self.dialect.quote(parameter_name)
+                ));
+            } else if let Some(value) = argument {
+                let value = self.bind(value);
+                arguments.push(format!("@{parameter_name} = {value}"));
+            }
+        }
+        let arguments = if arguments.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", arguments.join(", "))
+        };
+        // Counts of rows would be results of their own.
+        let mut sql = format!("SET NOCOUNT ON; {declared}EXECUTE {name}{arguments};");
+        let has_out = !out.is_empty();
+        if has_out {
+            sql.push_str(&format!(" SELECT {};", out.join(", ")));
+        }
+        Ok(Script::Call {
+            before: None,
+            call: self.statement(sql),
+            out: if has_out {
+                OutValues::Last
+            } else {
+                OutValues::None
+            },
+        })
+    }
+
+    fn oracle(mut self) -> Result<Script> {
+        let name = self.name();
+        if self.routine().kind == RoutineKind::Function {
+            let mut list = Vec::new();
+            for (parameter, argument) in self.parameters() {
+                if let Some(value) = argument {
+                    let value = self.bind(value);
+                    list.push(format!(
+                        "{} => {value}",
+                        self.dialect.quote(&parameter.column.name)
+                    ));
+                }
+            }
+            let call = format!("{name}({})", list.join(", "));
+            let columns = columns_of(self.routine())?;
+            let sql = match (&self.routine().returns, columns) {
+                (Returns::Value(_), [column]) => format!(
+                    "SELECT {}{} FROM DUAL",
+                    self.dialect.shown(&call, column),
+                    self.dialect.named_column(column)
+                ),
+                (_, columns) => {
+                    let list: Vec<String> = columns
+                        .iter()
+                        .map(|column| {
+                            let sql = format!("r.{}", self.dialect.quote(&column.name));
+                            let shown = self.dialect.shown(&sql, column);
+                            format!("{shown}{}", self.dialect.named_column(column))
+                        })
+                        .collect();
+                    format!("SELECT {} FROM TABLE({call}) r", list.join(", "))
+                }
+            };
+            return Ok(Script::Query(self.statement(sql)));
+        }
+        let (mut declared, mut arguments) = (String::new(), Vec::new());
+        let (mut after, mut returned) = (String::new(), Vec::new());
+        for (index, (parameter, argument)) in self.parameters().enumerate() {
+            let quoted = self.dialect.quote(&parameter.column.name);
+            if parameter.direction.is_output() {
+                let value = argument.map(|value| self.bind(value));
+                let value = value.map_or_else(String::new, |value| format!(" := {value}"));
+                let kind = variable_type(&parameter.column.db_type);
+                declared.push_str(&format!("v{index} {kind}{value}; "));
+                arguments.push(format!("{quoted} => v{index}"));
+                if parameter.is_cursor {
+                    after.push_str(&format!(" DBMS_SQL.RETURN_RESULT(v{index});"));
+                } else {
+                    returned.push((index, parameter.column.kind.clone()));
+                }
+            } else if let Some(value) = argument {
+                let value = self.bind(value);
+                arguments.push(format!("{quoted} => {value}"));
+            }
+        }
+        let mut position = self.binds.len();
+        for (index, _) in &returned {
+            position += 1;
+            after.push_str(&format!(
+                " {} := v{index};",
+                self.dialect.placeholder(position)
+            ));
+        }
+        let declare = if declared.is_empty() { "" } else { "DECLARE " };
+        let list = if arguments.is_empty() {
+            String::new()
+        } else {
+            format!("({})", arguments.join(", "))
+        };
+        let returned: Arc<[Type]> = returned.into_iter().map(|(_, kind)| kind).collect();
+        let out = if returned.is_empty() {
+            OutValues::None
+        } else {
+            OutValues::Last
+        };
+        let statement = self.statement(format!("{declare}{declared}BEGIN {name}{list};{after} END;"));
+        Ok(Script::Call {
+            before: None,
+            call: Statement {
+                returned,
+                ..statement
+            },
+            out,
+        })
+    }
+}
+
+/// The type of a PL/SQL variable: parameters have no length, variables must (largest: 32767 bytes).
+fn variable_type(db_type: &str) -> String {
+    let upper = db_type.to_ascii_uppercase();
+    match upper.as_str() {
+        "VARCHAR2" | "NVARCHAR2" | "CHAR" | "NCHAR" | "VARCHAR" | "RAW" => {
+            let most = if upper.starts_with('N') { 16_383 } else { 32_767 };
+            let kind = match upper.as_str() {
+                "CHAR" | "VARCHAR" => "VARCHAR2",
+                "NCHAR" => "NVARCHAR2",
+                kind => kind,
+            };
+            format!("{kind}({most})")
+        }
+        "REF CURSOR" => "SYS_REFCURSOR".to_owned(),
+        _ => db_type.to_owned(),
+    }
+}
