@@ -32,6 +32,7 @@ const WORDS: Words = Words {
     integer_array: None,
     truths: ["0", "1"],
     has_exact_decimals: false,
+    routines: None,
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
 };
 
