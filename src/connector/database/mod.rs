@@ -14,6 +14,7 @@ mod download;
 #[cfg(test)]
 mod fixture;
 mod listing;
+mod nested;
 mod operations;
 pub mod options;
 pub mod plan;

@@ -2,6 +2,7 @@
 
 mod call;
 mod render;
+mod reread;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +12,7 @@ use async_trait::async_trait;
 
 use super::backend::{Database, DatabaseTransaction, Prepared};
 use super::catalog::{Catalog, Type};
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Returning};
 use super::options::DatabaseOptions;
 use super::plan::{Bind, RoutineCall, Select, Write};
 use super::results::{Outcome, Results};
@@ -22,6 +23,7 @@ use crate::exchange::Format;
 
 pub use call::{CallStyle, OutValues, Script, render_call};
 pub use render::{render_select, render_write};
+use reread::Reread;
 
 /// How values look in the JSON that a statement builds: as the row writer writes those at the top.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,6 +131,12 @@ pub trait Transaction: Send {
     async fn call(&mut self, statement: &Statement, results: &mut Results) -> Result<()> {
         let _ = (statement, results);
         Err(Error::internal("this driver calls no routines"))
+    }
+
+    /// The number that the database gave the record of the last INSERT, if it gave one. For products of
+    /// [`Returning::Nothing`] without [`Dialect::insert_output`].
+    fn last_key(&self) -> Option<i64> {
+        None
     }
 
     /// Sets a savepoint. There is at most one at a time.
@@ -247,8 +255,20 @@ impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
                 "the shape of a write does not say where its check is",
             ));
         }
-        let statement = render_write(&*self.dialect, write, self.options)?;
-        let (rows, touched) = self.transaction.run(&statement, &[], rows).await?;
+        let (rows, touched) = match self.dialect.returning() {
+            Returning::Clause { .. } => {
+                let statement = render_write(&*self.dialect, write, self.options)?;
+                self.transaction.run(&statement, &[], rows).await?
+            }
+            Returning::Nothing => {
+                let mut reread = Reread {
+                    dialect: &*self.dialect,
+                    transaction: self.transaction.as_mut(),
+                    options: self.options,
+                };
+                reread.write(write, rows).await?
+            }
+        };
         if rows.has_refused() {
             return Err(Error::new(
                 ErrorKind::RowNotPermitted,
