@@ -39,6 +39,7 @@ mod reload_applying;
 mod reload_deciding;
 mod reload_seeing;
 mod roles;
+mod routines;
 mod round_trips;
 mod scale;
 mod secrets;

@@ -38,6 +38,9 @@ pub(super) const RAISED_FACT: &str = "raised";
 /// Most characters of such words that are answered.
 const MAX_RAISED_CHARACTERS: usize = 500;
 
+/// The state of a statement that would write in a transaction that refuses to (SQL, "read-only SQL-transaction").
+const READ_ONLY_STATE: &str = "25006";
+
 /// What a routine that may be called with POST alone takes.
 const POST_ALONE: &str = "POST, OPTIONS";
 
@@ -115,12 +118,7 @@ impl DatabaseConnector {
         let is_reading = method == Method::GET;
         let chosen = choice::choose(overloads, &asked.arguments, call.access.lookups())?;
         if is_reading && !chosen.routine.is_read_only {
-            return Err(Error::new(
-                ErrorKind::MethodNotAllowed,
-                format!("{} '{name}' may change data, so GET does not call it", kind.noun()),
-            )
-            .with_help("call it with POST, or declare in the database that it only reads")
-            .with_allow(POST_ALONE));
+            return Err(not_with_get(&chosen.routine));
         }
         refuse_wrapper(&chosen.routine, &asked)?;
         let picked = asked.download.as_ref().and_then(download::format_of);
@@ -373,6 +371,19 @@ fn output_names(routine: &Routine) -> Vec<String> {
         .collect()
 }
 
+fn not_with_get(routine: &Routine) -> Error {
+    Error::new(
+        ErrorKind::MethodNotAllowed,
+        format!(
+            "{} '{}' may change data, so GET does not call it",
+            routine.kind.noun(),
+            routine.name
+        ),
+    )
+    .with_help("call it with POST, or declare in the database that it only reads")
+    .with_allow(POST_ALONE)
+}
+
 /// The error of a call. What the database's own code raised is meant for its caller; a routine that is not there any
 /// more was dropped since the catalog was read.
 fn in_routine(error: Error, call: &RoutineCall) -> Error {
@@ -390,6 +401,12 @@ fn in_routine(error: Error, call: &RoutineCall) -> Error {
             .map(|character| if character.is_control() { ' ' } else { character })
             .collect();
         return Error::new(kind, words).with_source(error);
+    }
+    let would_write = |(name, state): &(&'static str, String)| {
+        *name == "sqlstate" && state == READ_ONLY_STATE
+    };
+    if kind == ErrorKind::BackendFailure && error.facts().iter().any(would_write) {
+        return not_with_get(routine).with_source(error);
     }
     match kind {
         // Nothing of what was bound can be compared: no routine has these parameters.

@@ -246,11 +246,8 @@ impl<'a> Writer<'a> {
             if parameter.direction.is_output() {
                 let value = argument.map_or_else(|| "NULL".to_owned(), |value| self.bind(value));
                 set.push(format!("{} = {value}", variable(index)));
-                out.push(format!(
-                    "{} AS {}",
-                    variable(index),
-                    self.dialect.quote(&parameter.column.name)
-                ));
+                let named = self.dialect.named_column(&parameter.column);
+                out.push(format!("{}{named}", variable(index)));
             }
         }
         let before = (!set.is_empty()).then(|| self.statement(format!("SET {}", set.join(", "))));
