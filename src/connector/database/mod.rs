@@ -13,6 +13,7 @@ pub mod dialect;
 mod download;
 #[cfg(test)]
 mod fixture;
+mod link_key;
 mod listing;
 mod nested;
 mod operations;
@@ -24,6 +25,7 @@ pub mod planner;
 pub mod postgresql;
 mod precondition;
 mod read;
+mod recorded;
 pub mod request;
 pub mod results;
 mod routine;
@@ -33,6 +35,7 @@ pub mod shown;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod stitch;
 pub mod tls;
 pub mod value;
 mod write;

@@ -14,7 +14,7 @@ use super::backend::{Database, DatabaseTransaction, Prepared};
 use super::catalog::{Catalog, Type};
 use super::dialect::{Dialect, Returning};
 use super::options::DatabaseOptions;
-use super::plan::{Bind, RoutineCall, Select, Write};
+use super::plan::{Bind, Children, RoutineCall, Select, Write};
 use super::results::{Outcome, Results};
 use super::rows::{Frame, RowWriter, Shape};
 use super::value::{DateTimeStyle, NumberStyle, Scalar};
@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
 
 pub use call::{CallStyle, OutValues, Script, render_call};
-pub use render::{render_select, render_write};
+pub use render::{render_children, render_select, render_write};
 use reread::Reread;
 
 /// How values look in the JSON that a statement builds: as the row writer writes those at the top.
@@ -158,15 +158,26 @@ pub struct Sql<D, P> {
     dialect: Arc<D>,
     pool: P,
     options: RenderOptions,
+    embeds_related: bool,
 }
 
 impl<D: Dialect, P: SqlPool> Sql<D, P> {
     /// Puts a dialect and a pool together.
     pub fn new(dialect: D, pool: P, options: RenderOptions) -> Self {
         Self {
+            embeds_related: dialect.embeds_related(),
             dialect: Arc::new(dialect),
             pool,
             options,
+        }
+    }
+
+    /// The same without the dialect's own way to embed related records, so that tests can compare the two.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn stitching(self) -> Self {
+        Self {
+            embeds_related: false,
+            ..self
         }
     }
 
@@ -203,6 +214,15 @@ impl<D: Dialect, P: SqlPool> Database for Sql<D, P> {
         let statement = prepared.statement.as_ref();
         let statement = statement.ok_or_else(|| Error::internal("a select without a statement"))?;
         self.pool.read(statement, key, rows).await
+    }
+
+    fn embeds_related(&self) -> bool {
+        self.embeds_related
+    }
+
+    async fn read_children(&self, children: &Children, rows: RowWriter) -> Result<RowWriter> {
+        let statement = render_children(&*self.dialect, children, self.options)?;
+        self.pool.read(&statement, &[], rows).await
     }
 
     async fn begin(&self) -> Result<Box<dyn DatabaseTransaction>> {
@@ -244,6 +264,12 @@ struct SqlTransaction<D> {
 impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
     async fn select(&mut self, select: &Select, lock: bool, rows: RowWriter) -> Result<RowWriter> {
         let statement = render_select(&*self.dialect, select, lock, self.options)?;
+        let (rows, _) = self.transaction.run(&statement, &[], rows).await?;
+        Ok(rows)
+    }
+
+    async fn select_children(&mut self, children: &Children, rows: RowWriter) -> Result<RowWriter> {
+        let statement = render_children(&*self.dialect, children, self.options)?;
         let (rows, _) = self.transaction.run(&statement, &[], rows).await?;
         Ok(rows)
     }
