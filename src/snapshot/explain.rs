@@ -540,6 +540,15 @@ impl<'a> Case<'a> {
                         .to_owned(),
                 );
             }
+            let calls_routine = self
+                .operation()
+                .is_some_and(|operation| operation.path.ends_with("()}"));
+            if calls_routine && (grant.filter.is_some() || grant.fields.is_some()) {
+                note(
+                    "a row with `filter` or `fields` calls no procedure and no function, because none can be held to it"
+                        .to_owned(),
+                );
+            }
             note(
                 "what a call touches beyond its path (related tables, tables named in a body) is judged by its own rows when the call runs"
                     .to_owned(),

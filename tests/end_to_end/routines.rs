@@ -16,6 +16,13 @@ const ROUTINES: &str = "CREATE TABLE note (id serial PRIMARY KEY, text text NOT 
     CREATE PROCEDURE forget () LANGUAGE sql AS 'DELETE FROM note';
     CREATE FUNCTION numbers (p_last integer) RETURNS TABLE (number integer, text text) LANGUAGE sql STABLE AS
       'SELECT n, ''row '' || n FROM generate_series(1, p_last) n';
+    CREATE FUNCTION lists () RETURNS SETOF refcursor LANGUAGE plpgsql STABLE AS
+      'DECLARE a refcursor := ''a \"1\"''; b refcursor; BEGIN
+       OPEN a FOR SELECT 1 AS one, 2 AS one; RETURN NEXT a; OPEN b FOR SELECT ''x'' AS x; RETURN NEXT b; END';
+    CREATE FUNCTION place () RETURNS TABLE (at point, span interval, net inet, list integer[], kind json) LANGUAGE sql STABLE AS
+      'SELECT point(1,2), interval ''1 day'', inet ''10.0.0.1'', ARRAY[1,NULL], ''{\"a\":1.50}''::json';
+    CREATE PROCEDURE places (OUT p_at point) LANGUAGE plpgsql AS 'BEGIN p_at := point(1,2); END';
+    CREATE FUNCTION nobody_knows () RETURNS record LANGUAGE sql STABLE AS 'SELECT 1, 2';
     CREATE FUNCTION liar () RETURNS integer LANGUAGE sql STABLE AS 'SELECT sly()';
     CREATE FUNCTION sly () RETURNS integer LANGUAGE plpgsql VOLATILE AS
       'BEGIN INSERT INTO note (text) VALUES (''sly''); RETURN 1; END';";
@@ -98,6 +105,25 @@ fn get_reads_alone_and_streams_rows_of_any_number() {
         few.text(),
         r#"[{"number":1,"text":"row 1"},{"number":2,"text":"row 2"}]"#
     );
+    gateway.stop();
+}
+
+#[test]
+fn cursors_are_results_and_every_type_is_written_as_in_records() {
+    let (_server, _directory, gateway) = serve();
+    let admin = gateway.client_with(ADMIN);
+    assert_eq!(
+        admin.get("/api/v2/db/_func/lists").text(),
+        r#"[[{"one":1,"one_2":2}],[{"x":"x"}]]"#
+    );
+    assert_eq!(
+        admin.get("/api/v2/db/_func/place").text(),
+        r#"[{"at":"(1,2)","span":"1 day","net":"10.0.0.1","list":[1,null],"kind":{"a":1.50}}]"#
+    );
+    let refused = admin.send_json("POST", "/api/v2/db/_proc/places", &json!({}));
+    refused.expect_error(501, "not_implemented");
+    let refused = admin.get("/api/v2/db/_func/nobody_knows");
+    refused.expect_error(501, "not_implemented");
     gateway.stop();
 }
 

@@ -141,9 +141,10 @@ impl DatabaseConnector {
         if job.streams() {
             self.stream(job).await
         } else {
-            let document = match kind {
-                RoutineKind::Procedure => self.procedure(&job).await?,
-                RoutineKind::Function => self.function(&job).await?,
+            let document = if job.call.routine.gives_results() {
+                self.results(&job).await?
+            } else {
+                self.function(&job).await?
             };
             job.reply(&document)
         }
@@ -209,7 +210,7 @@ impl DatabaseConnector {
             }
             (_, Wanted::Value(_)) | (Returns::Value(_), _) => answer::first_value(&rows),
             (Returns::Row(_), _) => Ok(rows),
-            (Returns::Table(_) | Returns::Unknown, _) => {
+            (Returns::Table(_) | Returns::Cursors | Returns::Unknown, _) => {
                 let outcome = Outcome {
                     sets: vec![rows],
                     out: None,
@@ -219,8 +220,8 @@ impl DatabaseConnector {
         }
     }
 
-    /// What came of a procedure.
-    async fn procedure(&self, job: &Job) -> Result<Bytes> {
+    /// What came of a procedure, or of a function that gives cursors.
+    async fn results(&self, job: &Job) -> Result<Bytes> {
         let asked = &job.asked;
         let first = match asked.wanted {
             Wanted::Value(shown) if !asked.is_full => Some(shown),
@@ -266,7 +267,7 @@ impl Job {
     fn shape(&self, options: &super::options::DatabaseOptions, frame: Frame, format: Format) -> Shape {
         let routine = &self.call.routine;
         let columns: &[Column] = match &routine.returns {
-            Returns::Nothing | Returns::Unknown => &[],
+            Returns::Nothing | Returns::Cursors | Returns::Unknown => &[],
             Returns::Value(column) => std::slice::from_ref(column),
             Returns::Row(columns) | Returns::Table(columns) => columns,
         };
@@ -461,6 +462,7 @@ fn description(routine: &Routine, verbs: Verbs) -> Map<String, Value> {
         Returns::Value(column) => (json!(kind_name(&column.kind)), &[]),
         Returns::Row(columns) => (json!("row"), columns),
         Returns::Table(columns) => (json!("table"), columns),
+        Returns::Cursors => (json!("ref_cursor"), &[]),
         Returns::Unknown => (json!("table"), &[]),
     };
     let columns: Vec<Value> = columns.iter().map(column_entry).collect();

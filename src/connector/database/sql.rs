@@ -313,7 +313,7 @@ impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
                 let (rows, _) = self.transaction.run(&statement, &[], rows).await?;
                 Ok(rows)
             }
-            Script::Call { .. } => Err(Error::internal("a function was called as a procedure")),
+            Script::Call { .. } => Err(Error::internal("results were queried as rows")),
         }
     }
 

@@ -94,6 +94,8 @@ pub enum Returns {
     Row(Vec<Column>),
     /// Any number of rows with these columns.
     Table(Vec<Column>),
+    /// Cursors, whose rows are results of the call.
+    Cursors,
     /// Rows whose columns are known to nobody before the call.
     Unknown,
 }
@@ -125,6 +127,11 @@ impl Routine {
         self.parameters
             .iter()
             .filter(|parameter| parameter.direction.is_input())
+    }
+
+    /// Whether a call gives results of its own, one after another, and not just what a query of a function gives.
+    pub fn gives_results(&self) -> bool {
+        self.kind == RoutineKind::Procedure || self.returns == Returns::Cursors
     }
 
     /// The parameters that are answered, other than cursors.

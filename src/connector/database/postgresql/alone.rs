@@ -21,7 +21,7 @@ use super::error::{from_connecting, from_driver, overloaded, timed_out, unavaila
 use super::decode::Raw;
 use super::rows::{Decoders, Failure, write_columns, write_row};
 use super::wait::Wait;
-use crate::connector::database::results::Results;
+use crate::connector::database::results::{MAX_RESULT_SETS, Results};
 use crate::connector::database::rows::RowWriter;
 use crate::connector::database::sql::{Statement, Transaction};
 use crate::connector::database::value::Scalar;
@@ -442,8 +442,8 @@ async fn run_statement(
     Ok(stream.rows_affected().unwrap_or(0))
 }
 
-/// Runs CALL, which gives at most one row with the OUT parameters. The rows of cursors among them are results of their
-/// own, in their order; the other parameters come last.
+/// Runs CALL, which gives at most one row with the OUT parameters, or a query of a function that gives cursors. The
+/// rows of cursors are results of their own, in their order; the other parameters come last.
 async fn call(
     client: &Object,
     sql: &str,
@@ -459,13 +459,13 @@ async fn call(
     let parameters = values.iter().map(|value| Parameter(value));
     let query = pin!(client.query_raw(&statement, parameters));
     let mut stream = pin!(wait.run(query).await.ok_or_else(late)??);
-    let mut out = None;
+    let mut given = Vec::new();
     while let Some(row) = wait.run(pin!(stream.try_next())).await.ok_or_else(late)?? {
-        out = Some(row);
+        // Each is a result of its own, or the only one.
+        if given.len() <= MAX_RESULT_SETS {
+            given.push(row);
+        }
     }
-    let Some(out) = out else {
-        return Ok(());
-    };
     let columns = statement.columns();
     let is_cursor = |index: &usize| {
         columns
@@ -473,23 +473,25 @@ async fn call(
             .is_some_and(|column| *column.type_() == Type::REFCURSOR)
     };
     let (cursors, others): (Vec<usize>, Vec<usize>) = (0..columns.len()).partition(is_cursor);
-    for index in cursors {
-        let Raw(Some(name)) = out.try_get(index)? else {
-            continue;
-        };
-        let name = String::from_utf8_lossy(name).replace('"', "\"\"");
-        fetch(client, &format!("FETCH ALL FROM \"{name}\""), results, limit).await?;
+    for row in &given {
+        for index in &cursors {
+            let Raw(Some(name)) = row.try_get(*index)? else {
+                continue;
+            };
+            let name = String::from_utf8_lossy(name).replace('"', "\"\"");
+            fetch(client, &format!("FETCH ALL FROM \"{name}\""), results, limit).await?;
+        }
     }
-    if others.is_empty() {
+    let Some(out) = given.first().filter(|_| !others.is_empty()) else {
         return Ok(());
-    }
+    };
     let names = others
         .iter()
         .filter_map(|index| columns.get(*index))
         .map(|column| column.name().to_owned())
         .collect();
     let mut rows = results.begin(names)?;
-    write_columns(&out, &decoders, &others, &mut rows)?;
+    write_columns(out, &decoders, &others, &mut rows)?;
     results.end(rows)?;
     Ok(())
 }

@@ -79,6 +79,7 @@ fn columns_of(routine: &Routine) -> Result<&[Column]> {
         Returns::Nothing => Ok(&[]),
         Returns::Value(column) => Ok(std::slice::from_ref(column)),
         Returns::Row(columns) | Returns::Table(columns) => Ok(columns),
+        Returns::Cursors => Err(Error::internal("cursors were queried")),
         Returns::Unknown => Err(Error::new(
             ErrorKind::NotImplemented,
             format!(
@@ -161,6 +162,13 @@ impl<'a> Writer<'a> {
                 } else {
                     OutValues::None
                 },
+            });
+        }
+        if self.routine().returns == Returns::Cursors {
+            return Ok(Script::Call {
+                before: None,
+                call: self.statement(format!("SELECT r.c0 FROM {call} AS r(c0)")),
+                out: OutValues::None,
             });
         }
         let columns = columns_of(self.routine())?;
@@ -351,6 +359,15 @@ impl<'a> Writer<'a> {
                 }
             }
             let call = format!("{name}({})", list.join(", "));
+            if self.routine().returns == Returns::Cursors {
+                return Ok(Script::Call {
+                    before: None,
+                    call: self.statement(format!(
+                        "DECLARE v SYS_REFCURSOR; BEGIN v := {call}; DBMS_SQL.RETURN_RESULT(v); END;"
+                    )),
+                    out: OutValues::None,
+                });
+            }
             let columns = columns_of(self.routine())?;
             let sql = match (&self.routine().returns, columns) {
                 (Returns::Value(_), [column]) => format!(
@@ -439,5 +456,164 @@ fn variable_type(db_type: &str) -> String {
         }
         "REF CURSOR" => "SYS_REFCURSOR".to_owned(),
         _ => db_type.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::database::catalog::Direction;
+    use crate::connector::database::dialect::PostgresqlDialect;
+
+    fn parameter(name: &str, db_type: &str, direction: Direction) -> Parameter {
+        Parameter {
+            direction,
+            has_default: false,
+            is_variadic: false,
+            is_cursor: false,
+            column: Column::plain(name, Type::Integer, db_type),
+        }
+    }
+
+    fn routine(kind: RoutineKind, parameters: Vec<Parameter>, returns: Returns) -> Routine {
+        Routine {
+            name: "sales.close \"month\"".to_owned(),
+            schema: Some("sales".to_owned()),
+            native: "close \"month\"".to_owned(),
+            kind,
+            parameters,
+            returns,
+            is_read_only: false,
+            description: None,
+        }
+    }
+
+    fn procedure() -> Routine {
+        routine(
+            RoutineKind::Procedure,
+            vec![
+                parameter("p_year", "integer", Direction::In),
+                parameter("p_done", "integer", Direction::Out),
+                parameter("p_note", "VARCHAR2", Direction::InOut),
+                parameter("p_more", "integer", Direction::In),
+            ],
+            Returns::Nothing,
+        )
+    }
+
+    fn scalar() -> Routine {
+        let value = Column::plain("f", Type::Decimal, "numeric");
+        routine(
+            RoutineKind::Function,
+            vec![
+                parameter("a", "integer", Direction::In),
+                parameter("b", "integer", Direction::In),
+            ],
+            Returns::Value(Box::new(value)),
+        )
+    }
+
+    fn table() -> Routine {
+        let columns = vec![
+            Column::plain("number", Type::Text, "text"),
+            Column::plain("place", Type::Other, "point"),
+        ];
+        routine(
+            RoutineKind::Function,
+            vec![parameter("a", "integer", Direction::In)],
+            Returns::Table(columns),
+        )
+    }
+
+    /// The statements of a call, each with the number of its values.
+    fn script(dialect: &dyn Dialect, routine: Routine, arguments: &[Option<i64>]) -> Vec<String> {
+        let call = RoutineCall {
+            routine: Arc::new(routine),
+            arguments: arguments
+                .iter()
+                .map(|argument| argument.map(Scalar::Int))
+                .collect(),
+        };
+        let shown = |statement: &Statement| {
+            let values: Vec<String> = statement
+                .binds
+                .iter()
+                .map(|bind| format!("{bind:?}"))
+                .collect();
+            format!("{} <- {}", statement.sql, values.join(" "))
+                .replace("Value(Int(", "")
+                .replace("))", "")
+        };
+        match render_call(dialect, &call).unwrap() {
+            Script::Query(statement) => vec![shown(&statement)],
+            Script::Call { before, call, out } => {
+                let mut list: Vec<String> = before.iter().map(shown).collect();
+                list.push(shown(&call));
+                list.push(match &out {
+                    OutValues::None => "nothing".to_owned(),
+                    OutValues::Last => "last".to_owned(),
+                    OutValues::Query(statement) => shown(statement),
+                });
+                list
+            }
+        }
+    }
+
+    #[test]
+    fn postgresql_calls_by_name_with_casts() {
+        let calls = |routine, arguments: &[Option<i64>]| script(&PostgresqlDialect, routine, arguments);
+        assert_eq!(
+            calls(procedure(), &[Some(2026), None, Some(1), None]),
+            [
+                "CALL \"sales\".\"close \"\"month\"\"\"(\"p_year\" => $1::integer, \"p_done\" => NULL::integer, \
+                 \"p_note\" => $2::VARCHAR2) <- 2026 1",
+                "last",
+            ]
+        );
+        assert_eq!(
+            calls(scalar(), &[Some(1), None]),
+            ["SELECT r.c0 FROM \"sales\".\"close \"\"month\"\"\"(\"a\" => $1::integer) AS r(c0) <- 1"]
+        );
+        assert_eq!(
+            calls(table(), &[Some(1)]),
+            ["SELECT r.c0, r.c1::text FROM \"sales\".\"close \"\"month\"\"\"(\"a\" => $1::integer) AS r(c0, c1) <- 1"]
+        );
+        let mut unnamed = scalar();
+        unnamed.parameters[0].column.name.clear();
+        unnamed.parameters[1].is_variadic = true;
+        unnamed.returns = Returns::Nothing;
+        assert_eq!(
+            calls(unnamed, &[Some(1), Some(2)]),
+            ["SELECT r.c0::text FROM \"sales\".\"close \"\"month\"\"\"($1::integer, VARIADIC $2::integer) AS r(c0) <- 1 2"]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_refused() {
+        let refused = |routine, arguments: &[Option<i64>]| {
+            let call = RoutineCall {
+                routine: Arc::new(routine),
+                arguments: arguments.iter().map(|value| value.map(Scalar::Int)).collect(),
+            };
+            render_call(&PostgresqlDialect, &call).unwrap_err().kind()
+        };
+        let mut gap = scalar();
+        gap.parameters[1].column.name.clear();
+        assert_eq!(refused(gap, &[None, Some(1)]), ErrorKind::InvalidParameter);
+        let mut unknown = table();
+        unknown.returns = Returns::Unknown;
+        assert_eq!(refused(unknown, &[Some(1)]), ErrorKind::NotImplemented);
+    }
+
+    #[test]
+    fn variables_of_oracle_have_room_for_any_text() {
+        for (declared, variable) in [
+            ("VARCHAR2", "VARCHAR2(32767)"),
+            ("NCHAR", "NVARCHAR2(16383)"),
+            ("REF CURSOR", "SYS_REFCURSOR"),
+            ("NUMBER", "NUMBER"),
+        ] {
+            assert_eq!(variable_type(declared), variable);
+        }
     }
 }

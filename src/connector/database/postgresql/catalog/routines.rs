@@ -150,6 +150,8 @@ fn routine(
     };
     let returns = if is_procedure || return_oid == VOID {
         Returns::Nothing
+    } else if return_oid == CURSOR {
+        Returns::Cursors
     } else if results.len() == 1 {
         set_or(results, value)
     } else if !results.is_empty() {
