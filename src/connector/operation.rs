@@ -156,9 +156,9 @@ pub fn judged<'a>(operations: &[Operation], component: &'a Component) -> Cow<'a,
     let Some((name, before)) = named else {
         return Cow::Borrowed(text);
     };
-    let takes_arguments = operations
-        .iter()
-        .any(|operation| operation.path.ends_with("()}") && follows(operation.path, component.segments()));
+    let takes_arguments = operations.iter().any(|operation| {
+        operation.path.ends_with("()}") && follows(operation.path, component.segments())
+    });
     if !takes_arguments {
         return Cow::Borrowed(text);
     }

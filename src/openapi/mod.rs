@@ -271,7 +271,10 @@ impl Writer {
         let family = operation.path.trim_matches('/').split('/').next();
         let kinds = [RoutineKind::Procedure, RoutineKind::Function];
         let kind = kinds.into_iter().find(|kind| Some(kind.family()) == family);
-        for (name, overloads) in kind.into_iter().flat_map(|kind| catalog.routines().of(kind)) {
+        for (name, overloads) in kind
+            .into_iter()
+            .flat_map(|kind| catalog.routines().of(kind))
+        {
             let reads = overloads.iter().any(|routine| routine.is_read_only);
             if operation.method == Method::GET && !reads {
                 continue;
@@ -478,12 +481,11 @@ impl Writer {
         let mut success = Map::new();
         success.insert("description".to_owned(), json!("Success"));
         if let Some(response) = place.operation.response {
-            let reference = match place.routine {
-                Some((_, overloads)) => routines::answer(overloads),
-                None => {
-                    let schema = self.generate(response);
-                    self.schema(place, schema, Purpose::Answer)
-                }
+            let reference = if let Some((_, overloads)) = place.routine {
+                routines::answer(overloads)
+            } else {
+                let schema = self.generate(response);
+                self.schema(place, schema, Purpose::Answer)
             };
             let mut content = Map::new();
             for format in Format::ALL {

@@ -67,7 +67,9 @@ fn answer_of(routine: &Routine) -> Value {
         Returns::Value(column) => of_column(column, Purpose::Answer),
         Returns::Row(columns) => object(columns.iter()),
         Returns::Table(columns) => json!({ "type": "array", "items": object(columns.iter()) }),
-        Returns::Cursors | Returns::Unknown => json!({ "type": "array", "items": { "type": "object" } }),
+        Returns::Cursors | Returns::Unknown => {
+            json!({ "type": "array", "items": { "type": "object" } })
+        }
         Returns::Nothing if routine.outputs().next().is_some() => {
             object(routine.outputs().map(|parameter| &parameter.column))
         }

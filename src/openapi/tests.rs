@@ -744,7 +744,10 @@ fn routines_are_written_out_with_their_parameters_and_what_they_answer() {
         routine(
             "close_month",
             RoutineKind::Procedure,
-            vec![parameter("p_year", Direction::In), parameter("p_done", Direction::Out)],
+            vec![
+                parameter("p_year", Direction::In),
+                parameter("p_done", Direction::Out),
+            ],
             Returns::Nothing,
             false,
         ),
@@ -755,12 +758,36 @@ fn routines_are_written_out_with_their_parameters_and_what_they_answer() {
             Returns::Value(Box::new(amount.clone())),
             true,
         ),
-        routine("secret", RoutineKind::Function, vec![], Returns::Table(vec![amount]), true),
+        routine(
+            "secret",
+            RoutineKind::Function,
+            vec![],
+            Returns::Table(vec![amount]),
+            true,
+        ),
     ]));
     let operations = [
-        operation("read_procedure", Method::GET, "/_proc/{routine()}", None, any_record),
-        operation("call_procedure", Method::POST, "/_proc/{routine()}", Some(called), any_record),
-        operation("read_function", Method::GET, "/_func/{routine()}", None, any_record),
+        operation(
+            "read_procedure",
+            Method::GET,
+            "/_proc/{routine()}",
+            None,
+            any_record,
+        ),
+        operation(
+            "call_procedure",
+            Method::POST,
+            "/_proc/{routine()}",
+            Some(called),
+            any_record,
+        ),
+        operation(
+            "read_function",
+            Method::GET,
+            "/_func/{routine()}",
+            None,
+            any_record,
+        ),
     ];
     let details = Description::Database(Arc::new(catalog));
     let rules = vec![
@@ -778,7 +805,10 @@ fn routines_are_written_out_with_their_parameters_and_what_they_answer() {
     };
     let document = document(&[service], true, "g1");
     assert_valid(&document);
-    assert_eq!(paths(&document), ["/_proc/close_month", "/_func/invoice_total"]);
+    assert_eq!(
+        paths(&document),
+        ["/_proc/close_month", "/_func/invoice_total"]
+    );
     let call = &document["paths"]["/_proc/close_month"];
     assert!(call.get("get").is_none(), "nothing says that it only reads");
     let call = &call["post"];

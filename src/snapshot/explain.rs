@@ -1,8 +1,8 @@
 //! What a request with a key would come to on a tree that nobody serves, and why. The decision is that of
 //! [`crate::auth::authorize`], which requests hear as well; here are only the words for it. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};

@@ -71,7 +71,10 @@ fn a_role_calls_the_routines_it_names_and_is_told_of_no_other() {
     assert_eq!(added.json(), json!({"p_id": 1}));
     let added = call("/api/v2/db/_proc/add_note('two,%20and%203')", json!({}));
     added.expect_ok();
-    assert_eq!(server.sql("SELECT text FROM note WHERE id = 2"), "two, and 3");
+    assert_eq!(
+        server.sql("SELECT text FROM note WHERE id = 2"),
+        "two, and 3"
+    );
     call("/api/v2/db/_proc/forget()", json!({})).expect_error(403, "forbidden");
     // A path that is covered by a row in its text alone is not covered.
     call("/api/v2/db/_proc/forget(_proc/add_note)", json!({})).expect_error(403, "forbidden");
@@ -99,7 +102,10 @@ fn get_reads_alone_and_streams_rows_of_any_number() {
     let many = reader.get("/api/v2/db/_func/numbers(200000)?accept=application/x-ndjson");
     many.expect_ok();
     assert_eq!(many.text().lines().count(), 200_000);
-    assert!(many.text().ends_with("{\"number\":200000,\"text\":\"row 200000\"}\n"));
+    assert!(
+        many.text()
+            .ends_with("{\"number\":200000,\"text\":\"row 200000\"}\n")
+    );
     let few = reader.get("/api/v2/db/_func/numbers?p_last=2");
     assert_eq!(
         few.text(),

@@ -9,9 +9,7 @@ use indexmap::IndexMap;
 
 use crate::error::{Error, ErrorKind, Result, brief, nearest};
 
-pub use routine::{
-    Direction, Overloads, Parameter, Returns, Routine, RoutineKind, Routines,
-};
+pub use routine::{Direction, Overloads, Parameter, Returns, Routine, RoutineKind, Routines};
 
 /// The tables and views of one database, as a driver found them, with their relations, and its routines.
 #[derive(Clone, Debug, Default)]

@@ -94,7 +94,11 @@ impl DatabaseConnector {
     }
 
     /// The tables and columns, as they are known or read anew.
-    pub(super) async fn catalog_for(&self, context: &CallContext, refresh: bool) -> Result<Arc<Catalog>> {
+    pub(super) async fn catalog_for(
+        &self,
+        context: &CallContext,
+        refresh: bool,
+    ) -> Result<Arc<Catalog>> {
         if refresh {
             self.fresh_catalog(context.deadline).await
         } else {

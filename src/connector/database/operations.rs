@@ -479,10 +479,17 @@ mod tests {
 
     #[test]
     fn routines_stand_last() {
-        let is_routine =
-            |operation: &Operation| operation.path.starts_with("/_proc") || operation.path.starts_with("/_func");
+        let is_routine = |operation: &Operation| {
+            operation.path.starts_with("/_proc") || operation.path.starts_with("/_func")
+        };
         assert!(!OPERATIONS_WITHOUT_ROUTINES.iter().any(is_routine));
-        assert_eq!(OPERATIONS.iter().filter(|operation| is_routine(operation)).count(), ROUTINES);
+        assert_eq!(
+            OPERATIONS
+                .iter()
+                .filter(|operation| is_routine(operation))
+                .count(),
+            ROUTINES
+        );
     }
 
     #[test]

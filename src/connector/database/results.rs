@@ -187,7 +187,11 @@ mod tests {
 
     #[test]
     fn the_first_value_alone_can_be_kept() {
-        let mut results = Results::new(&DatabaseOptions::default(), Vec::new(), Some(ShownAs::Integer));
+        let mut results = Results::new(
+            &DatabaseOptions::default(),
+            Vec::new(),
+            Some(ShownAs::Integer),
+        );
         let mut rows = results.begin(names(&["a", "b"])).unwrap();
         assert!(rows.begin_row());
         rows.value(&Value::Text("7"));

@@ -79,7 +79,8 @@ impl DatabaseConnector {
                 })?;
                 let verbs = routine_verbs(&call.access, kind, name);
                 if verbs.is_empty() {
-                    call.access.of(&component_of(kind.family(), name), &Method::GET)?;
+                    call.access
+                        .of(&component_of(kind.family(), name), &Method::GET)?;
                     return Err(Error::internal("a grant that admits no verb"));
                 }
                 entries.extend(overloads.iter().map(|routine| description(routine, verbs)));
@@ -205,7 +206,7 @@ impl DatabaseConnector {
         let is_empty = rows.is_empty();
         match (&job.call.routine.returns, asked.wanted) {
             (Returns::Nothing, _) => Ok(Bytes::from_static(b"null")),
-            (_, Wanted::Value(_)) | (Returns::Value(_), _) | (Returns::Row(_), _) if is_empty => {
+            (_, Wanted::Value(_)) | (Returns::Value(_) | Returns::Row(_), _) if is_empty => {
                 Ok(Bytes::from_static(b"null"))
             }
             (_, Wanted::Value(_)) | (Returns::Value(_), _) => answer::first_value(&rows),
@@ -264,7 +265,12 @@ impl Job {
     }
 
     /// How the rows of a function are written.
-    fn shape(&self, options: &super::options::DatabaseOptions, frame: Frame, format: Format) -> Shape {
+    fn shape(
+        &self,
+        options: &super::options::DatabaseOptions,
+        frame: Frame,
+        format: Format,
+    ) -> Shape {
         let routine = &self.call.routine;
         let columns: &[Column] = match &routine.returns {
             Returns::Nothing | Returns::Cursors | Returns::Unknown => &[],
@@ -399,13 +405,18 @@ fn in_routine(error: Error, call: &RoutineCall) -> Error {
         let words: String = words
             .chars()
             .take(MAX_RAISED_CHARACTERS)
-            .map(|character| if character.is_control() { ' ' } else { character })
+            .map(|character| {
+                if character.is_control() {
+                    ' '
+                } else {
+                    character
+                }
+            })
             .collect();
         return Error::new(kind, words).with_source(error);
     }
-    let would_write = |(name, state): &(&'static str, String)| {
-        *name == "sqlstate" && state == READ_ONLY_STATE
-    };
+    let would_write =
+        |(name, state): &(&'static str, String)| *name == "sqlstate" && state == READ_ONLY_STATE;
     if kind == ErrorKind::BackendFailure && error.facts().iter().any(would_write) {
         return not_with_get(routine).with_source(error);
     }
@@ -413,7 +424,10 @@ fn in_routine(error: Error, call: &RoutineCall) -> Error {
         // Nothing of what was bound can be compared: no routine has these parameters.
         ErrorKind::InvalidParameter | ErrorKind::UnknownTable => Error::new(
             ErrorKind::UnknownTable,
-            format!("{noun} '{}', or something that it uses, does not exist any more", routine.name),
+            format!(
+                "{noun} '{}', or something that it uses, does not exist any more",
+                routine.name
+            ),
         )
         .with_source(error),
         ErrorKind::InvalidValue => Error::new(
@@ -427,9 +441,10 @@ fn in_routine(error: Error, call: &RoutineCall) -> Error {
 
 fn is_listed(overloads: &Overloads, listing: &ListingQuery) -> bool {
     overloads.iter().any(|routine| {
-        listing.schema.as_ref().is_none_or(|schema| {
-            routine.schema.as_deref() == Some(schema)
-        })
+        listing
+            .schema
+            .as_ref()
+            .is_none_or(|schema| routine.schema.as_deref() == Some(schema))
     })
 }
 

@@ -114,10 +114,7 @@ impl Shape {
     }
 
     fn is_list(&self) -> bool {
-        matches!(
-            self.frame,
-            Frame::List | Frame::Array | Frame::Identifiers
-        )
+        matches!(self.frame, Frame::List | Frame::Array | Frame::Identifiers)
     }
 }
 
@@ -396,7 +393,9 @@ impl RowWriter {
             {
                 self.out.extend_from_slice(b",");
             }
-            (Format::Xml, Frame::List | Frame::Array) => self.out.extend_from_slice(b"\t<resource>\n"),
+            (Format::Xml, Frame::List | Frame::Array) => {
+                self.out.extend_from_slice(b"\t<resource>\n")
+            }
             _ => {}
         }
         true
@@ -411,8 +410,7 @@ impl RowWriter {
             let column = self.column;
             let mut wanted = self.shape.shown_as.iter();
             let wanted = wanted.find(|(index, _)| *index == column);
-            let shown =
-                wanted.and_then(|(_, shown)| shown.convert(value, self.shape.datetimes));
+            let shown = wanted.and_then(|(_, shown)| shown.convert(value, self.shape.datetimes));
             if let Some(shown) = shown {
                 self.write_value(&borrowed(&shown).unwrap_or(*value));
                 return;

@@ -82,11 +82,15 @@ impl ShownAs {
     /// The value in this type; `None` if it is so already, or cannot be: it is then shown as it is.
     pub fn convert(self, value: &Value<'_>, style: DateTimeStyle) -> Option<Scalar> {
         match (self, value) {
-            (_, Value::Null) => None,
-            (Self::Integer, Value::Int(_) | Value::UInt(_))
+            (_, Value::Null)
+            | (Self::Integer, Value::Int(_) | Value::UInt(_))
             | (
                 Self::Number,
-                Value::Int(_) | Value::UInt(_) | Value::Float(_) | Value::Float32(_) | Value::Decimal(_),
+                Value::Int(_)
+                | Value::UInt(_)
+                | Value::Float(_)
+                | Value::Float32(_)
+                | Value::Decimal(_),
             )
             | (Self::Boolean, Value::Bool(_))
             | (Self::Text, Value::Text(_))
@@ -208,10 +212,22 @@ mod tests {
             ("boolean", Value::Text("no"), Some(Scalar::Bool(false))),
             ("string", Value::Int(5), text("5")),
             ("string", Value::Date(0), text("1970-01-01")),
-            ("date", Value::Timestamp(86_400_000_001), temporal("1970-01-02")),
-            ("time", Value::Timestamp(86_401_000_000), temporal("00:00:01")),
+            (
+                "date",
+                Value::Timestamp(86_400_000_001),
+                temporal("1970-01-02"),
+            ),
+            (
+                "time",
+                Value::Timestamp(86_401_000_000),
+                temporal("00:00:01"),
+            ),
             ("datetime", Value::Date(1), temporal("1970-01-02T00:00:00")),
-            ("date", Value::Text("2026-02-01 10:00:00"), temporal("2026-02-01")),
+            (
+                "date",
+                Value::Text("2026-02-01 10:00:00"),
+                temporal("2026-02-01"),
+            ),
             (
                 "timestamp",
                 Value::Text("2026-02-01 10:00:00"),

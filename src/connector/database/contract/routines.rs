@@ -6,27 +6,27 @@ use super::driver::{Caller, Tester, allow, deny, values};
 use super::{Words, cases, shop};
 
 cases![
-    routines_are_listed if has_routines,
-    routines_are_described if has_routines,
-    a_procedure_is_called_in_all_forms if has_routines,
-    out_parameters_are_answered if has_routines,
-    rows_stand_beside_out_parameters if has_routines,
-    several_result_sets_are_an_array_of_arrays if has_routines,
-    the_uniform_answer_tells_sets_and_parameters_apart if has_routines,
-    one_value_is_answered_as_a_type if has_routines,
-    a_scalar_function_answers_its_value if has_routines,
-    a_table_function_answers_an_array if has_table_functions,
-    defaults_stand_for_what_is_left_out if has_defaults,
-    overloads_are_told_apart if has_overloads,
-    get_calls_only_what_is_declared_to_read if has_routines,
-    wrong_arguments_are_refused if has_routines,
-    arguments_are_bound if has_routines,
-    lookups_stand_for_their_values if has_routines,
-    what_a_routine_raises_is_answered_and_undone if has_routines,
-    roles_decide_by_the_name_of_the_routine if has_routines,
-    a_role_with_conditions_calls_nothing if has_routines,
-    answers_come_in_every_format if has_routines,
-    a_database_without_routines_says_so if has_none,
+    routines_are_listed if has_routines => "it has no routines",
+    routines_are_described if has_routines => "it has no routines",
+    a_procedure_is_called_in_all_forms if has_routines => "it has no routines",
+    out_parameters_are_answered if has_routines => "it has no routines",
+    rows_stand_beside_out_parameters if has_routines => "it has no routines",
+    several_result_sets_are_an_array_of_arrays if has_routines => "it has no routines",
+    the_uniform_answer_tells_sets_and_parameters_apart if has_routines => "it has no routines",
+    one_value_is_answered_as_a_type if has_routines => "it has no routines",
+    a_scalar_function_answers_its_value if has_routines => "it has no routines",
+    a_table_function_answers_an_array if has_table_functions => "it has no table functions",
+    defaults_stand_for_what_is_left_out if has_defaults => "its parameters have no defaults",
+    overloads_are_told_apart if has_overloads => "it has no overloads",
+    get_calls_only_what_is_declared_to_read if has_routines => "it has no routines",
+    wrong_arguments_are_refused if has_routines => "it has no routines",
+    arguments_are_bound if has_routines => "it has no routines",
+    lookups_stand_for_their_values if has_routines => "it has no routines",
+    what_a_routine_raises_is_answered_and_undone if has_routines => "it has no routines",
+    roles_decide_by_the_name_of_the_routine if has_routines => "it has no routines",
+    a_role_with_conditions_calls_nothing if has_routines => "it has no routines",
+    answers_come_in_every_format if has_routines => "it has no routines",
+    a_database_without_routines_says_so if has_none => "it has routines",
 ];
 
 fn has_routines(words: &Words) -> bool {
@@ -159,7 +159,16 @@ async fn a_procedure_is_called_in_all_forms(tester: Tester) {
     assert_eq!(
         tags(&office).await,
         values(json!([
-            "urgent", "paid", "one", "two", "three", "four", "five", "six, or 7", "eight", "nine"
+            "urgent",
+            "paid",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six, or 7",
+            "eight",
+            "nine"
         ]))
     );
 }
@@ -199,7 +208,10 @@ async fn rows_stand_beside_out_parameters(tester: Tester) {
         "p_count": 2,
     }));
     office
-        .post("_proc/open_invoices?wrapper=p_count", json!({"params": [8]}))
+        .post(
+            "_proc/open_invoices?wrapper=p_count",
+            json!({"params": [8]}),
+        )
         .await
         .refused(400, "invalid_parameter");
 }
@@ -310,7 +322,9 @@ async fn defaults_stand_for_what_is_left_out(tester: Tester) {
     }
     assert_eq!(
         tags(&office).await,
-        values(json!(["urgent", "paid", "a", "spare", "b", "spare", "c", "d"]))
+        values(json!([
+            "urgent", "paid", "a", "spare", "b", "spare", "c", "d"
+        ]))
     );
     let described = office.get("_proc?ids=add_tags").await.ok_json();
     assert_eq!(described["resource"][0]["params"][1]["default"], "spare");
@@ -329,7 +343,10 @@ async fn overloads_are_told_apart(tester: Tester) {
         .await
         .refused(400, "invalid_parameter");
     let help = error["help"].as_str().unwrap();
-    assert!(help.contains("p_side") && help.contains("p_height"), "{help}");
+    assert!(
+        help.contains("p_side") && help.contains("p_height"),
+        "{help}"
+    );
 }
 
 async fn get_calls_only_what_is_declared_to_read(tester: Tester) {
@@ -462,7 +479,10 @@ async fn roles_decide_by_the_name_of_the_routine(tester: Tester) {
         .get("_proc?include_access=true")
         .await
         .is(&json!({"resource": [{"name": "add_tag", "access": ["POST"]}]}));
-    clerk.post("_proc/add_tag(x)", json!({})).await.is(&json!([]));
+    clerk
+        .post("_proc/add_tag(x)", json!({}))
+        .await
+        .is(&json!([]));
     clerk
         .post("_proc/refuse(x)", json!({}))
         .await
@@ -476,10 +496,7 @@ async fn roles_decide_by_the_name_of_the_routine(tester: Tester) {
         .post("_func/invoice_total(1)", json!({}))
         .await
         .refused(403, "forbidden");
-    clerk
-        .get("_func/area(1)")
-        .await
-        .refused(403, "forbidden");
+    clerk.get("_func/area(1)").await.refused(403, "forbidden");
     // A row covers another spelling of the path only as far as it covers the routine itself.
     let misspelt = office.with_role(&[allow("_proc/ADD_TAG", &["POST"])]);
     misspelt
@@ -524,7 +541,10 @@ async fn answers_come_in_every_format(tester: Tester) {
     );
     let xml = answered("_proc/close_month(7)?accept=application/xml").await;
     assert!(xml.contains("<p_done>70</p_done>"), "{xml}");
-    assert_eq!(answered("_func/twice(4)?accept=text/csv").await, "value\r\n8\r\n");
+    assert_eq!(
+        answered("_func/twice(4)?accept=text/csv").await,
+        "value\r\n8\r\n"
+    );
     let file = office
         .post("_proc/open_invoices(8)?file=open.csv", json!({}))
         .await;

@@ -16,9 +16,9 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::connect::{Connector, PoolConnector};
+use super::decode::Raw;
 use super::encode::Parameter;
 use super::error::{from_connecting, from_driver, overloaded, timed_out, unavailable};
-use super::decode::Raw;
 use super::rows::{Decoders, Failure, write_columns, write_row};
 use super::wait::Wait;
 use crate::connector::database::results::{MAX_RESULT_SETS, Results};
@@ -479,7 +479,13 @@ async fn call(
                 continue;
             };
             let name = String::from_utf8_lossy(name).replace('"', "\"\"");
-            fetch(client, &format!("FETCH ALL FROM \"{name}\""), results, limit).await?;
+            fetch(
+                client,
+                &format!("FETCH ALL FROM \"{name}\""),
+                results,
+                limit,
+            )
+            .await?;
         }
     }
     let Some(out) = given.first().filter(|_| !others.is_empty()) else {

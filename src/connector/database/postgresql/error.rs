@@ -158,8 +158,8 @@ pub(super) fn from_driver(error: tokio_postgres::Error) -> Error {
         };
         // Codes of one's own are raised as well. The function that raises them has one name in every language
         // (pl_exec.c).
-        let is_raised = kind == ErrorKind::BackendFailure
-            && server.routine() == Some("exec_stmt_raise");
+        let is_raised =
+            kind == ErrorKind::BackendFailure && server.routine() == Some("exec_stmt_raise");
         let (kind, message) = if is_raised {
             classify("P0001")
         } else {

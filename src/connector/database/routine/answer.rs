@@ -110,7 +110,10 @@ mod tests {
 
     fn outcome(sets: &[&'static str], out: Option<&'static str>) -> Outcome {
         Outcome {
-            sets: sets.iter().map(|set| Bytes::from_static(set.as_bytes())).collect(),
+            sets: sets
+                .iter()
+                .map(|set| Bytes::from_static(set.as_bytes()))
+                .collect(),
             out: out.map(|out| Bytes::from_static(out.as_bytes())),
         }
     }
@@ -121,14 +124,29 @@ mod tests {
         let out = Some(r#"{"p_done":1}"#);
         for (sets, out, wrapper, expected) in [
             (&[one][..], None, None, r#"[{"id":1},{"id":2}]"#),
-            (&[one], None, Some("rows"), r#"{"rows":[{"id":1},{"id":2}]}"#),
-            (&[one, two], None, None, r#"[[{"id":1},{"id":2}],[{"n":3}]]"#),
+            (
+                &[one],
+                None,
+                Some("rows"),
+                r#"{"rows":[{"id":1},{"id":2}]}"#,
+            ),
+            (
+                &[one, two],
+                None,
+                None,
+                r#"[[{"id":1},{"id":2}],[{"n":3}]]"#,
+            ),
             (&[], None, None, "[]"),
             (&[""], None, None, "[]"),
             (&[], out, None, r#"{"p_done":1}"#),
             (&[], out, Some("rows"), r#"{"p_done":1}"#),
             (&[two], out, None, r#"{"resource":[{"n":3}],"p_done":1}"#),
-            (&[two], out, Some("rows"), r#"{"rows":[{"n":3}],"p_done":1}"#),
+            (
+                &[two],
+                out,
+                Some("rows"),
+                r#"{"rows":[{"n":3}],"p_done":1}"#,
+            ),
             (
                 &[two, two],
                 out,

@@ -193,7 +193,7 @@ fn value_of(
             convert::from_text(column, text)
         }
     };
-    value.map(Some).map_err(|error| about(error, column))
+    value.map(Some).map_err(|error| about(&error, column))
 }
 
 /// The value of a lookup, if the text is nothing but the name of one in braces.
@@ -203,7 +203,7 @@ fn looked_up<'a>(text: &str, open: &str, close: &str, lookups: &'a Lookups) -> O
 }
 
 /// The refusal of a value, in the words of a call.
-fn about(error: Error, column: &Column) -> Error {
+fn about(error: &Error, column: &Column) -> Error {
     let message = match error.message().strip_prefix("field ") {
         Some(rest) if !column.name.is_empty() => format!("parameter {rest}"),
         _ => error.message().to_owned(),
@@ -277,12 +277,13 @@ mod tests {
         let note = || Some(Scalar::Text("x".to_owned()));
         for (arguments, expected) in [
             (Arguments::None, vec![Some(Scalar::Null), None, None]),
+            (named(&[("P_YEAR", json("2026"))]), vec![year(), None, None]),
             (
-                named(&[("P_YEAR", json("2026"))]),
-                vec![year(), None, None],
-            ),
-            (
-                named(&[("@p_year", json("\"2026\"")), ("p_done", json("5")), ("p_note", json("\"x\""))]),
+                named(&[
+                    ("@p_year", json("\"2026\"")),
+                    ("p_done", json("5")),
+                    ("p_note", json("\"x\"")),
+                ]),
                 vec![year(), None, note()],
             ),
             (
@@ -298,7 +299,10 @@ mod tests {
                 vec![Some(Scalar::Int(7)), None, Some(Scalar::Null)],
             ),
             (
-                named(&[("p_year", json("\"{user.id}\"")), ("p_note", json("\"{user.ide}\""))]),
+                named(&[
+                    ("p_year", json("\"{user.id}\"")),
+                    ("p_note", json("\"{user.ide}\"")),
+                ]),
                 vec![
                     Some(Scalar::Int(7)),
                     None,
@@ -310,7 +314,11 @@ mod tests {
                 vec![Some(Scalar::Null), None, None],
             ),
         ] {
-            assert_eq!(chosen(&overloads, &arguments).unwrap(), expected, "{arguments:?}");
+            assert_eq!(
+                chosen(&overloads, &arguments).unwrap(),
+                expected,
+                "{arguments:?}"
+            );
         }
     }
 
@@ -329,7 +337,13 @@ mod tests {
             )
         );
         assert_eq!(
-            refused(Arguments::Positional(vec![json("1"), json("2"), json("3"), json("4")])).0,
+            refused(Arguments::Positional(vec![
+                json("1"),
+                json("2"),
+                json("3"),
+                json("4")
+            ]))
+            .0,
             "procedure 'f' takes 2 parameters, not 4"
         );
         assert_eq!(
@@ -353,18 +367,21 @@ mod tests {
         let overloads = [Arc::clone(&one), Arc::clone(&two)];
         let lookups = Lookups::default();
         let pick = |arguments: &Arguments| choose(&overloads, arguments, &lookups).unwrap().routine;
-        assert!(Arc::ptr_eq(&pick(&Arguments::Positional(vec![json("1")])), &one));
+        assert!(Arc::ptr_eq(
+            &pick(&Arguments::Positional(vec![json("1")])),
+            &one
+        ));
         assert!(Arc::ptr_eq(
             &pick(&Arguments::Positional(vec![json("1"), json("2")])),
             &two
         ));
         assert!(Arc::ptr_eq(&pick(&named(&[("b", json("2"))])), &two));
         let error = chosen(&[one, other], &named(&[("a", json("1"))])).unwrap_err();
-        assert_eq!(
-            error.help(),
-            Some("there are f(a integer) and f(a text)")
-        );
+        assert_eq!(error.help(), Some("there are f(a integer) and f(a text)"));
         let error = chosen(&overloads, &named(&[("c", json("1"))])).unwrap_err();
-        assert_eq!(error.message(), "no overload of the routine takes these parameters");
+        assert_eq!(
+            error.message(),
+            "no overload of the routine takes these parameters"
+        );
     }
 }

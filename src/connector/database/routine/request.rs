@@ -123,7 +123,7 @@ pub(super) fn received(
     let mut named = Vec::new();
     for (name, value) in query.pairs() {
         if OPTIONS.contains(&name) {
-            asked.option(name, value, &members)?;
+            asked.option(name, value, members.as_ref())?;
         } else {
             named.push((name.to_owned(), Argument::Text(value.to_owned())));
         }
@@ -138,7 +138,7 @@ pub(super) fn received(
     ];
     let mut sources = sources.into_iter().filter(|source| !source.is_empty());
     asked.arguments = sources.next().unwrap_or_default();
-    if let Some(Arguments::Named(left)) = sources.last()
+    if let Some(Arguments::Named(left)) = sources.next_back()
         && let Some((name, _)) = left.first()
     {
         return Err(unknown_option(name, std::iter::empty()).with_help(
@@ -164,11 +164,8 @@ pub(super) fn unknown_option<'a>(name: &str, known: impl Iterator<Item = &'a str
 
 impl CallRequest {
     /// An option of the query string, unless the body says otherwise.
-    fn option(&mut self, name: &str, value: &str, members: &Option<Record>) -> Result<()> {
-        if members
-            .as_ref()
-            .is_some_and(|members| members.contains_key(name))
-        {
+    fn option(&mut self, name: &str, value: &str, members: Option<&Record>) -> Result<()> {
+        if members.is_some_and(|members| members.contains_key(name)) {
             // "body, then query" (reference 7.2).
             return Ok(());
         }
@@ -319,18 +316,16 @@ fn arguments(value: &RawValue) -> Result<Arguments> {
                 items.into_iter().map(Argument::Json).collect(),
             ))
         }
-        Some(b'{') => {
-            Ok(Arguments::Named(
-                parse_object(value)
-                    .ok_or_else(invalid)?
-                    .into_iter()
-                    .map(|(name, value)| {
-                        let value = wrapped_value(&value).unwrap_or(Argument::Json(value));
-                        (name, value)
-                    })
-                    .collect(),
-            ))
-        }
+        Some(b'{') => Ok(Arguments::Named(
+            parse_object(value)
+                .ok_or_else(invalid)?
+                .into_iter()
+                .map(|(name, value)| {
+                    let value = wrapped_value(&value).unwrap_or(Argument::Json(value));
+                    (name, value)
+                })
+                .collect(),
+        )),
         Some(b'"') => {
             let text: String =
                 serde_json::from_str(text).map_err(|error| invalid().with_source(error))?;
@@ -371,21 +366,18 @@ fn separated(text: &str) -> Result<Vec<Argument>> {
     let mut rest = text;
     loop {
         let start = rest.trim_start();
-        let (argument, after) = match start.chars().next() {
-            Some(quote @ ('\'' | '"')) => {
-                let (value, after) = quoted(start, quote)?;
-                (Argument::Text(value), after)
-            }
-            _ => {
-                let (bare, after) = start.split_at(start.find(',').unwrap_or(start.len()));
-                let bare = bare.trim_end();
-                let argument = match bare {
-                    "" => Argument::Absent,
-                    _ if bare.eq_ignore_ascii_case("null") => Argument::Null,
-                    _ => Argument::Text(bare.to_owned()),
-                };
-                (argument, after)
-            }
+        let (argument, after) = if let Some(quote @ ('\'' | '"')) = start.chars().next() {
+            let (value, after) = quoted(start, quote)?;
+            (Argument::Text(value), after)
+        } else {
+            let (bare, after) = start.split_at(start.find(',').unwrap_or(start.len()));
+            let bare = bare.trim_end();
+            let argument = match bare {
+                "" => Argument::Absent,
+                _ if bare.eq_ignore_ascii_case("null") => Argument::Null,
+                _ => Argument::Text(bare.to_owned()),
+            };
+            (argument, after)
         };
         list.push(argument);
         let after = after.trim_start();
@@ -411,7 +403,10 @@ fn quoted(text: &str, quote: char) -> Result<(String, &str)> {
         } else if characters.next_if(|(_, next)| *next == quote).is_some() {
             value.push(quote);
         } else {
-            return Ok((value, text.get(index.saturating_add(1)..).unwrap_or_default()));
+            return Ok((
+                value,
+                text.get(index.saturating_add(1)..).unwrap_or_default(),
+            ));
         }
     }
     Err(Error::new(
@@ -432,7 +427,12 @@ mod tests {
             headers: HeaderMap::new(),
             client: "127.0.0.1".parse().unwrap(),
         };
-        received(&head, &Query::parse(query).unwrap(), inline, body.as_bytes())
+        received(
+            &head,
+            &Query::parse(query).unwrap(),
+            inline,
+            body.as_bytes(),
+        )
     }
 
     fn shown(arguments: &Arguments) -> String {
@@ -444,9 +444,7 @@ mod tests {
         };
         match arguments {
             Arguments::None => "none".to_owned(),
-            Arguments::Positional(list) => {
-                list.iter().map(one).collect::<Vec<_>>().join(" | ")
-            }
+            Arguments::Positional(list) => list.iter().map(one).collect::<Vec<_>>().join(" | "),
             Arguments::Named(list) => list
                 .iter()
                 .map(|(name, value)| format!("{name}: {}", one(value)))
@@ -459,15 +457,30 @@ mod tests {
     fn arguments_come_in_all_forms_of_the_reference() {
         for (query, inline, body, expected) in [
             ("", None, "", "none"),
-            ("", None, r#"{"params":[2026,"4"]}"#, "json 2026 | json \"4\""),
-            ("", None, r#"{"params":{"p_year":2026}}"#, "p_year: json 2026"),
+            (
+                "",
+                None,
+                r#"{"params":[2026,"4"]}"#,
+                "json 2026 | json \"4\"",
+            ),
+            (
+                "",
+                None,
+                r#"{"params":{"p_year":2026}}"#,
+                "p_year: json 2026",
+            ),
             (
                 "",
                 None,
                 r#"{"params":[{"name":"p_year","value":2026,"type":"integer"},{"name":"p_done"}]}"#,
                 "p_year: json 2026 | p_done: absent",
             ),
-            ("", None, r#"{"params":{"p_year":{"value":2026}}}"#, "p_year: json 2026"),
+            (
+                "",
+                None,
+                r#"{"params":{"p_year":{"value":2026}}}"#,
+                "p_year: json 2026",
+            ),
             (
                 "",
                 None,
@@ -494,7 +507,11 @@ mod tests {
             ("", Some("1"), r#"{"params":[]}"#, "text 1"),
         ] {
             let asked = call(query, inline, body).unwrap();
-            assert_eq!(shown(&asked.arguments), expected, "{query} {inline:?} {body}");
+            assert_eq!(
+                shown(&asked.arguments),
+                expected,
+                "{query} {inline:?} {body}"
+            );
         }
     }
 
@@ -518,11 +535,20 @@ mod tests {
     fn what_cannot_be_read_is_refused_with_a_hint() {
         let refused = |query: &str, inline: Option<&str>, body: &str| {
             let error = call(query, inline, body).unwrap_err();
-            (error.message().to_owned(), error.help().unwrap_or_default().to_owned())
+            (
+                error.message().to_owned(),
+                error.help().unwrap_or_default().to_owned(),
+            )
         };
         let hint = |(_, help): (String, String)| help;
-        assert_eq!(hint(refused("", None, r#"{"parms":[1]}"#)), "did you mean 'params'?");
-        assert_eq!(hint(refused("returns=interger", None, "")), "did you mean 'integer'?");
+        assert_eq!(
+            hint(refused("", None, r#"{"parms":[1]}"#)),
+            "did you mean 'params'?"
+        );
+        assert_eq!(
+            hint(refused("returns=interger", None, "")),
+            "did you mean 'integer'?"
+        );
         refused("", None, r#"{"params":7}"#);
         refused("", None, "[1]");
         refused("", None, "{");

@@ -3,12 +3,11 @@
 //! Arguments are bound; what stands in the text are names from the catalog, quoted, and names of types as the database
 //! itself spells them.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::Statement;
-use crate::connector::database::catalog::{
-    Column, Parameter, Returns, Routine, RoutineKind, Type,
-};
+use crate::connector::database::catalog::{Column, Parameter, Returns, Routine, RoutineKind, Type};
 use crate::connector::database::dialect::Dialect;
 use crate::connector::database::plan::{Bind, RoutineCall};
 use crate::connector::database::value::Scalar;
@@ -20,7 +19,7 @@ pub enum CallStyle {
     /// `CALL p(a => $1)`, whose row has the OUT parameters, and `SELECT … FROM f(a => $1)` (PostgreSQL manual, "CALL"
     /// and "Calling Functions").
     Postgresql,
-    /// `CALL p(?, @variable)` and a query of the variables; `SELECT f(?)` (MySQL manual, "CALL Statement").
+    /// `CALL p(?, @variable)` and a query of the variables; `SELECT f(?)` (manual of `mysql`, "CALL Statement").
     Mysql,
     /// `EXECUTE p @a = @P1, @b = @variable OUTPUT` and a query of the variables in one batch; `SELECT … FROM f(@P1)`
     /// (Transact-SQL reference, "EXECUTE").
@@ -212,7 +211,11 @@ impl<'a> Writer<'a> {
                     continue;
                 }
             };
-            let variadic = if parameter.is_variadic { "VARIADIC " } else { "" };
+            let variadic = if parameter.is_variadic {
+                "VARIADIC "
+            } else {
+                ""
+            };
             let name = &parameter.column.name;
             if by_position {
                 list.push(format!("{variadic}{value}"));
@@ -312,7 +315,7 @@ impl<'a> Writer<'a> {
                 let value = argument.map(|value| self.bind(value));
                 let value = value.map_or_else(String::new, |value| format!(" = {value}"));
                 let kind = &parameter.column.db_type;
-                declared.push_str(&format!("DECLARE @out_{index} {kind}{value}; "));
+                let _ = write!(declared, "DECLARE @out_{index} {kind}{value}; ");
                 arguments.push(format!("@{parameter_name} = @out_{index} OUTPUT"));
                 out.push(format!(
                     "@out_{index} AS {}",
@@ -332,7 +335,7 @@ impl<'a> Writer<'a> {
         let mut sql = format!("SET NOCOUNT ON; {declared}EXECUTE {name}{arguments};");
         let has_out = !out.is_empty();
         if has_out {
-            sql.push_str(&format!(" SELECT {};", out.join(", ")));
+            let _ = write!(sql, " SELECT {};", out.join(", "));
         }
         Ok(Script::Call {
             before: None,
@@ -397,10 +400,10 @@ impl<'a> Writer<'a> {
                 let value = argument.map(|value| self.bind(value));
                 let value = value.map_or_else(String::new, |value| format!(" := {value}"));
                 let kind = variable_type(&parameter.column.db_type);
-                declared.push_str(&format!("v{index} {kind}{value}; "));
+                let _ = write!(declared, "v{index} {kind}{value}; ");
                 arguments.push(format!("{quoted} => v{index}"));
                 if parameter.is_cursor {
-                    after.push_str(&format!(" DBMS_SQL.RETURN_RESULT(v{index});"));
+                    let _ = write!(after, " DBMS_SQL.RETURN_RESULT(v{index});");
                 } else {
                     returned.push((index, parameter.column.kind.clone()));
                 }
@@ -412,10 +415,11 @@ impl<'a> Writer<'a> {
         let mut position = self.binds.len();
         for (index, _) in &returned {
             position += 1;
-            after.push_str(&format!(
+            let _ = write!(
+                after,
                 " {} := v{index};",
                 self.dialect.placeholder(position)
-            ));
+            );
         }
         let declare = if declared.is_empty() { "" } else { "DECLARE " };
         let list = if arguments.is_empty() {
@@ -429,7 +433,9 @@ impl<'a> Writer<'a> {
         } else {
             OutValues::Last
         };
-        let statement = self.statement(format!("{declare}{declared}BEGIN {name}{list};{after} END;"));
+        let statement = self.statement(format!(
+            "{declare}{declared}BEGIN {name}{list};{after} END;"
+        ));
         Ok(Script::Call {
             before: None,
             call: Statement {
@@ -446,7 +452,11 @@ fn variable_type(db_type: &str) -> String {
     let upper = db_type.to_ascii_uppercase();
     match upper.as_str() {
         "VARCHAR2" | "NVARCHAR2" | "CHAR" | "NCHAR" | "VARCHAR" | "RAW" => {
-            let most = if upper.starts_with('N') { 16_383 } else { 32_767 };
+            let most = if upper.starts_with('N') {
+                16_383
+            } else {
+                32_767
+            };
             let kind = match upper.as_str() {
                 "CHAR" | "VARCHAR" => "VARCHAR2",
                 "NCHAR" => "NVARCHAR2",
@@ -561,7 +571,8 @@ mod tests {
 
     #[test]
     fn postgresql_calls_by_name_with_casts() {
-        let calls = |routine, arguments: &[Option<i64>]| script(&PostgresqlDialect, routine, arguments);
+        let calls =
+            |routine, arguments: &[Option<i64>]| script(&PostgresqlDialect, routine, arguments);
         assert_eq!(
             calls(procedure(), &[Some(2026), None, Some(1), None]),
             [
@@ -572,11 +583,15 @@ mod tests {
         );
         assert_eq!(
             calls(scalar(), &[Some(1), None]),
-            ["SELECT r.c0 FROM \"sales\".\"close \"\"month\"\"\"(\"a\" => $1::integer) AS r(c0) <- 1"]
+            [
+                "SELECT r.c0 FROM \"sales\".\"close \"\"month\"\"\"(\"a\" => $1::integer) AS r(c0) <- 1"
+            ]
         );
         assert_eq!(
             calls(table(), &[Some(1)]),
-            ["SELECT r.c0, r.c1::text FROM \"sales\".\"close \"\"month\"\"\"(\"a\" => $1::integer) AS r(c0, c1) <- 1"]
+            [
+                "SELECT r.c0, r.c1::text FROM \"sales\".\"close \"\"month\"\"\"(\"a\" => $1::integer) AS r(c0, c1) <- 1"
+            ]
         );
         let mut unnamed = scalar();
         unnamed.parameters[0].column.name.clear();
@@ -584,7 +599,9 @@ mod tests {
         unnamed.returns = Returns::Nothing;
         assert_eq!(
             calls(unnamed, &[Some(1), Some(2)]),
-            ["SELECT r.c0::text FROM \"sales\".\"close \"\"month\"\"\"($1::integer, VARIADIC $2::integer) AS r(c0) <- 1 2"]
+            [
+                "SELECT r.c0::text FROM \"sales\".\"close \"\"month\"\"\"($1::integer, VARIADIC $2::integer) AS r(c0) <- 1 2"
+            ]
         );
     }
 
@@ -593,7 +610,10 @@ mod tests {
         let refused = |routine, arguments: &[Option<i64>]| {
             let call = RoutineCall {
                 routine: Arc::new(routine),
-                arguments: arguments.iter().map(|value| value.map(Scalar::Int)).collect(),
+                arguments: arguments
+                    .iter()
+                    .map(|value| value.map(Scalar::Int))
+                    .collect(),
             };
             render_call(&PostgresqlDialect, &call).unwrap_err().kind()
         };

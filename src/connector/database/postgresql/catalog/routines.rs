@@ -94,8 +94,12 @@ pub(super) async fn read(
     let mut row_types: HashMap<u32, Vec<Column>> = HashMap::new();
     if !relations.is_empty() {
         for row in client.query(ROW_TYPES, &[&relations]).await? {
-            let mut column =
-                kinds.column(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+            let mut column = kinds.column(
+                row.try_get(1)?,
+                row.try_get(2)?,
+                row.try_get(3)?,
+                row.try_get(4)?,
+            );
             column.is_nullable = !row.try_get::<_, bool>(5)?;
             row_types.entry(row.try_get(0)?).or_default().push(column);
         }
