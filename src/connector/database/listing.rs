@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::catalog::{RoutineKind, Routines, Table};
+use super::catalog::{Catalog, RoutineKind, Table};
 use super::operations::component_of;
 use super::routine::routine_verbs;
 use super::schema::SchemaView;
@@ -108,18 +108,18 @@ impl ListingQuery {
         Ok(listing)
     }
 
-    fn admits(&self, table: &Table) -> bool {
+    fn admits(&self, table: &Table, family: &str) -> bool {
         let in_schema = self.schema.as_ref().is_none_or(|schema| {
             table.schema.as_deref() == Some(schema)
                 || table
-                    .name
+                    .name_in(family)
                     .strip_prefix(schema.as_str())
                     .is_some_and(|rest| rest.starts_with('.'))
         });
-        let is_named = self
-            .ids
-            .as_ref()
-            .is_none_or(|ids| ids.iter().any(|id| id.eq_ignore_ascii_case(&table.name)));
+        let is_named = self.ids.as_ref().is_none_or(|ids| {
+            let name = table.name_in(family);
+            ids.iter().any(|id| id.eq_ignore_ascii_case(name))
+        });
         in_schema && is_named
     }
 
@@ -160,16 +160,17 @@ pub(super) fn tables(view: &SchemaView<'_>, family: &str, query: &ListingQuery) 
     query.list(
         view.catalog
             .tables()
-            .filter(|table| query.admits(table))
+            .filter(|table| query.admits(table, family))
             .filter_map(|table| {
-                let verbs = view.access.verbs(&component_of(family, &table.name));
+                let name = table.name_in(family);
+                let verbs = view.access.verbs(&component_of(family, name));
                 if verbs.is_empty() {
                     return None;
                 }
                 let mut entry = if query.is_full {
-                    view.entry(table)
+                    view.entry(table, family)
                 } else {
-                    name_entry(&table.name)
+                    name_entry(name)
                 };
                 if query.include_access || query.is_full {
                     entry.insert("access".into(), verbs.names().collect());
@@ -187,12 +188,12 @@ pub(super) fn descriptions(
 ) -> Result<Value> {
     let mut entries = Vec::with_capacity(ids.len());
     for id in ids {
-        let table = view.catalog.table(id, |name| {
+        let table = view.catalog.described(id, |name| {
             !view.access.verbs(&component_of("_schema", name)).is_empty()
         })?;
         let grant = view
             .access
-            .of(&component_of("_schema", &table.name), &Method::GET)?;
+            .of(&component_of("_schema", table.own_name()), &Method::GET)?;
         match view.table(table, Some(&grant)) {
             Value::Object(entry) => entries.push(entry),
             _ => return Err(Error::internal("a description is not an object")),
@@ -221,15 +222,15 @@ pub(super) fn named_list(descriptions: Vec<(String, Value)>, query: &ListingQuer
 
 /// What is known of a database, for the list of its resources.
 pub(super) struct Known<'a> {
-    /// The names of its tables.
-    pub(super) tables: Vec<&'a str>,
-    /// Its procedures and functions; none for a product that has no such thing.
-    pub(super) routines: Option<&'a Routines>,
+    /// Its tables and routines.
+    pub(super) catalog: &'a Catalog,
+    /// Whether the product has procedures and functions.
+    pub(super) has_routines: bool,
 }
 
 impl<'a> Known<'a> {
     fn resources(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
-        let has_routines = self.routines.is_some();
+        let has_routines = self.has_routines;
         RESOURCES
             .into_iter()
             .filter(move |(name, _)| has_routines || kind_of(name).is_none())
@@ -237,19 +238,20 @@ impl<'a> Known<'a> {
 
     /// The names below one of the resources that the caller may touch.
     fn names(&self, access: &Access, family: &str) -> Vec<&'a str> {
-        match (kind_of(family), self.routines) {
-            (None, _) => self
-                .tables
-                .iter()
-                .copied()
+        match kind_of(family) {
+            None => self
+                .catalog
+                .tables()
+                .map(|table| table.name_in(family))
                 .filter(|table| !access.verbs(&component_of(family, table)).is_empty())
                 .collect(),
-            (Some(kind), Some(routines)) => routines
+            Some(kind) => self
+                .catalog
+                .routines()
                 .of(kind)
                 .map(|(name, _)| name)
                 .filter(|name| !routine_verbs(access, kind, name).is_empty())
                 .collect(),
-            (Some(_), None) => Vec::new(),
         }
     }
 }
@@ -386,9 +388,13 @@ mod tests {
     #[test]
     fn the_root_lists_what_can_be_reached() {
         let query = |text: &str| ListingQuery::parse(&Query::parse(text).unwrap()).unwrap();
+        let catalog = Catalog::new(vec![Table {
+            name: "customer".into(),
+            ..Table::default()
+        }]);
         let known = Known {
-            tables: vec!["customer"],
-            routines: None,
+            catalog: &catalog,
+            has_routines: false,
         };
         let one = access(&[("", Verbs::ALL), ("_table/customer", Verbs::ALL)]);
         assert_eq!(

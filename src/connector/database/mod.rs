@@ -36,7 +36,9 @@ pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod stitch;
+pub mod table_options;
 pub mod tls;
+pub mod validation;
 pub mod value;
 mod write;
 

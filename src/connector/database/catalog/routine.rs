@@ -179,6 +179,7 @@ impl Column {
             scale: None,
             picklist: Vec::new(),
             description: None,
+            settings: None,
         }
     }
 }

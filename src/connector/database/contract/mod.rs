@@ -22,6 +22,7 @@ mod reading;
 mod relations;
 mod roles;
 mod routines;
+mod tables;
 mod types;
 mod writing;
 
@@ -188,6 +189,7 @@ pub fn suite() -> Vec<Case> {
         hostile::CASES,
         listing::CASES,
         routines::CASES,
+        tables::CASES,
         formats::CASES,
         attacks::CASES,
     ]

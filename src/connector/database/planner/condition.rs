@@ -334,5 +334,6 @@ pub(super) fn aggregate_column(
         scale: None,
         picklist: Vec::new(),
         description: None,
+        settings: None,
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::super::catalog::{Relation, RelationKind, Table};
 use super::super::plan::{Condition, Expression, Output, Related, RelatedJunction, Select};
-use super::super::request::{MAX_RELATED_DEPTH, RelatedRequest};
+use super::super::request::{MAX_RELATED_DEPTH, RecordsQuery, RelatedRequest};
 use super::names::{Columns, help};
-use super::{MAX_RELATIONS, Planner, Target, condition};
+use super::{MAX_RELATIONS, Planner, Target, condition, is_grouped};
 use crate::connector::access::Grant;
 use crate::error::{Error, ErrorKind, Result, brief};
 
@@ -65,6 +65,49 @@ impl Planner<'_> {
             }
         }
         Ok(outputs)
+    }
+
+    /// Adds the relations that the manifest has read along with every record, at every level, as far as the role may
+    /// read them. No table is entered a second time.
+    pub fn add_always(&self, table: &Arc<Table>, grant: &Grant, query: &mut RecordsQuery) {
+        if !is_grouped(query) && self.catalog.has_always() {
+            let target = Target::new(table, grant);
+            self.always(target, &mut query.related, &mut Vec::new());
+        }
+    }
+
+    fn always(
+        &self,
+        target: Target<'_>,
+        requests: &mut Vec<RelatedRequest>,
+        above: &mut Vec<String>,
+    ) {
+        if above.len() >= MAX_RELATED_DEPTH || above.contains(&target.table.name) {
+            return;
+        }
+        let wanted: Vec<&Relation> = self
+            .all_but(target, requests)
+            .into_iter()
+            .filter(|relation| relation.is_always && !above.contains(&relation.target))
+            .collect();
+        if !requests.iter().any(|request| request.name == "*") {
+            requests.extend(wanted.into_iter().map(|relation| RelatedRequest {
+                name: relation.name.clone(),
+                ..RelatedRequest::default()
+            }));
+        }
+        above.push(target.table.name.clone());
+        for request in requests {
+            let reached = target
+                .table
+                .relation(&request.name)
+                .and_then(|relation| self.reach(target, relation).ok());
+            if let Some(reached) = reached {
+                let there = Target::new(&reached.table, &reached.grant);
+                self.always(there, &mut request.related, above);
+            }
+        }
+        above.pop();
     }
 
     /// The relations that the role may read, but for those that are named.
@@ -134,6 +177,18 @@ impl Planner<'_> {
         };
         if !admits(&target.columns, &relation.columns) {
             return Err(Reach::Hidden);
+        }
+        if let Some(service) = &relation.service {
+            return Err(Reach::Refused(
+                Error::new(
+                    ErrorKind::InvalidParameter,
+                    format!(
+                        "relation '{}' leads to the service '{service}' and can not be read from here",
+                        relation.name
+                    ),
+                )
+                .with_help(format!("read the table '{}' there", relation.target)),
+            ));
         }
         let table = Arc::clone(self.catalog.get(&relation.target)?);
         let grant = self.grant(&table.name)?;

@@ -215,7 +215,7 @@ impl<'a> Renderer<'a> {
     }
 
     fn column(&self, scope: Scope<'_>, index: usize) -> Result<String> {
-        let name = self.dialect.quote(&scope.table.column(index)?.name);
+        let name = self.dialect.quote(scope.table.column(index)?.own_name());
         Ok(match scope.alias {
             Some(alias) => format!("{alias}.{name}"),
             None => name,
