@@ -4,9 +4,11 @@
 //! shown and embedded. It never sees a value: values are bound, and identifiers reach the text through
 //! [`Dialect::quote`] alone.
 
+pub mod mysql;
 mod postgresql;
 mod sqlite;
 
+pub use mysql::MysqlDialect;
 pub use postgresql::PostgresqlDialect;
 pub use sqlite::SqliteDialect;
 
@@ -53,6 +55,12 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// A column as the driver wants to read it.
     fn shown(&self, sql: &str, column: &Column) -> String;
+
+    /// A placeholder as it is stored in a column.
+    fn stored(&self, placeholder: &str, column: &Column) -> String {
+        let _ = column;
+        placeholder.to_owned()
+    }
 
     /// What follows an output to name it; empty where the driver knows the type by itself.
     fn named_column(&self, column: &Column) -> String;

@@ -15,6 +15,8 @@ mod download;
 mod fixture;
 mod link_key;
 mod listing;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 mod nested;
 mod operations;
 pub mod options;
@@ -50,4 +52,8 @@ pub(super) const TYPES: &[ServiceType] = &[
     ServiceType::of::<sqlite::SqliteConfig>(),
     #[cfg(feature = "postgres")]
     ServiceType::of::<postgresql::PostgresqlConfig>(),
+    #[cfg(feature = "mysql")]
+    ServiceType::of::<mysql::MysqlConfig>(),
+    #[cfg(feature = "mysql")]
+    ServiceType::of::<mysql::MariadbConfig>(),
 ];

@@ -187,7 +187,7 @@ impl DatabaseConnector {
             transaction.commit().await?;
             Ok(rows)
         };
-        self.noticed(outcome.await.map_err(|error| in_routine(error, &job.call)))
+        self.noticed(outcome.await.map_err(|error| in_routine(error, job)))
     }
 
     /// What a function returns, whole.
@@ -239,7 +239,7 @@ impl DatabaseConnector {
             transaction.commit().await?;
             Ok(outcome)
         };
-        let outcome = outcome.await.map_err(|error| in_routine(error, &job.call));
+        let outcome = outcome.await.map_err(|error| in_routine(error, job));
         let outcome = self.noticed(outcome)?;
         if asked.is_full {
             return Ok(answer::full(&outcome));
@@ -393,8 +393,8 @@ fn not_with_get(routine: &Routine) -> Error {
 
 /// The error of a call. What the database's own code raised is meant for its caller; a routine that is not there any
 /// more was dropped since the catalog was read.
-fn in_routine(error: Error, call: &RoutineCall) -> Error {
-    let routine = &call.routine;
+fn in_routine(error: Error, job: &Job) -> Error {
+    let routine = &job.call.routine;
     let (kind, noun) = (error.kind(), routine.kind.noun());
     let raised = error
         .facts()
@@ -417,7 +417,7 @@ fn in_routine(error: Error, call: &RoutineCall) -> Error {
     }
     let would_write =
         |(name, state): &(&'static str, String)| *name == "sqlstate" && state == READ_ONLY_STATE;
-    if kind == ErrorKind::BackendFailure && error.facts().iter().any(would_write) {
+    if job.is_reading && error.facts().iter().any(would_write) {
         return not_with_get(routine).with_source(error);
     }
     match kind {

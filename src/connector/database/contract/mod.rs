@@ -56,6 +56,8 @@ pub struct Words {
     pub boolean: &'static str,
     /// Text.
     pub text: &'static str,
+    /// Text of any length, which need not be a key.
+    pub long_text: &'static str,
     /// JSON.
     pub json: &'static str,
     /// A UUID.
@@ -76,6 +78,10 @@ pub struct Words {
     pub truths: [&'static str; 2],
     /// Whether numbers of more than 15 digits are kept exactly. Where not, they must be refused.
     pub has_exact_decimals: bool,
+    /// Whether there is a type for UUIDs, in whatever spelling they come.
+    pub has_uuids: bool,
+    /// The strangest letter that a name can have.
+    pub strange_letter: &'static str,
     /// Quotes a name.
     pub quote: fn(&str) -> String,
     /// Its stored procedures and functions, where it has such.
@@ -241,6 +247,7 @@ fn shop(words: &Words) -> Vec<String> {
         money,
         boolean,
         text,
+        long_text,
         date,
         truths: [no, yes],
         ..
@@ -254,7 +261,7 @@ fn shop(words: &Words) -> Vec<String> {
             "CREATE TABLE invoice (id {auto_key}, customer_id {integer} REFERENCES customer (id), \
              number {text} NOT NULL UNIQUE, total {money} NOT NULL CHECK (total >= 0))"
         ),
-        format!("CREATE TABLE tag (id {auto_key}, label {text} NOT NULL)"),
+        format!("CREATE TABLE tag (id {auto_key}, label {long_text} NOT NULL)"),
         format!(
             "CREATE TABLE invoice_tag (invoice_id {integer} NOT NULL REFERENCES invoice (id), \
              tag_id {integer} NOT NULL REFERENCES tag (id), PRIMARY KEY (invoice_id, tag_id))"

@@ -26,6 +26,7 @@ pub const WORDS: Words = Words {
     double: "DOUBLE",
     boolean: "BOOLEAN",
     text: "TEXT",
+    long_text: "TEXT",
     json: "JSON",
     uuid: "UUID",
     binary: "BLOB",
@@ -37,6 +38,8 @@ pub const WORDS: Words = Words {
     truths: ["0", "1"],
     has_exact_decimals: false,
     routines: None,
+    has_uuids: true,
+    strange_letter: "😀",
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
 };
 
