@@ -42,6 +42,7 @@ mod roles;
 mod round_trips;
 mod routines;
 mod scale;
+mod schema;
 mod secrets;
 mod serving;
 mod shutdown;

@@ -6,6 +6,7 @@ use super::catalog::Catalog;
 use super::plan::{Children, RoutineCall, Select, Write};
 use super::results::{Outcome, Results};
 use super::rows::RowWriter;
+use super::schema_change::{Interrupted, SchemaChange, SchemaDialect};
 use super::sql::Statement;
 use super::value::Scalar;
 use crate::error::{Error, Result};
@@ -53,6 +54,18 @@ pub trait Database: Send + Sync + 'static {
     /// Whether the product has stored procedures and functions.
     fn has_routines(&self) -> bool {
         false
+    }
+
+    /// What changes of the schema may consist of; none where they are not made through the gateway.
+    fn schema_dialect(&self) -> Option<&dyn SchemaDialect> {
+        None
+    }
+
+    /// Carries out changes of the schema in their order: all or none, where [`SchemaDialect::is_transactional`] says so.
+    /// What is kept of others counts changes.
+    async fn change_schema(&self, changes: &[SchemaChange]) -> Result<(), Interrupted> {
+        let _ = changes;
+        Err(Error::internal("the database has no dialect for changes of its schema").into())
     }
 
     /// One cheap round trip. Whoever has no connection keeps none for it.

@@ -14,6 +14,7 @@ pub use sqlite::SqliteDialect;
 
 use super::catalog::{Column, Table, Type};
 use super::plan::Nulls;
+use super::schema_change::SchemaDialect;
 use super::sql::{CallStyle, RenderOptions};
 use super::value::Scalar;
 use crate::connector::filter::{Matching, Now};
@@ -175,6 +176,11 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// In which way routines are called; `None` for products without any.
     fn call_style(&self) -> Option<CallStyle> {
+        None
+    }
+
+    /// How changes of the schema are spelt; none where they are not made through the gateway.
+    fn schema(&self) -> Option<&dyn SchemaDialect> {
         None
     }
 

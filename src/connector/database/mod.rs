@@ -33,6 +33,8 @@ pub mod results;
 mod routine;
 pub mod rows;
 mod schema;
+pub mod schema_change;
+mod schema_write;
 pub mod shown;
 pub mod sql;
 #[cfg(feature = "sqlite")]

@@ -22,6 +22,7 @@ mod reading;
 mod relations;
 mod roles;
 mod routines;
+mod schema;
 mod tables;
 mod types;
 mod writing;
@@ -82,6 +83,8 @@ pub struct Words {
     pub has_uuids: bool,
     /// The strangest letter that a name can have.
     pub strange_letter: &'static str,
+    /// Whether tables are changed through the gateway.
+    pub changes_schema: bool,
     /// Quotes a name.
     pub quote: fn(&str) -> String,
     /// Its stored procedures and functions, where it has such.
@@ -195,6 +198,7 @@ pub fn suite() -> Vec<Case> {
         hostile::CASES,
         listing::CASES,
         routines::CASES,
+        schema::CASES,
         tables::CASES,
         formats::CASES,
         attacks::CASES,
