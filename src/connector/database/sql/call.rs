@@ -148,6 +148,19 @@ impl<'a> Writer<'a> {
         list.join(", ")
     }
 
+    /// The columns of `r` under their own names.
+    fn shown_by_name(&self, columns: &[Column]) -> String {
+        let list: Vec<String> = columns
+            .iter()
+            .map(|column| {
+                let sql = format!("r.{}", self.dialect.quote(&column.name));
+                let shown = self.dialect.shown(&sql, column);
+                format!("{shown}{}", self.dialect.named_column(column))
+            })
+            .collect();
+        list.join(", ")
+    }
+
     fn postgresql(mut self) -> Result<Script> {
         let arguments = self.named_or_positional()?;
         let call = format!("{}({arguments})", self.name());
@@ -296,14 +309,8 @@ impl<'a> Writer<'a> {
                     self.dialect.named_column(column)
                 ),
                 (_, columns) => {
-                    let names: Vec<String> = (0..columns.len())
-                        .map(|index| format!("c{index}"))
-                        .collect();
-                    format!(
-                        "SELECT {} FROM {call} AS r({})",
-                        self.shown(columns),
-                        names.join(", ")
-                    )
+                    let list = self.shown_by_name(columns);
+                    format!("SELECT {list} FROM {call} AS r")
                 }
             };
             return Ok(Script::Query(self.statement(sql)));
@@ -379,15 +386,8 @@ impl<'a> Writer<'a> {
                     self.dialect.named_column(column)
                 ),
                 (_, columns) => {
-                    let list: Vec<String> = columns
-                        .iter()
-                        .map(|column| {
-                            let sql = format!("r.{}", self.dialect.quote(&column.name));
-                            let shown = self.dialect.shown(&sql, column);
-                            format!("{shown}{}", self.dialect.named_column(column))
-                        })
-                        .collect();
-                    format!("SELECT {} FROM TABLE({call}) r", list.join(", "))
+                    let list = self.shown_by_name(columns);
+                    format!("SELECT {list} FROM TABLE({call}) r")
                 }
             };
             return Ok(Script::Query(self.statement(sql)));
@@ -535,8 +535,32 @@ mod tests {
         )
     }
 
-    /// The statements of a call, each with the number of its values.
+    /// The statements of a call, each with its values.
     fn script(dialect: &dyn Dialect, routine: Routine, arguments: &[Option<i64>]) -> Vec<String> {
+        written(|call| render_call(dialect, call), routine, arguments)
+    }
+
+    /// The same in a style whose product is not looked at: names and placeholders are PostgreSQL's.
+    fn in_style(
+        style: fn(Writer<'_>) -> Result<Script>,
+        routine: Routine,
+        arguments: &[Option<i64>],
+    ) -> Vec<String> {
+        let writer = |call: &RoutineCall| {
+            style(Writer {
+                dialect: &PostgresqlDialect,
+                call,
+                binds: Vec::new(),
+            })
+        };
+        written(writer, routine, arguments)
+    }
+
+    fn written(
+        render: impl FnOnce(&RoutineCall) -> Result<Script>,
+        routine: Routine,
+        arguments: &[Option<i64>],
+    ) -> Vec<String> {
         let call = RoutineCall {
             routine: Arc::new(routine),
             arguments: arguments
@@ -548,13 +572,19 @@ mod tests {
             let values: Vec<String> = statement
                 .binds
                 .iter()
-                .map(|bind| format!("{bind:?}"))
+                .map(|bind| match bind {
+                    Bind::Value(Scalar::Int(value)) => value.to_string(),
+                    other => format!("{other:?}"),
+                })
                 .collect();
-            format!("{} <- {}", statement.sql, values.join(" "))
-                .replace("Value(Int(", "")
-                .replace("))", "")
+            let text = format!("{} <- {}", statement.sql, values.join(" "));
+            if statement.returned.is_empty() {
+                text
+            } else {
+                format!("{text} -> {:?}", statement.returned)
+            }
         };
-        match render_call(dialect, &call).unwrap() {
+        match render(&call).unwrap() {
             Script::Query(statement) => vec![shown(&statement)],
             Script::Call { before, call, out } => {
                 let mut list: Vec<String> = before.iter().map(shown).collect();
@@ -601,6 +631,79 @@ mod tests {
             calls(unnamed, &[Some(1), Some(2)]),
             [
                 "SELECT r.c0::text FROM \"sales\".\"close \"\"month\"\"\"($1::integer, VARIADIC $2::integer) AS r(c0) <- 1 2"
+            ]
+        );
+    }
+
+    #[cfg(feature = "mysql")]
+    #[test]
+    fn mysql_calls_by_position_with_variables() {
+        use crate::connector::database::dialect::MysqlDialect;
+        let calls =
+            |routine, arguments: &[Option<i64>]| script(&MysqlDialect::MYSQL, routine, arguments);
+        assert_eq!(
+            calls(procedure(), &[Some(2026), None, Some(1), None]),
+            [
+                "SET @tidegate_1 = NULL, @tidegate_2 = ? <- 1",
+                "CALL `sales`.`close \"month\"`(?, @tidegate_1, @tidegate_2, ?) <- 2026 Value(Null)",
+                "SELECT @tidegate_1 AS plain, @tidegate_2 AS plain <- ",
+            ]
+        );
+        assert_eq!(
+            calls(scalar(), &[Some(1), Some(2)]),
+            ["SELECT `sales`.`close \"month\"`(?, ?) AS plain <- 1 2"]
+        );
+    }
+
+    #[test]
+    fn sql_server_calls_by_name_in_one_batch() {
+        assert_eq!(
+            in_style(Writer::sql_server, procedure(), &[Some(2026), None, Some(1), None]),
+            [
+                "SET NOCOUNT ON; DECLARE @out_1 integer; DECLARE @out_2 VARCHAR2 = $2; EXECUTE \
+                 \"sales\".\"close \"\"month\"\"\" @p_year = $1, @p_done = @out_1 OUTPUT, @p_note = @out_2 OUTPUT; \
+                 SELECT @out_1 AS \"p_done\", @out_2 AS \"p_note\"; <- 2026 1",
+                "last",
+            ]
+        );
+        assert_eq!(
+            in_style(Writer::sql_server, scalar(), &[Some(1), None]),
+            ["SELECT \"sales\".\"close \"\"month\"\"\"($1, DEFAULT) <- 1"]
+        );
+        assert_eq!(
+            in_style(Writer::sql_server, table(), &[None]),
+            ["SELECT r.\"number\", r.\"place\"::text FROM \"sales\".\"close \"\"month\"\"\"(DEFAULT) AS r <- "]
+        );
+    }
+
+    #[test]
+    fn oracle_calls_in_a_block_and_gives_cursors_as_results() {
+        let mut with_cursor = procedure();
+        with_cursor.parameters.push(Parameter {
+            is_cursor: true,
+            ..parameter("p_rows", "REF CURSOR", Direction::Out)
+        });
+        assert_eq!(
+            in_style(Writer::oracle, with_cursor, &[Some(2026), None, Some(1), None, None]),
+            [
+                "DECLARE v1 integer; v2 VARCHAR2(32767) := $2; v4 SYS_REFCURSOR; BEGIN \
+                 \"sales\".\"close \"\"month\"\"\"(\"p_year\" => $1, \"p_done\" => v1, \"p_note\" => v2, \"p_rows\" => v4); \
+                 DBMS_SQL.RETURN_RESULT(v4); $3 := v1; $4 := v2; END; <- 2026 1 -> [Integer, Integer]",
+                "last",
+            ]
+        );
+        assert_eq!(
+            in_style(Writer::oracle, scalar(), &[Some(1), None]),
+            ["SELECT \"sales\".\"close \"\"month\"\"\"(\"a\" => $1) FROM DUAL <- 1"]
+        );
+        let mut cursor = scalar();
+        cursor.returns = Returns::Cursors;
+        assert_eq!(
+            in_style(Writer::oracle, cursor, &[Some(1), None]),
+            [
+                "DECLARE v SYS_REFCURSOR; BEGIN v := \"sales\".\"close \"\"month\"\"\"(\"a\" => $1); \
+                 DBMS_SQL.RETURN_RESULT(v); END; <- 1",
+                "nothing",
             ]
         );
     }
