@@ -8,6 +8,7 @@
 use super::{Computed, Dialect, InsertOutput, Returning};
 use crate::connector::database::catalog::{Column, Table, Type};
 use crate::connector::database::plan::Nulls;
+use crate::connector::database::schema_change::{MysqlSchema, SchemaDialect};
 use crate::connector::database::sql::{CallStyle, RenderOptions};
 use crate::connector::filter::{Matching, Now};
 
@@ -228,7 +229,7 @@ impl Dialect for MysqlDialect {
         let outputs: Vec<String> = columns
             .iter()
             .map(|column| {
-                let name = self.quote(&column.name);
+                let name = self.quote(column.own_name());
                 format!("{}{}", self.shown(&name, column), self.named_column(column))
             })
             .collect();
@@ -240,6 +241,14 @@ impl Dialect for MysqlDialect {
 
     fn call_style(&self) -> Option<CallStyle> {
         Some(CallStyle::Mysql)
+    }
+
+    fn schema(&self) -> Option<&dyn SchemaDialect> {
+        Some(if self.has_insert_returning {
+            &MysqlSchema { is_mariadb: true }
+        } else {
+            &MysqlSchema { is_mariadb: false }
+        })
     }
 
     fn embeds_related(&self) -> bool {

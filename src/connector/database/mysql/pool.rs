@@ -35,7 +35,7 @@ const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most rows of a read whose time the server watches over. It would count the time that the caller takes to read.
 const SMALL_ROWS: u64 = 1024;
 /// How many statements' time the catalogue may take.
-const CATALOG_STATEMENTS: u32 = 7;
+const CATALOG_STATEMENTS: u32 = 9;
 /// The name of the one savepoint.
 const SAVEPOINT: &str = "tidegate";
 

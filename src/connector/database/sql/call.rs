@@ -658,7 +658,11 @@ mod tests {
     #[test]
     fn sql_server_calls_by_name_in_one_batch() {
         assert_eq!(
-            in_style(Writer::sql_server, procedure(), &[Some(2026), None, Some(1), None]),
+            in_style(
+                |writer| writer.sql_server(),
+                procedure(),
+                &[Some(2026), None, Some(1), None]
+            ),
             [
                 "SET NOCOUNT ON; DECLARE @out_1 integer; DECLARE @out_2 VARCHAR2 = $2; EXECUTE \
                  \"sales\".\"close \"\"month\"\"\" @p_year = $1, @p_done = @out_1 OUTPUT, @p_note = @out_2 OUTPUT; \
@@ -667,12 +671,14 @@ mod tests {
             ]
         );
         assert_eq!(
-            in_style(Writer::sql_server, scalar(), &[Some(1), None]),
+            in_style(|writer| writer.sql_server(), scalar(), &[Some(1), None]),
             ["SELECT \"sales\".\"close \"\"month\"\"\"($1, DEFAULT) <- 1"]
         );
         assert_eq!(
-            in_style(Writer::sql_server, table(), &[None]),
-            ["SELECT r.\"number\", r.\"place\"::text FROM \"sales\".\"close \"\"month\"\"\"(DEFAULT) AS r <- "]
+            in_style(|writer| writer.sql_server(), table(), &[None]),
+            [
+                "SELECT r.\"number\", r.\"place\"::text FROM \"sales\".\"close \"\"month\"\"\"(DEFAULT) AS r <- "
+            ]
         );
     }
 
@@ -684,7 +690,11 @@ mod tests {
             ..parameter("p_rows", "REF CURSOR", Direction::Out)
         });
         assert_eq!(
-            in_style(Writer::oracle, with_cursor, &[Some(2026), None, Some(1), None, None]),
+            in_style(
+                |writer| writer.oracle(),
+                with_cursor,
+                &[Some(2026), None, Some(1), None, None]
+            ),
             [
                 "DECLARE v1 integer; v2 VARCHAR2(32767) := $2; v4 SYS_REFCURSOR; BEGIN \
                  \"sales\".\"close \"\"month\"\"\"(\"p_year\" => $1, \"p_done\" => v1, \"p_note\" => v2, \"p_rows\" => v4); \
@@ -693,13 +703,13 @@ mod tests {
             ]
         );
         assert_eq!(
-            in_style(Writer::oracle, scalar(), &[Some(1), None]),
+            in_style(|writer| writer.oracle(), scalar(), &[Some(1), None]),
             ["SELECT \"sales\".\"close \"\"month\"\"\"(\"a\" => $1) FROM DUAL <- 1"]
         );
         let mut cursor = scalar();
         cursor.returns = Returns::Cursors;
         assert_eq!(
-            in_style(Writer::oracle, cursor, &[Some(1), None]),
+            in_style(|writer| writer.oracle(), cursor, &[Some(1), None]),
             [
                 "DECLARE v SYS_REFCURSOR; BEGIN v := \"sales\".\"close \"\"month\"\"\"(\"a\" => $1); \
                  DBMS_SQL.RETURN_RESULT(v); END; <- 1",
