@@ -646,12 +646,12 @@ mod tests {
             [
                 "SET @tidegate_1 = NULL, @tidegate_2 = ? <- 1",
                 "CALL `sales`.`close \"month\"`(?, @tidegate_1, @tidegate_2, ?) <- 2026 Value(Null)",
-                "SELECT @tidegate_1 AS plain, @tidegate_2 AS plain <- ",
+                "SELECT @tidegate_1 AS `plain`, @tidegate_2 AS `plain` <- ",
             ]
         );
         assert_eq!(
             calls(scalar(), &[Some(1), Some(2)]),
-            ["SELECT `sales`.`close \"month\"`(?, ?) AS plain <- 1 2"]
+            ["SELECT `sales`.`close \"month\"`(?, ?) AS `plain` <- 1 2"]
         );
     }
 
