@@ -130,6 +130,8 @@ error_kinds! {
     NotNullViolation = "not_null_violation", UNPROCESSABLE_ENTITY, Caller, Retry::Never;
     /// A check constraint of the table refuses the record.
     CheckViolation = "check_violation", UNPROCESSABLE_ENTITY, Caller, Retry::Never;
+    /// The database's own code, a routine or a trigger, refuses the request.
+    RaisedByDatabase = "raised_by_database", UNPROCESSABLE_ENTITY, Caller, Retry::Never;
     /// A call limit is exhausted.
     TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, Caller, Retry::After(1);
     /// A defect of the gateway.

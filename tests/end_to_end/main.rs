@@ -43,6 +43,7 @@ mod reload_deciding;
 mod reload_seeing;
 mod roles;
 mod round_trips;
+mod routines;
 mod scale;
 mod schema;
 mod secrets;

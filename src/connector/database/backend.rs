@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::catalog::Catalog;
-use super::plan::{BulkRecords, Children, Insert, Select, Write};
+use super::plan::{BulkRecords, Children, Insert, RoutineCall, Select, Write};
+use super::results::{Outcome, Results};
 use super::rows::RowWriter;
 use super::schema_change::{Interrupted, SchemaChange, SchemaDialect};
 use super::sql::Statement;
@@ -47,6 +48,16 @@ pub trait Database: Send + Sync + 'static {
 
     /// Begins a transaction. Dropping it rolls back.
     async fn begin(&self) -> Result<Box<dyn DatabaseTransaction>>;
+
+    /// Begins a transaction that refuses to write, where the product has such a thing.
+    async fn begin_reading(&self) -> Result<Box<dyn DatabaseTransaction>> {
+        self.begin().await
+    }
+
+    /// Whether the product has stored procedures and functions.
+    fn has_routines(&self) -> bool {
+        false
+    }
 
     /// What changes of the schema may consist of; none where they are not made through the gateway.
     fn schema_dialect(&self) -> Option<&dyn SchemaDialect> {
@@ -106,6 +117,18 @@ pub trait DatabaseTransaction: Send {
         Ok(written)
     }
 
+    /// Runs a function; its rows go to the writer, which is given back.
+    async fn query_routine(&mut self, call: &RoutineCall, rows: RowWriter) -> Result<RowWriter> {
+        let _ = rows;
+        Err(without_routines(call))
+    }
+
+    /// Runs a procedure, and gives its result sets and OUT parameters.
+    async fn call_routine(&mut self, call: &RoutineCall, results: Results) -> Result<Outcome> {
+        let _ = results;
+        Err(without_routines(call))
+    }
+
     /// Sets a savepoint. There is at most one at a time.
     async fn savepoint(&mut self) -> Result<()>;
 
@@ -125,4 +148,11 @@ pub(super) fn not_permitted() -> Error {
         ErrorKind::RowNotPermitted,
         "the record lies outside the rows that this role may write",
     )
+}
+
+fn without_routines(call: &RoutineCall) -> Error {
+    Error::internal(format!(
+        "{} was called in a database without routines",
+        call.routine.name
+    ))
 }

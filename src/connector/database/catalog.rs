@@ -1,4 +1,6 @@
-//! Tables, columns, keys and the relations that follow from them.
+//! Tables, columns, keys and the relations that follow from them; procedures and functions.
+
+mod routine;
 
 mod served;
 mod settings;
@@ -15,7 +17,9 @@ use super::shape::violated;
 use crate::error::{Error, ErrorKind, Result, brief, nearest};
 use crate::names::ServiceName;
 
-/// The tables and views of one database, as a driver found them, with their relations.
+pub use routine::{Direction, Overloads, Parameter, Returns, Routine, RoutineKind, Routines};
+
+/// The tables and views of one database, as a driver found them, with their relations, and its routines.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
     tables: IndexMap<String, Arc<Table>>,
@@ -24,6 +28,7 @@ pub struct Catalog {
     folded: HashMap<String, usize>,
     /// Tables that are not what the contract of the service says, whether they are there or not.
     violations: BTreeSet<String>,
+    routines: Routines,
     has_always: bool,
     has_aliases: bool,
 }
@@ -484,6 +489,18 @@ impl Catalog {
             .filter_map(|(name, index)| Some((name, index?)))
             .collect();
         catalog
+    }
+
+    /// The same catalog with the procedures and functions that a driver found.
+    #[must_use]
+    pub fn with_routines(mut self, routines: Routines) -> Self {
+        self.routines = routines;
+        self
+    }
+
+    /// The stored procedures and functions.
+    pub fn routines(&self) -> &Routines {
+        &self.routines
     }
 
     /// The same with the schemas that the service shows.

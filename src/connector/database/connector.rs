@@ -139,7 +139,12 @@ impl DatabaseConnector {
         outcome
     }
 
-    async fn catalog_for(&self, context: &CallContext, refresh: bool) -> Result<Arc<Catalog>> {
+    /// The tables and columns, as they are known or read anew.
+    pub(super) async fn catalog_for(
+        &self,
+        context: &CallContext,
+        refresh: bool,
+    ) -> Result<Arc<Catalog>> {
         if refresh {
             self.fresh_catalog(context.deadline).await
         } else {
@@ -155,7 +160,11 @@ impl DatabaseConnector {
             .catalog_for(context, listing.refresh)
             .await
             .unwrap_or_default();
-        Reply::document(format, &listing::root(&call.access, &catalog, &listing))
+        let known = listing::Known {
+            catalog: &catalog,
+            has_routines: self.database.has_routines(),
+        };
+        Reply::document(format, &listing::root(&call.access, &known, &listing))
     }
 
     async fn list_tables(
@@ -254,7 +263,7 @@ fn note_drift(service: &str, known: &Mutex<Option<Drift>>, found: Drift) {
     *known = Some(found);
 }
 
-fn listing_query(call: &Asked) -> Result<(Query, ListingQuery)> {
+pub(super) fn listing_query(call: &Asked) -> Result<(Query, ListingQuery)> {
     let query = Query::parse(call.head.query())?;
     let listing = ListingQuery::parse(&query)?;
     Ok((query, listing))
@@ -282,7 +291,7 @@ pub(super) fn component_for(call: &Asked, family: &str, table: &Table) -> String
 }
 
 /// The method whose grant a call needs.
-fn granted_method(method: &Method) -> &Method {
+pub(super) fn granted_method(method: &Method) -> &Method {
     if *method == Method::HEAD {
         &Method::GET
     } else {
@@ -317,6 +326,13 @@ impl Connector for DatabaseConnector {
             | name::REPLACE_RECORD
             | name::UPDATE_RECORD
             | name::DELETE_RECORD => self.write_records(&context, call, body).await,
+            name::LIST_PROCEDURES | name::LIST_FUNCTIONS => {
+                self.list_routines(&context, &call).await
+            }
+            name::READ_PROCEDURE
+            | name::CALL_PROCEDURE
+            | name::READ_FUNCTION
+            | name::CALL_FUNCTION => self.call_routine(&context, call, body).await,
             name::LIST_RESOURCES => self.list_resources(&context, &call).await,
             name::LIST_TABLES => self.list_tables(&context, &call, "_table").await,
             name::LIST_SCHEMAS => self.list_tables(&context, &call, "_schema").await,

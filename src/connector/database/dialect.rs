@@ -15,7 +15,7 @@ pub use sqlite::SqliteDialect;
 use super::catalog::{Column, Table, Type};
 use super::plan::Nulls;
 use super::schema_change::SchemaDialect;
-use super::sql::RenderOptions;
+use super::sql::{CallStyle, RenderOptions};
 use super::value::Scalar;
 use crate::connector::filter::{Matching, Now};
 
@@ -180,6 +180,11 @@ pub trait Dialect: Send + Sync + 'static {
     /// Most values in one `IN (…)`; longer lists are split.
     fn longest_list(&self) -> usize {
         usize::MAX
+    }
+
+    /// In which way routines are called; `None` for products without any.
+    fn call_style(&self) -> Option<CallStyle> {
+        None
     }
 
     /// How changes of the schema are spelt; none where they are not made through the gateway.

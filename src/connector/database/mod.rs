@@ -31,11 +31,14 @@ mod precondition;
 mod read;
 mod recorded;
 pub mod request;
+pub mod results;
+mod routine;
 pub mod rows;
 mod schema;
 pub mod schema_change;
 mod schema_write;
 pub mod shape;
+pub mod shown;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::catalog::Table;
+use super::catalog::{Routine, Table};
 use super::value::Scalar;
 use crate::connector::filter::{Comparison, Matching, Now};
 
@@ -412,4 +412,14 @@ pub enum Selector {
     Key,
     /// The records with these keys: for each, one value for each key column.
     Keys(Vec<Vec<Scalar>>),
+}
+
+/// A call of a procedure or a function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoutineCall {
+    /// What is called.
+    pub routine: Arc<Routine>,
+    /// What is sent for each parameter, in their order; `None` where the database's own default is meant, and for
+    /// parameters that only come back.
+    pub arguments: Vec<Option<Scalar>>,
 }

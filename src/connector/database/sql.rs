@@ -1,5 +1,6 @@
 //! SQL: a plan written in a dialect, and what a pool of connections must offer to run it.
 
+mod call;
 mod render;
 mod reread;
 #[cfg(test)]
@@ -14,13 +15,15 @@ use super::backend::{Database, DatabaseTransaction, Prepared, not_permitted};
 use super::catalog::{Catalog, Table, Type};
 use super::dialect::{Dialect, Returning};
 use super::options::DatabaseOptions;
-use super::plan::{Bind, BulkRecords, Children, Condition, Insert, Select, Write};
+use super::plan::{Bind, BulkRecords, Children, Condition, Insert, RoutineCall, Select, Write};
+use super::results::{Outcome, Results};
 use super::rows::{Frame, RowWriter, Shape};
 use super::schema_change::{Interrupted, SchemaChange, SchemaDialect, statements};
 use super::value::{DateTimeStyle, NumberStyle, Scalar};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
 
+pub use call::{CallStyle, OutValues, Script, render_call};
 pub use render::{render_children, render_select, render_write};
 use reread::Reread;
 
@@ -112,6 +115,11 @@ pub trait SqlPool: Send + Sync + 'static {
     /// Begins a transaction on a connection of its own. Dropping it rolls back.
     async fn begin(&self) -> Result<Box<dyn Transaction>>;
 
+    /// Begins a transaction that refuses to write, where the product has such a thing.
+    async fn begin_reading(&self) -> Result<Box<dyn Transaction>> {
+        self.begin().await
+    }
+
     /// Runs statements that change the schema, in one transaction as far as the product knows such for them. What is
     /// kept counts the statements that were carried out before one failed.
     async fn change_schema(&self, statements: &[String]) -> Result<(), Interrupted> {
@@ -172,6 +180,13 @@ pub trait Transaction: Send {
         key: &[Scalar],
         rows: RowWriter,
     ) -> Result<(RowWriter, u64)>;
+
+    /// Runs one statement that may give several results; each that has columns is handed over, in order. Values of
+    /// [`Statement::returned`] come as the only row of the last one.
+    async fn call(&mut self, statement: &Statement, results: &mut Results) -> Result<()> {
+        let _ = (statement, results);
+        Err(Error::internal("this driver calls no routines"))
+    }
 
     /// The number that the database gave the record of the last INSERT, if it gave one. For products of
     /// [`Returning::Nothing`] without [`Dialect::insert_output`].
@@ -285,6 +300,18 @@ impl<D: Dialect, P: SqlPool> Database for Sql<D, P> {
             transaction: self.pool.begin().await?,
             options: self.options,
         }))
+    }
+
+    async fn begin_reading(&self) -> Result<Box<dyn DatabaseTransaction>> {
+        Ok(Box::new(SqlTransaction {
+            dialect: Arc::clone(&self.dialect),
+            transaction: self.pool.begin_reading().await?,
+            options: self.options,
+        }))
+    }
+
+    fn has_routines(&self) -> bool {
+        self.dialect.call_style().is_some()
     }
 
     fn schema_dialect(&self) -> Option<&dyn SchemaDialect> {
@@ -435,6 +462,51 @@ impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
             written = written.saturating_add(count as u64);
         }
         Ok(written)
+    }
+
+    async fn query_routine(&mut self, call: &RoutineCall, rows: RowWriter) -> Result<RowWriter> {
+        match render_call(&*self.dialect, call)? {
+            Script::Query(statement) => {
+                let (rows, _) = self.transaction.run(&statement, &[], rows).await?;
+                Ok(rows)
+            }
+            Script::Call { .. } => Err(Error::internal("results were queried as rows")),
+        }
+    }
+
+    async fn call_routine(&mut self, call: &RoutineCall, mut results: Results) -> Result<Outcome> {
+        let script = render_call(&*self.dialect, call)?;
+        let Script::Call {
+            before,
+            call: statement,
+            out,
+        } = script
+        else {
+            return Err(Error::internal("a procedure was queried as a function"));
+        };
+        if let Some(before) = &before {
+            let nothing = Shape::new(Vec::new(), Frame::Bare, Format::Json);
+            let rows = RowWriter::new(Arc::new(nothing), None);
+            self.transaction.run(before, &[], rows).await?;
+        }
+        self.transaction.call(&statement, &mut results).await?;
+        let has_own_row = matches!(out, OutValues::Last);
+        if let OutValues::Query(query) = &out {
+            let (names, kinds): (Vec<String>, Vec<Type>) = call
+                .routine
+                .outputs()
+                .map(|parameter| (parameter.column.name.clone(), parameter.column.kind.clone()))
+                .unzip();
+            let rows = results.begin_as(names, &kinds)?;
+            let (rows, _) = self.transaction.run(query, &[], rows).await?;
+            results.end(rows)?;
+        }
+        let mut sets = results.into_sets();
+        let has_out = has_own_row || matches!(out, OutValues::Query(_));
+        Ok(Outcome {
+            out: if has_out { sets.pop() } else { None },
+            sets,
+        })
     }
 
     async fn savepoint(&mut self) -> Result<()> {

@@ -9,7 +9,7 @@ use super::{Computed, Dialect, InsertLimits, InsertOutput, Returning};
 use crate::connector::database::catalog::{Column, Table, Type};
 use crate::connector::database::plan::Nulls;
 use crate::connector::database::schema_change::{MysqlSchema, SchemaDialect};
-use crate::connector::database::sql::RenderOptions;
+use crate::connector::database::sql::{CallStyle, RenderOptions};
 use crate::connector::filter::{Matching, Now};
 
 /// The name of a result's column that is a truth value.
@@ -237,6 +237,10 @@ impl Dialect for MysqlDialect {
             after: format!(" RETURNING {}", outputs.join(", ")),
             ..InsertOutput::default()
         })
+    }
+
+    fn call_style(&self) -> Option<CallStyle> {
+        Some(CallStyle::Mysql)
     }
 
     fn schema(&self) -> Option<&dyn SchemaDialect> {

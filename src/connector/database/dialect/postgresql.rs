@@ -3,7 +3,7 @@
 use super::{Computed, Dialect, InsertLimits, Returning, is_wide};
 use crate::connector::database::catalog::{Column, Type};
 use crate::connector::database::schema_change::{PostgresqlSchema, SchemaDialect};
-use crate::connector::database::sql::RenderOptions;
+use crate::connector::database::sql::{CallStyle, RenderOptions};
 use crate::connector::database::value::{DateTimeStyle, NumberStyle};
 use crate::connector::filter::{Matching, Now};
 
@@ -203,6 +203,10 @@ impl Dialect for PostgresqlDialect {
 
     fn embeds_related(&self) -> bool {
         true
+    }
+
+    fn call_style(&self) -> Option<CallStyle> {
+        Some(CallStyle::Postgresql)
     }
 }
 

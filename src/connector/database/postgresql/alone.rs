@@ -14,15 +14,17 @@ use deadpool_postgres::{
 use futures_util::{SinkExt as _, TryStreamExt as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::Client;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type as DriverType};
 
 use super::connect::{Connector, PoolConnector};
+use super::decode::Raw;
 use super::encode::{Parameter, copy_line};
 use super::error::{from_connecting, from_driver, overloaded, timed_out, unavailable, unfit};
-use super::rows::{Decoders, Failure, write_row};
+use super::rows::{Decoders, Failure, write_columns, write_row};
 use super::wait::Wait;
 use crate::connector::database::catalog::Type;
 use crate::connector::database::plan::BulkRecords;
+use crate::connector::database::results::{MAX_RESULT_SETS, Results};
 use crate::connector::database::rows::RowWriter;
 use crate::connector::database::sql::{Load, Statement, Transaction};
 use crate::connector::database::value::Scalar;
@@ -284,10 +286,11 @@ impl Alone {
         }
     }
 
-    /// Begins a transaction.
-    pub(super) async fn begin(&self) -> Result<Box<dyn Transaction>> {
+    /// Begins a transaction with this statement.
+    pub(super) async fn begin(&self, begin: &'static str) -> Result<Box<dyn Transaction>> {
         Ok(Box::new(PostgresqlTransaction {
-            lease: self.lease_in_transaction("BEGIN").await?,
+            lease: self.lease_in_transaction(begin).await?,
+            begin,
             limit: self.limit,
             is_fresh: true,
             has_savepoint: false,
@@ -375,6 +378,7 @@ const SAVEPOINT: &str = "tidegate";
 /// A transaction on a connection of its own.
 struct PostgresqlTransaction {
     lease: Lease,
+    begin: &'static str,
     limit: Duration,
     /// Nothing was run yet.
     is_fresh: bool,
@@ -525,6 +529,92 @@ async fn run_statement(
     Ok(stream.rows_affected().unwrap_or(0))
 }
 
+/// Runs CALL, which gives at most one row with the OUT parameters, or a query of a function that gives cursors. The
+/// rows of cursors are results of their own, in their order; the other parameters come last.
+async fn call(
+    client: &Object,
+    sql: &str,
+    values: &[&Scalar],
+    results: &mut Results,
+    limit: Duration,
+) -> Result<(), Failure> {
+    let statement = prepare(client, sql, limit).await?;
+    let decoders = Decoders::of_call(&statement)?;
+    let timer = pin!(tokio::time::sleep(limit));
+    let mut wait = Wait::new(timer);
+    let late = || Failure::from(timed_out("routine"));
+    let parameters = values.iter().map(|value| Parameter(value));
+    let query = pin!(client.query_raw(&statement, parameters));
+    let mut stream = pin!(wait.run(query).await.ok_or_else(late)??);
+    let mut given = Vec::new();
+    while let Some(row) = wait.run(pin!(stream.try_next())).await.ok_or_else(late)?? {
+        // Each is a result of its own, or the only one.
+        if given.len() <= MAX_RESULT_SETS {
+            given.push(row);
+        }
+    }
+    let columns = statement.columns();
+    let is_cursor = |index: &usize| {
+        columns
+            .get(*index)
+            .is_some_and(|column| *column.type_() == DriverType::REFCURSOR)
+    };
+    let (cursors, others): (Vec<usize>, Vec<usize>) = (0..columns.len()).partition(is_cursor);
+    for row in &given {
+        for index in &cursors {
+            let Raw(Some(name)) = row.try_get(*index)? else {
+                continue;
+            };
+            let name = String::from_utf8_lossy(name).replace('"', "\"\"");
+            fetch(
+                client,
+                &format!("FETCH ALL FROM \"{name}\""),
+                results,
+                limit,
+            )
+            .await?;
+        }
+    }
+    let Some(out) = given.first().filter(|_| !others.is_empty()) else {
+        return Ok(());
+    };
+    let names = others
+        .iter()
+        .filter_map(|index| columns.get(*index))
+        .map(|column| column.name().to_owned())
+        .collect();
+    let mut rows = results.begin(names)?;
+    write_columns(out, &decoders, &others, &mut rows)?;
+    results.end(rows)?;
+    Ok(())
+}
+
+/// Takes all rows of a cursor as one result. Its columns are known to the cursor alone, so nothing is kept prepared.
+async fn fetch(
+    client: &Object,
+    sql: &str,
+    results: &mut Results,
+    limit: Duration,
+) -> Result<(), Failure> {
+    let statement = in_time(limit, client.prepare(sql)).await?;
+    let decoders = Decoders::of_call(&statement)?;
+    let names = statement.columns().iter();
+    let mut rows = results.begin(names.map(|column| column.name().to_owned()).collect())?;
+    let timer = pin!(tokio::time::sleep(limit));
+    let mut wait = Wait::new(timer);
+    let late = || Failure::from(timed_out("cursor"));
+    let query = pin!(client.query_raw(&statement, std::iter::empty::<Parameter<'_>>()));
+    let mut stream = pin!(wait.run(query).await.ok_or_else(late)??);
+    let mut scratch = String::new();
+    while let Some(row) = wait.run(pin!(stream.try_next())).await.ok_or_else(late)?? {
+        if write_row(&row, &decoders, &mut scratch, &mut rows)? {
+            rows.flush().await?;
+        }
+    }
+    results.end(rows)?;
+    Ok(())
+}
+
 #[async_trait]
 impl Transaction for PostgresqlTransaction {
     async fn run(
@@ -547,7 +637,7 @@ impl Transaction for PostgresqlTransaction {
                     return Err(failure.into_error());
                 }
                 // Nothing is lost by beginning again.
-                self.execute("ROLLBACK; BEGIN")
+                self.execute(&format!("ROLLBACK; {}", self.begin))
                     .await
                     .map_err(Failure::into_error)?;
                 self.has_failed = false;
@@ -571,6 +661,27 @@ impl Transaction for PostgresqlTransaction {
         }
         let copied = self.copy(load, records, range).await;
         copied.map(Some).map_err(Failure::into_error)
+    }
+
+    async fn call(&mut self, statement: &Statement, results: &mut Results) -> Result<()> {
+        self.is_fresh = false;
+        let values = statement.values(&[])?;
+        self.lease.state = State::Busy;
+        let called = call(
+            self.lease.client()?,
+            &statement.sql,
+            &values,
+            results,
+            self.limit,
+        );
+        let result = called.await;
+        if result.as_ref().is_err_and(Failure::is_stale) {
+            self.lease
+                .client()?
+                .statement_cache
+                .remove(&statement.sql, &[]);
+        }
+        self.settle(result).map_err(Failure::into_error)
     }
 
     async fn savepoint(&mut self) -> Result<()> {

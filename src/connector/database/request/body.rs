@@ -306,6 +306,15 @@ fn json(text: &str, expect: Expect) -> Result<(Vec<Record>, Option<BodyOptions>)
     }
 }
 
+/// The members of an object within a body that was read; none twice. `None` for what is no object.
+pub fn parse_object(value: &RawValue) -> Option<Record> {
+    value
+        .get()
+        .starts_with('{')
+        .then(|| read(value.get(), RecordSeed).ok())
+        .flatten()
+}
+
 /// Answers are sent back as they came: their `meta` is no option.
 fn some_options(mut members: Record) -> Option<BodyOptions> {
     members.shift_remove("meta");

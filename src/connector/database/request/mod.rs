@@ -21,7 +21,7 @@ use crate::exchange::{Query, RequestHead};
 
 pub use body::{
     BodyOptions, BulkSyntax, Expect, MAX_BODY_DEPTH, MAX_RECORDS, bulk_syntax, no_records,
-    parse_body,
+    parse_body, parse_object,
 };
 pub(super) use body::{bulk_header, bulk_members};
 pub use list::{
@@ -370,6 +370,17 @@ pub fn bulk(head: &RequestHead, query: &Query) -> Result<(RecordsQuery, BulkSynt
     Ok((asked, syntax))
 }
 
+/// A body that is one object, whatever its members mean; none without a body.
+///
+/// Errors: as [`parse_body`] for one record.
+pub fn object_body(head: &RequestHead, bytes: &[u8]) -> Result<Option<Record>> {
+    if !bytes.is_empty() {
+        refuse_codings(&head.headers)?;
+    }
+    let (mut body, _) = parse_body(head.header(&CONTENT_TYPE), bytes, Expect::Record)?;
+    Ok(body.records.pop())
+}
+
 /// A compressed body is not read: it could grow without bound (RFC 9110 section 8.4 asks for 415).
 fn refuse_codings(headers: &HeaderMap) -> Result<()> {
     for value in headers.get_all(CONTENT_ENCODING) {
@@ -422,7 +433,8 @@ fn refuse_mixed(wanted: &RecordsQuery) -> Result<()> {
     }
 }
 
-fn download(text: &str) -> Result<Option<Download>> {
+/// What the option `file` says.
+pub(super) fn download(text: &str) -> Result<Option<Download>> {
     const MAX_NAME_CHARACTERS: usize = 200;
     match truth(text) {
         Some(true) => return Ok(Some(Download::Unnamed)),
