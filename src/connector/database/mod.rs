@@ -13,6 +13,8 @@ pub mod dialect;
 mod download;
 #[cfg(test)]
 mod fixture;
+#[cfg(any(feature = "oracle", feature = "postgres", feature = "sqlserver"))]
+mod gate;
 mod listing;
 mod operations;
 pub mod options;
@@ -29,6 +31,8 @@ mod schema;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(feature = "sqlserver")]
+pub mod sqlserver;
 pub mod tls;
 pub mod value;
 mod write;
@@ -41,4 +45,6 @@ pub(super) const TYPES: &[ServiceType] = &[
     ServiceType::of::<sqlite::SqliteConfig>(),
     #[cfg(feature = "postgres")]
     ServiceType::of::<postgresql::PostgresqlConfig>(),
+    #[cfg(feature = "sqlserver")]
+    ServiceType::of::<sqlserver::SqlServerConfig>(),
 ];

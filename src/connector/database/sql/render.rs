@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::super::catalog::{Column, Table};
-use super::super::dialect::{Computed, Dialect, InsertOutput, Returning, pattern};
+use super::super::dialect::{Computed, Dialect, InsertOutput, Returning};
 use super::super::plan::{
     Aggregate, Bind, Condition, Delete, Expression, Insert, Order, Output, Related, Select, Update,
     Write,
@@ -278,7 +278,9 @@ impl<'a> Renderer<'a> {
         columns: &[usize],
         keys: &[Vec<Scalar>],
     ) -> Result<()> {
-        if let [only] = columns {
+        if let [only] = columns
+            && keys.len() >= self.dialect.shortest_array()
+        {
             let column = scope.table.column(*only)?;
             let sql = self.column(scope, *only)?;
             let next = self.dialect.placeholder(self.binds.len() + 1);
@@ -517,7 +519,7 @@ impl<'a> Renderer<'a> {
                         (sql, column.clone())
                     }
                 };
-                let placeholder = self.bind(Bind::Value(pattern(*how, text)));
+                let placeholder = self.bind(Bind::Value(self.dialect.pattern(*how, text)));
                 let matching = self.dialect.matching(&sql, &column, *how, &placeholder);
                 self.sql.push_str(&matching);
             }
@@ -571,6 +573,7 @@ impl<'a> Renderer<'a> {
                 Bind::Key(_) | Bind::Now(_) => None,
             })
             .collect();
+        let scalars = scalars.filter(|list| list.len() >= self.dialect.shortest_array());
         if let (Some(scalars), Operand::Column(column)) = (scalars, &operand) {
             let next = self.dialect.placeholder(self.binds.len() + 1);
             if let Some(any) = self.dialect.any(&left, &next, column) {
@@ -648,12 +651,17 @@ impl<'a> Renderer<'a> {
 
     /// What a column is compared with.
     fn value(&mut self, bind: &Bind, column: &Column) -> String {
-        let sql = self.written(bind, column);
+        let sql = self.bound(bind, column);
         self.dialect.operand(&sql, column)
     }
 
     /// What is written to a column.
     fn written(&mut self, bind: &Bind, column: &Column) -> String {
+        let sql = self.bound(bind, column);
+        self.dialect.written(&sql, column)
+    }
+
+    fn bound(&mut self, bind: &Bind, column: &Column) -> String {
         match bind {
             Bind::Now(now) => self.dialect.now(*now, column),
             Bind::Value(_) | Bind::Key(_) => self.bind(bind.clone()),
