@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use tiberius::{ColumnData, Row};
 
+use super::error::is_answer;
 use super::pool::{Native, rows_of};
 use crate::connector::database::catalog::{Catalog, Column, DefaultValue, ForeignKey, Table, Type};
 
@@ -17,33 +18,27 @@ pub(super) const HOME: &str = "SELECT SCHEMA_NAME() AS home";
 /// through where the server can.
 pub(super) const TABLES: &str = "\
 SELECT o.object_id, s.name AS schema_name, o.name AS table_name, \
-CASE WHEN o.type = 'V' THEN 1 ELSE 0 END AS is_view, \
-CASE WHEN t.temporal_type = 1 OR t.is_external = 1 THEN 0 ELSE 1 END AS is_writable, \
-CAST(p.value AS nvarchar(4000)) AS description \
+CASE WHEN o.type_desc = 'VIEW' THEN 1 ELSE 0 END AS is_view, \
+CASE WHEN t.temporal_type = 1 OR t.is_external = 1 THEN 0 ELSE 1 END AS is_writable \
 FROM sys.objects AS o \
 JOIN sys.schemas AS s ON s.schema_id = o.schema_id \
 LEFT JOIN sys.tables AS t ON t.object_id = o.object_id \
-LEFT JOIN sys.extended_properties AS p \
-ON p.class = 1 AND p.major_id = o.object_id AND p.minor_id = 0 AND p.name = N'MS_Description' \
-WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0 \
+WHERE o.type_desc IN ('USER_TABLE', 'VIEW') AND o.is_ms_shipped = 0 \
 ORDER BY s.name, o.name";
 
-/// Columns with the system type beneath an alias type.
+/// Columns with the system type beneath an alias type: a system type has one number for both, and the types of the
+/// common language runtime have none as system types ("sys.types").
 pub(super) const COLUMNS: &str = "\
-SELECT c.object_id, c.column_id, c.name AS column_name, COALESCE(b.name, t.name) AS type_name, \
+SELECT c.object_id, c.column_id, c.name AS column_name, COALESCE(TYPE_NAME(c.system_type_id), TYPE_NAME(c.user_type_id)) AS type_name, \
 CAST(c.max_length AS int) AS max_length, CAST(c.precision AS int) AS digits, CAST(c.scale AS int) AS scale, \
 CASE WHEN c.is_nullable = 1 THEN 1 ELSE 0 END AS is_nullable, \
 CASE WHEN c.is_identity = 1 THEN 1 ELSE 0 END AS is_identity, \
 CASE WHEN c.is_computed = 1 OR c.generated_always_type > 0 THEN 1 ELSE 0 END AS is_generated, \
-d.definition AS default_text, CAST(p.value AS nvarchar(4000)) AS description \
+d.definition AS default_text \
 FROM sys.columns AS c \
 JOIN sys.objects AS o ON o.object_id = c.object_id \
-JOIN sys.types AS t ON t.user_type_id = c.user_type_id \
-LEFT JOIN sys.types AS b ON b.user_type_id = c.system_type_id \
 LEFT JOIN sys.default_constraints AS d ON d.parent_object_id = c.object_id AND d.parent_column_id = c.column_id \
-LEFT JOIN sys.extended_properties AS p \
-ON p.class = 1 AND p.major_id = c.object_id AND p.minor_id = c.column_id AND p.name = N'MS_Description' \
-WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0 \
+WHERE o.type_desc IN ('USER_TABLE', 'VIEW') AND o.is_ms_shipped = 0 \
 ORDER BY c.object_id, c.column_id";
 
 /// The key columns of indexes in their order, and whether the index is a key of all records.
@@ -55,7 +50,7 @@ FROM sys.indexes AS i \
 JOIN sys.index_columns AS c ON c.object_id = i.object_id AND c.index_id = i.index_id \
 JOIN sys.objects AS o ON o.object_id = i.object_id \
 WHERE c.key_ordinal > 0 AND i.is_disabled = 0 AND i.is_hypothetical = 0 \
-AND o.type IN ('U', 'V') AND o.is_ms_shipped = 0 \
+AND o.type_desc IN ('USER_TABLE', 'VIEW') AND o.is_ms_shipped = 0 \
 ORDER BY i.object_id, i.index_id, c.key_ordinal";
 
 /// The columns of foreign keys in their order.
@@ -67,16 +62,23 @@ FROM sys.foreign_keys AS f \
 JOIN sys.foreign_key_columns AS c ON c.constraint_object_id = f.object_id \
 ORDER BY f.parent_object_id, f.name, c.constraint_column_id";
 
+/// The descriptions of tables and, with their number, of columns, as Management Studio keeps them.
+pub(super) const DESCRIPTIONS: &str = "\
+SELECT p.major_id, p.minor_id, CAST(p.value AS nvarchar(4000)) AS description \
+FROM sys.extended_properties AS p \
+WHERE p.class = 1 AND p.name = N'MS_Description' \
+ORDER BY p.major_id, p.minor_id";
+
 /// A digest over what the queries above read. `modify_date` changes with ALTER TABLE and with its indexes; constraints
 /// are objects themselves ("sys.objects").
 pub(super) const FINGERPRINT: &str = "\
 SELECT CAST(CONCAT(SCHEMA_NAME(), '-', o.number, '-', o.digest, '-', c.number, '-', c.digest, '-', p.digest) \
 AS nvarchar(400)) AS fingerprint \
-FROM (SELECT COUNT(*) AS number, CHECKSUM_AGG(CHECKSUM(object_id, schema_id, name, modify_date)) AS digest \
+FROM (SELECT COUNT(*) AS number, SUM(CAST(CHECKSUM(object_id, schema_id, name, modify_date) AS bigint)) AS digest \
 FROM sys.objects WHERE is_ms_shipped = 0) AS o \
-CROSS JOIN (SELECT COUNT(*) AS number, CHECKSUM_AGG(CHECKSUM(object_id, column_id, name, user_type_id, max_length, \
-precision, scale, is_nullable)) AS digest FROM sys.columns) AS c \
-CROSS JOIN (SELECT CHECKSUM_AGG(CHECKSUM(major_id, minor_id, CAST(value AS nvarchar(4000)))) AS digest \
+CROSS JOIN (SELECT COUNT(*) AS number, SUM(CAST(CHECKSUM(object_id, column_id, name, user_type_id, max_length, \
+precision, scale, is_nullable) AS bigint)) AS digest FROM sys.columns) AS c \
+CROSS JOIN (SELECT SUM(CAST(CHECKSUM(major_id, minor_id, CAST(value AS nvarchar(4000))) AS bigint)) AS digest \
 FROM sys.extended_properties WHERE name = N'MS_Description') AS p";
 
 /// Reads everything.
@@ -110,6 +112,14 @@ pub(super) async fn read(
     let foreign_keys = rows_of(client, FOREIGN_KEYS).await?;
     for rows in foreign_keys.chunk_by(|left, right| same(left, right, &[0])) {
         draft.add_foreign_key(rows);
+    }
+    // Descriptions are a courtesy: where they cannot be read, tables go without.
+    match rows_of(client, DESCRIPTIONS).await {
+        Ok(rows) => rows.iter().for_each(|row| draft.add_description(row)),
+        Err(error) if is_answer(&error) => {
+            tracing::debug!(error = ?error, "the descriptions of tables cannot be read");
+        }
+        Err(error) => return Err(error),
     }
     Ok(Catalog::new(draft.tables))
 }
@@ -191,7 +201,6 @@ impl Draft {
             native,
             is_view: truth(row, 3),
             is_writable: truth(row, 4),
-            description: text(row, 5),
             ..Table::default()
         });
     }
@@ -226,10 +235,27 @@ impl Draft {
             precision: shape.precision,
             scale: shape.scale,
             picklist: Vec::new(),
-            description: text(row, 11),
+            description: None,
             kind: shape.kind,
         });
         self.columns.insert((object, column), index);
+    }
+
+    fn add_description(&mut self, row: &Row) {
+        let (Some(object), Some(number), description) =
+            (number(row, 0), number(row, 1), text(row, 2))
+        else {
+            return;
+        };
+        let index = self.columns.get(&(object, number)).copied();
+        let Some(table) = self.table(object) else {
+            return;
+        };
+        if number == 0 {
+            table.description = description;
+        } else if let Some(column) = index.and_then(|index| table.columns.get_mut(index)) {
+            column.description = description;
+        }
     }
 
     fn add_index(&mut self, rows: &[Row]) {
@@ -461,13 +487,29 @@ mod tests {
             ("varbinary", -1, 0, 0, Type::Binary, "varbinary(max)", None),
             ("binary", 16, 0, 0, Type::Binary, "binary(16)", Some(16)),
             ("ntext", 16, 0, 0, Type::Text, "ntext", None),
-            ("uniqueidentifier", 16, 0, 0, Type::Uuid, "uniqueidentifier", None),
+            (
+                "uniqueidentifier",
+                16,
+                0,
+                0,
+                Type::Uuid,
+                "uniqueidentifier",
+                None,
+            ),
             ("timestamp", 8, 0, 0, Type::Binary, "timestamp", None),
             ("date", 3, 10, 0, Type::Date, "date", None),
             ("time", 5, 16, 7, Type::Time, "time(7)", None),
             ("datetime", 8, 23, 3, Type::DateTime, "datetime", None),
             ("datetime2", 8, 27, 7, Type::DateTime, "datetime2(7)", None),
-            ("datetimeoffset", 10, 34, 7, Type::TimestampTz, "datetimeoffset(7)", None),
+            (
+                "datetimeoffset",
+                10,
+                34,
+                7,
+                Type::TimestampTz,
+                "datetimeoffset(7)",
+                None,
+            ),
             ("xml", -1, 0, 0, Type::Text, "xml", None),
             ("json", -1, 0, 0, Type::Json, "json", None),
             ("sql_variant", 8016, 0, 0, Type::Other, "sql_variant", None),

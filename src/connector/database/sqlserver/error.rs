@@ -57,10 +57,30 @@ pub(super) fn classify(code: u32, message: &str) -> (ErrorKind, &'static str) {
         ),
         // A text too long, a number out of range, a text that is no number, date or UUID; a date out of range; invalid
         // spatial text, hierarchyid or XML.
-        220 | 232 | 241 | 242 | 244 | 245 | 248 | 295 | 296 | 535 | 2628 | 3606 | 3621 | 6522
-        | 8114 | 8115 | 8134 | 8152 | 8169 | 8170 | 9400..=9499 | 9803 | 13608 | 13609 => {
-            (ErrorKind::InvalidValue, "a value does not fit its column")
-        }
+        220
+        | 232
+        | 241
+        | 242
+        | 244
+        | 245
+        | 248
+        | 295
+        | 296
+        | 535
+        | 2628
+        | 3606
+        | 3621
+        | 6522
+        | 8114
+        | 8115
+        | 8134
+        | 8152
+        | 8169
+        | 8170
+        | 9400..=9499
+        | 9803
+        | 13608
+        | 13609 => (ErrorKind::InvalidValue, "a value does not fit its column"),
         // Values for identity, computed, rowversion and GENERATED ALWAYS columns.
         271 | 272 | 273 | 544 | 8102 | 13536 | 13537 => (
             ErrorKind::InvalidValue,
@@ -90,9 +110,38 @@ pub(super) fn classify(code: u32, message: &str) -> (ErrorKind, &'static str) {
         ),
         // Login failed; database not available, in single-user mode, offline or in recovery; out of memory, space, locks,
         // log space or workers; shutdown; failover and throttling of Azure SQL.
-        18401 | 18450..=18488 | 4060 | 4064 | 922..=927 | 942 | 945 | 952 | 983 | 701 | 802 | 1101
-        | 1105 | 1204 | 3041 | 6005 | 8645 | 8651 | 9002 | 9001 | 10928 | 10929 | 17142 | 17187
-        | 40197 | 40501 | 40540 | 40544 | 40549..=40553 | 40613 | 40615 | 49918..=49920 => (
+        18401
+        | 18450..=18488
+        | 4060
+        | 4064
+        | 922..=927
+        | 942
+        | 945
+        | 952
+        | 983
+        | 701
+        | 802
+        | 1101
+        | 1105
+        | 1204
+        | 3041
+        | 6005
+        | 8645
+        | 8651
+        | 9002
+        | 9001
+        | 10928
+        | 10929
+        | 17142
+        | 17187
+        | 40197
+        | 40501
+        | 40540
+        | 40544
+        | 40549..=40553
+        | 40613
+        | 40615
+        | 49918..=49920 => (
             ErrorKind::BackendUnavailable,
             "the database is not available",
         ),

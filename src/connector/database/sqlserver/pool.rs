@@ -37,7 +37,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Longest a rollback may take that nobody waits for.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many statements' time the catalogue may take.
-const CATALOG_STATEMENTS: u32 = 6;
+const CATALOG_STATEMENTS: u32 = 7;
 /// Most parameters of a request, less the two of `sp_executesql` itself ("Maximum capacity specifications").
 const MAX_PARAMETERS: usize = 2_098;
 /// Rounds of redirection that are followed: a gateway of Azure SQL sends on once.
@@ -486,9 +486,7 @@ impl SqlPool for SqlServerPool {
             match result {
                 Ok(_) => return Ok(rows),
                 // A connection that rested may have died meanwhile; a new one is tried once.
-                Err(failure)
-                    if failure.is_lost() && !lease.is_fresh && rows.rows() == before =>
-                {
+                Err(failure) if failure.is_lost() && !lease.is_fresh && rows.rows() == before => {
                     locked(&self.0.resting).clear();
                 }
                 Err(failure) => return Err(failure.into_error()),
@@ -499,10 +497,7 @@ impl SqlPool for SqlServerPool {
     async fn begin(&self) -> Result<Box<dyn Transaction>> {
         loop {
             let mut lease = self.0.lease().await?;
-            match lease
-                .batch(State::InTransaction, "BEGIN TRANSACTION")
-                .await
-            {
+            match lease.batch(State::InTransaction, "BEGIN TRANSACTION").await {
                 Ok(()) => {
                     return Ok(Box::new(SqlServerTransaction {
                         lease,

@@ -307,15 +307,15 @@ mod tests {
             (ColumnData::U8(Some(255)), "Int(255)"),
             (ColumnData::I16(Some(-1)), "Int(-1)"),
             (ColumnData::I32(None), "Null"),
-            (
-                ColumnData::I64(Some(i64::MIN)),
-                "Int(-9223372036854775808)",
-            ),
+            (ColumnData::I64(Some(i64::MIN)), "Int(-9223372036854775808)"),
             (ColumnData::F32(Some(0.1)), "Float32(0.1)"),
             (ColumnData::F64(Some(0.1)), "Float(0.1)"),
             (ColumnData::Bit(Some(true)), "Bool(true)"),
             (ColumnData::String(Some("é".into())), "Text(\"é\")"),
-            (ColumnData::Binary(Some(vec![0, 255].into())), "Bytes([0, 255])"),
+            (
+                ColumnData::Binary(Some(vec![0, 255].into())),
+                "Bytes([0, 255])",
+            ),
             (
                 ColumnData::Numeric(Some(Numeric::new_with_scale(-5, 2))),
                 "Decimal(\"-0.05\")",
@@ -330,10 +330,7 @@ mod tests {
             ),
             (ColumnData::Date(Some(Date::new(739_647))), "2026-02-01"),
             (ColumnData::Date(Some(Date::new(0))), "0001-01-01"),
-            (
-                ColumnData::Date(Some(Date::new(3_652_058))),
-                "9999-12-31",
-            ),
+            (ColumnData::Date(Some(Date::new(3_652_058))), "9999-12-31"),
             (
                 ColumnData::DateTime(Some(DateTime::new(46_052, 36_000 * 300 + 2))),
                 "2026-02-01T10:00:00.007",
