@@ -16,6 +16,7 @@ mod fixture;
 #[cfg(any(feature = "oracle", feature = "postgres", feature = "sqlserver"))]
 mod gate;
 mod listing;
+mod nested;
 mod operations;
 pub mod options;
 pub mod plan;

@@ -6,6 +6,7 @@
 
 mod condition;
 mod names;
+mod nested;
 mod related;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,8 @@ mod write;
 use std::sync::Arc;
 
 use http::Method;
+
+pub use nested::{Split, outputs};
 
 use super::catalog::{Catalog, Table, Type};
 use super::convert;
@@ -812,6 +815,18 @@ impl Planner<'_> {
         self.access
             .verbs(&component(table))
             .contain(Verbs::of(&Method::GET))
+    }
+}
+
+impl Planner<'_> {
+    /// The columns by which records are addressed: those of `id_field`, or the primary key. The grant must admit them.
+    pub fn key_columns(
+        &self,
+        table: &Table,
+        grant: &Grant,
+        id_field: &[String],
+    ) -> Result<Vec<usize>> {
+        key_columns(table, grant, id_field)
     }
 }
 
