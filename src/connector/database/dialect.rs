@@ -4,11 +4,15 @@
 //! shown and embedded. It never sees a value: values are bound, and identifiers reach the text through
 //! [`Dialect::quote`] alone.
 
+#[cfg(feature = "oracle")]
+mod oracle;
 mod postgresql;
 mod sqlite;
 #[cfg(feature = "sqlserver")]
 mod sqlserver;
 
+#[cfg(feature = "oracle")]
+pub use oracle::OracleDialect;
 pub use postgresql::PostgresqlDialect;
 pub use sqlite::SqliteDialect;
 #[cfg(feature = "sqlserver")]

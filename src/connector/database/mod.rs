@@ -19,6 +19,8 @@ mod listing;
 mod nested;
 mod operations;
 pub mod options;
+#[cfg(feature = "oracle")]
+pub mod oracle;
 pub mod plan;
 mod plan_cache;
 pub mod planner;
@@ -48,4 +50,6 @@ pub(super) const TYPES: &[ServiceType] = &[
     ServiceType::of::<postgresql::PostgresqlConfig>(),
     #[cfg(feature = "sqlserver")]
     ServiceType::of::<sqlserver::SqlServerConfig>(),
+    #[cfg(feature = "oracle")]
+    ServiceType::of::<oracle::OracleConfig>(),
 ];

@@ -53,6 +53,9 @@ pub struct Statement {
     /// Indexes of columns of the result that are JSON texts made by the statement itself: related records. For
     /// products whose drivers cannot tell them from text.
     pub json_columns: Arc<[usize]>,
+    /// What the columns of a select's result hold, where it is known. For products whose drivers cannot tell truth
+    /// values and whole numbers from numbers, or JSON from text.
+    pub kinds: Arc<[Option<Type>]>,
     /// The kinds of the values that an insert gives as its only row by means of [`Dialect::insert_output`]; empty
     /// elsewhere. For products that give them in variables.
     pub returned: Arc<[Type]>,

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::super::catalog::{Column, Table};
+use super::super::catalog::{Column, Table, Type};
 use super::super::dialect::{Computed, Dialect, InsertOutput, Returning};
 use super::super::plan::{
     Aggregate, Bind, Condition, Delete, Expression, Insert, Order, Output, Related, Select, Update,
@@ -41,8 +41,33 @@ pub fn render_select(
     }
     Ok(Statement {
         expected_rows: expected_rows(select),
+        kinds: select
+            .output
+            .iter()
+            .map(|output| kind(&select.table, &output.expression))
+            .collect(),
         ..renderer.finish(&select.output)
     })
+}
+
+/// What an output holds.
+fn kind(table: &Table, expression: &Expression) -> Option<Type> {
+    let of = |index: &usize| table.columns.get(*index).map(|column| column.kind.clone());
+    match expression {
+        Expression::Column(index) => of(index),
+        Expression::Aggregate { function, column } => match (function, column) {
+            (Aggregate::Count, _) => Some(Type::BigInt),
+            (Aggregate::Minimum | Aggregate::Maximum, Some(index)) => of(index),
+            (Aggregate::Sum, Some(index)) => of(index).map(|kind| match kind {
+                Type::Boolean | Type::SmallInt | Type::Integer => Type::BigInt,
+                other => other,
+            }),
+            _ => None,
+        },
+        Expression::Related(_) => Some(Type::Json),
+        Expression::Holds(_) => Some(Type::Boolean),
+        Expression::Position { .. } => None,
+    }
 }
 
 /// Most rows that a select can give.
@@ -165,6 +190,7 @@ impl<'a> Renderer<'a> {
             json_columns: json_columns.collect::<Vec<_>>().into(),
             binds: self.binds.into(),
             expected_rows: None,
+            kinds: Arc::default(),
             returned: Arc::default(),
         }
     }

@@ -18,12 +18,12 @@ use super::error::{
 use super::value::{Parameter, decode};
 use crate::clock::Clock;
 use crate::connector::Resources;
-use crate::connector::database::catalog::Catalog;
+use crate::connector::database::catalog::{Catalog, Type};
 use crate::connector::database::gate::Gate;
 use crate::connector::database::rows::RowWriter;
 use crate::connector::database::sql::{SqlPool, Statement, Transaction};
 use crate::connector::database::tls::TlsMode;
-use crate::connector::database::value::Scalar;
+use crate::connector::database::value::{Scalar, Value};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Most requests that wait for a connection.
@@ -405,6 +405,7 @@ async fn run(
     limit: Duration,
     query: Query<'_>,
     only_writes: bool,
+    kinds: &[Option<Type>],
     rows: &mut RowWriter,
 ) -> Result<u64, Failure> {
     if only_writes {
@@ -425,8 +426,12 @@ async fn run(
             continue;
         }
         count = count.saturating_add(1);
-        for (_, data) in row.cells() {
-            decode(data, style, &mut scratch, &mut |value| rows.value(value))?;
+        for (index, (_, data)) in row.cells().enumerate() {
+            let is_json = kinds.get(index) == Some(&Some(Type::Json));
+            decode(data, style, &mut scratch, &mut |value| match value {
+                Value::Text(text) if is_json => rows.value(&Value::Json(text)),
+                value => rows.value(value),
+            })?;
         }
         if rows.end_row() {
             rows.flush().await?;
@@ -480,7 +485,7 @@ impl SqlPool for SqlServerPool {
             let query = bound(statement, key)?;
             let result = lease
                 .within(State::Idle, async |client, limit| {
-                    run(client, limit, query, false, &mut rows).await
+                    run(client, limit, query, false, &statement.kinds, &mut rows).await
                 })
                 .await;
             match result {
@@ -596,7 +601,15 @@ impl Transaction for SqlServerTransaction {
         let result = self
             .lease
             .within(State::InTransaction, async |client, limit| {
-                run(client, limit, query, only_writes, &mut rows).await
+                run(
+                    client,
+                    limit,
+                    query,
+                    only_writes,
+                    &statement.kinds,
+                    &mut rows,
+                )
+                .await
             })
             .await;
         let touched = self.settle(result).await?;
