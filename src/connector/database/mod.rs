@@ -15,6 +15,7 @@ mod download;
 mod fixture;
 #[cfg(any(feature = "oracle", feature = "postgres", feature = "sqlserver"))]
 mod gate;
+mod link_key;
 mod listing;
 mod nested;
 mod operations;
@@ -28,6 +29,7 @@ pub mod planner;
 pub mod postgresql;
 mod precondition;
 mod read;
+mod recorded;
 pub mod request;
 pub mod rows;
 mod schema;
@@ -36,6 +38,7 @@ pub mod sql;
 pub mod sqlite;
 #[cfg(feature = "sqlserver")]
 pub mod sqlserver;
+mod stitch;
 pub mod tls;
 pub mod value;
 mod write;
