@@ -202,6 +202,11 @@ pub trait Dialect: Send + Sync + 'static {
         usize::MAX
     }
 
+    /// Most values in one statement of a write that names records by their keys.
+    fn most_values(&self) -> usize {
+        usize::MAX
+    }
+
     /// Whether related records are embedded by the statement itself, with [`Dialect::json_object`] and its neighbours.
     /// Where not, the gateway reads them on their own and puts them into place.
     fn embeds_related(&self) -> bool;

@@ -38,6 +38,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock as _;
 
     #[test]
     fn attempts_become_rarer_and_one_success_forgets_all() {

@@ -1,5 +1,7 @@
 //! SQL: a plan written in a dialect, and what a pool of connections must offer to run it.
 
+#[cfg(all(test, feature = "sqlserver", feature = "oracle"))]
+mod products;
 mod render;
 mod reread;
 #[cfg(test)]

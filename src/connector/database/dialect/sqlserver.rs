@@ -14,6 +14,9 @@ use crate::connector::filter::{Matching, Now};
 /// below 130 lack.
 const SHORTEST_ARRAY: usize = 512;
 
+/// Most values in one statement of a write, so that with those of the role's filter they stay below that limit.
+const MOST_VALUES: usize = 1_600;
+
 /// The SQL of SQL Server.
 ///
 /// The session has QUOTED_IDENTIFIER and the ANSI settings on, LANGUAGE us_english and DATEFORMAT ymd. Texts are bound as
@@ -32,7 +35,11 @@ impl SqlServerDialect {
     /// A column as text for LIKE. Dates and times in ISO 8601 ("CAST and CONVERT", styles 126 and 127).
     fn text(self, sql: &str, column: &Column) -> String {
         match &column.kind {
-            Type::String if !matches!(base(column), "text" | "ntext") => sql.to_owned(),
+            Type::String | Type::Text
+                if matches!(base(column), "char" | "varchar" | "nchar" | "nvarchar") =>
+            {
+                sql.to_owned()
+            }
             Type::Date | Type::Time | Type::TimeTz | Type::DateTime => {
                 format!("CONVERT(nvarchar(40), {sql}, 126)")
             }
@@ -284,6 +291,10 @@ impl Dialect for SqlServerDialect {
             before_values: format!(" OUTPUT {output} INTO @inserted ({names})"),
             after: format!("; SELECT {shown} FROM @inserted"),
         })
+    }
+
+    fn most_values(&self) -> usize {
+        MOST_VALUES
     }
 
     fn embeds_related(&self) -> bool {

@@ -471,6 +471,20 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn the_questions_to_the_catalogue_are_these() {
+        let all = [
+            HOME,
+            TABLES,
+            COLUMNS,
+            INDEXES,
+            FOREIGN_KEYS,
+            DESCRIPTIONS,
+            FINGERPRINT,
+        ];
+        insta::assert_snapshot!(all.join("\n\n"));
+    }
+
+    #[test]
     fn every_type_has_its_kind_and_spelling() {
         for (name, bytes, precision, scale, kind, db_type, length) in [
             ("bit", 1, 1, 0, Type::Boolean, "bit", None),
