@@ -56,8 +56,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "exchange",
             "connector",
             "auth",
-            // A description of a database is its catalog.
+            // A description of a database is its catalog, with what a manifest says of the values.
             "connector::database::catalog",
+            "connector::database::convert",
+            "connector::database::validation",
         ],
     ),
     ("tree", &["telemetry"]),
@@ -231,6 +233,16 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         ],
         &["connector::database::postgresql"],
         "one product, one module",
+    ),
+    (
+        &["tiberius", "tokio_util"],
+        &["connector::database::sqlserver"],
+        "one product, one module",
+    ),
+    (
+        &["oracledb"],
+        &["connector::database::oracle::driver"],
+        "what is used of a beta is used in one place",
     ),
     (
         &[

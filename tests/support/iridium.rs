@@ -3,7 +3,7 @@
 //! It answers what SQL Server would for simple statements. It is not evidence that SQL Server takes them.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel};
@@ -25,8 +25,11 @@ pub struct Iridium {
 impl Iridium {
     /// Starts the emulator; `None` where `tests/backends/iridium` has not built it.
     pub fn start() -> Option<Self> {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("target/backends/iridium/bin/iridium-server");
+        let backends = std::env::var_os("TIDEGATE_TEST_BACKENDS").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/backends"),
+            PathBuf::from,
+        );
+        let program = backends.join("iridium/bin/iridium-server");
         if !program.exists() {
             super::skip("iridium");
             return None;

@@ -4,6 +4,7 @@
 //! shown and embedded. It never sees a value: values are bound, and identifiers reach the text through
 //! [`Dialect::quote`] alone.
 
+pub mod mysql;
 #[cfg(feature = "oracle")]
 mod oracle;
 mod postgresql;
@@ -11,6 +12,7 @@ mod sqlite;
 #[cfg(feature = "sqlserver")]
 mod sqlserver;
 
+pub use mysql::MysqlDialect;
 #[cfg(feature = "oracle")]
 pub use oracle::OracleDialect;
 pub use postgresql::PostgresqlDialect;
@@ -53,12 +55,6 @@ pub trait Dialect: Send + Sync + 'static {
     /// A placeholder, or an expression for the current time, that is compared with a column.
     fn operand(&self, placeholder: &str, column: &Column) -> String;
 
-    /// A placeholder that is written to a column.
-    fn written(&self, placeholder: &str, column: &Column) -> String {
-        let _ = column;
-        placeholder.to_owned()
-    }
-
     /// A placeholder of a number that is compared with an aggregate.
     fn number(&self, placeholder: &str) -> String;
 
@@ -67,6 +63,12 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// A column as the driver wants to read it.
     fn shown(&self, sql: &str, column: &Column) -> String;
+
+    /// A placeholder as it is stored in a column.
+    fn stored(&self, placeholder: &str, column: &Column) -> String {
+        let _ = column;
+        placeholder.to_owned()
+    }
 
     /// What follows an output to name it; empty where the driver knows the type by itself.
     fn named_column(&self, column: &Column) -> String;

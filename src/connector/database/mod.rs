@@ -13,10 +13,17 @@ pub mod dialect;
 mod download;
 #[cfg(test)]
 mod fixture;
-#[cfg(any(feature = "oracle", feature = "postgres", feature = "sqlserver"))]
+#[cfg(any(
+    feature = "mysql",
+    feature = "oracle",
+    feature = "postgres",
+    feature = "sqlserver"
+))]
 mod gate;
 mod link_key;
 mod listing;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 mod nested;
 mod operations;
 pub mod options;
@@ -39,7 +46,9 @@ pub mod sqlite;
 #[cfg(feature = "sqlserver")]
 pub mod sqlserver;
 mod stitch;
+pub mod table_options;
 pub mod tls;
+pub mod validation;
 pub mod value;
 mod write;
 
@@ -51,6 +60,10 @@ pub(super) const TYPES: &[ServiceType] = &[
     ServiceType::of::<sqlite::SqliteConfig>(),
     #[cfg(feature = "postgres")]
     ServiceType::of::<postgresql::PostgresqlConfig>(),
+    #[cfg(feature = "mysql")]
+    ServiceType::of::<mysql::MysqlConfig>(),
+    #[cfg(feature = "mysql")]
+    ServiceType::of::<mysql::MariadbConfig>(),
     #[cfg(feature = "sqlserver")]
     ServiceType::of::<sqlserver::SqlServerConfig>(),
     #[cfg(feature = "oracle")]

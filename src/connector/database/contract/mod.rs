@@ -21,6 +21,7 @@ mod paging;
 mod reading;
 mod relations;
 mod roles;
+mod tables;
 mod types;
 mod writing;
 
@@ -30,7 +31,10 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
 use super::options::DatabaseOptions;
+use super::rows::{Frame, RowWriter, Shape};
+use super::value::Value;
 use crate::connector::Connector;
+use crate::exchange::Format;
 use driver::Tester;
 
 /// How a product spells the tables of the suite, and what it can hold.
@@ -54,6 +58,8 @@ pub struct Words {
     pub boolean: &'static str,
     /// Text.
     pub text: &'static str,
+    /// Text of any length, which need not be a key.
+    pub long_text: &'static str,
     /// JSON.
     pub json: &'static str,
     /// A UUID.
@@ -74,6 +80,10 @@ pub struct Words {
     pub truths: [&'static str; 2],
     /// Whether numbers of more than 15 digits are kept exactly. Where not, they must be refused.
     pub has_exact_decimals: bool,
+    /// Whether there is a type for UUIDs, in whatever spelling they come.
+    pub has_uuids: bool,
+    /// The strangest letter that a name can have.
+    pub strange_letter: &'static str,
     /// Quotes a name.
     pub quote: fn(&str) -> String,
 }
@@ -145,6 +155,21 @@ impl Case {
     }
 }
 
+/// One value as the JSON that an answer has for it. For products that no test has a server of.
+pub fn shown_alone(give: impl FnOnce(&mut dyn FnMut(&Value<'_>))) -> String {
+    let shape = Shape::new(vec!["a".to_owned()], Frame::Single, Format::Json);
+    let mut rows = RowWriter::new(Arc::new(shape), None);
+    rows.begin_row();
+    give(&mut |value| rows.value(value));
+    rows.end_row();
+    let record = rows.finish(&serde_json::Map::new());
+    let record = std::str::from_utf8(&record).unwrap();
+    let value = record
+        .strip_prefix("{\"a\":")
+        .and_then(|rest| rest.strip_suffix('}'));
+    value.unwrap().to_owned()
+}
+
 /// Every case, in the order of the documentation.
 pub fn suite() -> Vec<Case> {
     [
@@ -157,6 +182,7 @@ pub fn suite() -> Vec<Case> {
         roles::CASES,
         hostile::CASES,
         listing::CASES,
+        tables::CASES,
         formats::CASES,
         attacks::CASES,
     ]
@@ -208,6 +234,7 @@ fn shop(words: &Words) -> Vec<String> {
         money,
         boolean,
         text,
+        long_text,
         date,
         truths: [no, yes],
         ..
@@ -221,7 +248,7 @@ fn shop(words: &Words) -> Vec<String> {
             "CREATE TABLE invoice (id {auto_key}, customer_id {integer} REFERENCES customer (id), \
              number {text} NOT NULL UNIQUE, total {money} NOT NULL CHECK (total >= 0))"
         ),
-        format!("CREATE TABLE tag (id {auto_key}, label {text} NOT NULL)"),
+        format!("CREATE TABLE tag (id {auto_key}, label {long_text} NOT NULL)"),
         format!(
             "CREATE TABLE invoice_tag (invoice_id {integer} NOT NULL REFERENCES invoice (id), \
              tag_id {integer} NOT NULL REFERENCES tag (id), PRIMARY KEY (invoice_id, tag_id))"

@@ -81,9 +81,8 @@ impl Dialect for OracleDialect {
         Self::converted(placeholder, column)
     }
 
-    fn written(&self, placeholder: &str, column: &Column) -> String {
+    fn stored(&self, placeholder: &str, column: &Column) -> String {
         match column.db_type.as_str() {
-            _ if !is_placeholder(placeholder) => placeholder.to_owned(),
             "XMLTYPE" => format!("XMLTYPE({placeholder})"),
             "JSON" => format!("JSON({placeholder})"),
             "SDO_GEOMETRY" => format!("SDO_UTIL.FROM_WKTGEOMETRY({placeholder})"),

@@ -91,7 +91,7 @@ impl Dialect for SqlServerDialect {
         }
     }
 
-    fn written(&self, placeholder: &str, column: &Column) -> String {
+    fn stored(&self, placeholder: &str, column: &Column) -> String {
         match (&column.kind, base(column)) {
             // NULL is bound as text, which these types take by CONVERT alone ("CAST and CONVERT", implicit
             // conversions).

@@ -275,6 +275,7 @@ impl Draft {
             picklist: Vec::new(),
             description: text(row, 12).map(str::to_owned),
             kind: shape.kind,
+            settings: None,
         };
         if let Some(table) = self.table(&table) {
             table.columns.push(column);
@@ -395,9 +396,9 @@ impl Draft {
 
 /// What a type holds and how it is spelt.
 #[derive(Debug, PartialEq)]
-struct Shape {
-    kind: Type,
-    db_type: String,
+pub(super) struct Shape {
+    pub(super) kind: Type,
+    pub(super) db_type: String,
     length: Option<u32>,
     precision: Option<u32>,
     scale: Option<u32>,
@@ -405,7 +406,7 @@ struct Shape {
 
 impl Shape {
     /// From ALL_TAB_COLS: lengths in bytes and in characters, precision and scale. None for types that cannot be read.
-    fn of(
+    pub(super) fn of(
         data_type: &str,
         has_owner: bool,
         [bytes, characters, precision, scale]: [Option<i64>; 4],

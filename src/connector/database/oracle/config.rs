@@ -218,6 +218,7 @@ impl OracleConfig {
                 );
             }
         }
+        problems.extend(self.options.problems());
         problems
     }
 }

@@ -158,6 +158,8 @@ pub(super) struct Thin {
 
 impl Driver for Thin {
     fn connect(&self) -> Result<Box<dyn Session>, Fault> {
+        // The driver takes the process's provider of TLS. A second call changes nothing.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut config = Config::default()
             .set_credentials(&self.username, self.password.expose())
             .set_stmtcachesize(STATEMENTS_KEPT)

@@ -5,9 +5,15 @@
 //!
 //! An empty text is NULL to Oracle, and so it is here: what is sent as `""` is read back as null, and a filter finds it
 //! by `IS NULL`.
+//!
+//! No server of it can be had for the tests, so this table is made from the code and not from answers.
+//!
+#![doc = include_str!("types.md")]
 
 mod catalog;
 mod config;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
 mod driver;
 mod error;
 mod pool;

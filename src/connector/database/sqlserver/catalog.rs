@@ -237,6 +237,7 @@ impl Draft {
             picklist: Vec::new(),
             description: None,
             kind: shape.kind,
+            settings: None,
         });
         self.columns.insert((object, column), index);
     }
@@ -323,9 +324,9 @@ impl Draft {
 
 /// What a type holds and how it is spelt.
 #[derive(Debug, PartialEq)]
-struct Shape {
-    kind: Type,
-    db_type: String,
+pub(super) struct Shape {
+    pub(super) kind: Type,
+    pub(super) db_type: String,
     length: Option<u32>,
     precision: Option<u32>,
     scale: Option<u32>,
@@ -333,7 +334,7 @@ struct Shape {
 
 impl Shape {
     /// From `sys.columns`: lengths are in bytes, and -1 stands for `max`.
-    fn of(name: &str, bytes: i64, digits: i64, scale: i64) -> Self {
+    pub(super) fn of(name: &str, bytes: i64, digits: i64, scale: i64) -> Self {
         let plain = |kind| Self {
             kind,
             db_type: name.to_owned(),

@@ -175,6 +175,7 @@ impl SqlServerConfig {
                 );
             }
         }
+        problems.extend(self.options.problems());
         problems
     }
 }

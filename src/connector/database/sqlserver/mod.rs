@@ -3,9 +3,15 @@
 //! Each request has a connection for itself. A result that was not read to its end leaves the driver in the middle of
 //! an answer, so such a connection is closed; the server then stops the statement and rolls back. Where an error has
 //! ended the transaction on the server, as many do, nothing more runs in it.
+//!
+//! No server of it can be had for the tests, so this table is made from the code and not from answers.
+//!
+#![doc = include_str!("types.md")]
 
 mod catalog;
 mod config;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
 mod error;
 mod pool;
 mod value;
