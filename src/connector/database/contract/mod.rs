@@ -156,6 +156,10 @@ impl Case {
 }
 
 /// One value as the JSON that an answer has for it. For products that no test has a server of.
+///
+/// # Panics
+///
+/// Panics if `give` gives no value.
 pub fn shown_alone(give: impl FnOnce(&mut dyn FnMut(&Value<'_>))) -> String {
     let shape = Shape::new(vec!["a".to_owned()], Frame::Single, Format::Json);
     let mut rows = RowWriter::new(Arc::new(shape), None);

@@ -19,7 +19,7 @@ const MOST_VALUES: usize = 1_600;
 
 /// The SQL of SQL Server.
 ///
-/// The session has QUOTED_IDENTIFIER and the ANSI settings on, LANGUAGE us_english and DATEFORMAT ymd. Texts are bound as
+/// The session has `QUOTED_IDENTIFIER` and the ANSI settings on, `LANGUAGE us_english` and `DATEFORMAT ymd`. Texts are bound as
 /// `nvarchar`, dates and times as `date`, `time(7)`, `datetime2(7)` and `datetimeoffset(7)`, so that neither depends on
 /// collations or languages.
 #[derive(Clone, Copy, Debug, Default)]

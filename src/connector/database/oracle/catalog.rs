@@ -1,4 +1,4 @@
-//! Tables, columns and keys, read from the ALL_ views: one query for each kind of thing, whatever their number. They
+//! Tables, columns and keys, read from the `ALL_` views: one query for each kind of thing, whatever their number. They
 //! show what the account may use ("Static Data Dictionary Views").
 
 use std::collections::HashMap;
@@ -405,7 +405,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// From ALL_TAB_COLS: lengths in bytes and in characters, precision and scale. None for types that cannot be read.
+    /// From `ALL_TAB_COLS`: lengths in bytes and in characters, precision and scale. None for types that cannot be read.
     pub(super) fn of(
         data_type: &str,
         has_owner: bool,
@@ -440,9 +440,9 @@ impl Shape {
                     let kind = match digits {
                         _ if treat_number_as_decimal || scale > 0 => Type::Decimal,
                         1 if scale == 0 => Type::Boolean,
-                        ..=4 => Type::SmallInt,
-                        ..=9 => Type::Integer,
-                        ..=WHOLE_DIGITS => Type::BigInt,
+                        _ if digits <= 4 => Type::SmallInt,
+                        _ if digits <= 9 => Type::Integer,
+                        _ if digits <= WHOLE_DIGITS => Type::BigInt,
                         _ => Type::Decimal,
                     };
                     Self {
@@ -488,7 +488,7 @@ impl Shape {
     }
 }
 
-/// What ALL_TAB_COLS says of a default: a constant or an expression, as it was written. NULL and the empty text are none
+/// What `ALL_TAB_COLS` says of a default: a constant or an expression, as it was written. NULL and the empty text are none
 /// at all.
 fn default_value(text: &str, kind: &Type) -> Option<DefaultValue> {
     let expression = || Some(DefaultValue::Expression(text.to_owned()));

@@ -8,6 +8,10 @@ use crate::connector::database::contract::shown_alone;
 use crate::connector::database::value::DateTimeStyle;
 
 /// Each type as the database spells it, its kind, and a value of it as JSON, beginning with what the driver gives.
+///
+/// # Panics
+///
+/// Panics if a sample cannot be read.
 pub fn types() -> Vec<(String, Type, String)> {
     let text = |text: &str| Cell::Text(text.to_owned());
     let number = |digits: &str, scale| Cell::Number(digits.to_owned(), scale);

@@ -239,6 +239,10 @@ impl Session for ThinSession {
     }
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` hands over"
+)]
 fn fault(error: DriverError) -> Fault {
     let (code, cause) = match error.kind() {
         DriverErrorKind::DbError(answer) => (u32::try_from(answer.code()).ok(), Cause::Answer),
@@ -254,11 +258,29 @@ fn fault(error: DriverError) -> Fault {
         | DriverErrorKind::UnexpectedRefuse(_) => (None, Cause::Lost),
         _ => (None, Cause::Driver),
     };
+    let message = error.to_string();
     Fault {
-        code,
+        code: code.map(|code| innermost(code, &message)),
         cause,
-        message: error.to_string(),
+        message,
     }
+}
+
+/// The transaction was rolled back; the reason follows in the message.
+const ROLLED_BACK: u32 = 2091;
+
+/// The number that says why: a constraint that is checked by COMMIT reports that the transaction was rolled back, and
+/// names itself in the next line.
+fn innermost(code: u32, message: &str) -> u32 {
+    if code != ROLLED_BACK {
+        return code;
+    }
+    message
+        .split("ORA-")
+        .skip(1)
+        .filter_map(|rest| rest.get(..5)?.parse().ok())
+        .find(|number| *number != ROLLED_BACK)
+        .unwrap_or(code)
 }
 
 /// Values as the driver binds them.
@@ -368,6 +390,26 @@ impl Moment {
                 + u32::from(moment.second()),
             nanosecond: moment.nanoseconds(),
             is_utc: moment.is_utc(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constraint_that_commit_checks_is_what_counts() {
+        for (code, message, expected) in [
+            (
+                2091,
+                "ORA-02091: transaction rolled back\nORA-02291: integrity constraint (S.FK) violated",
+                2291,
+            ),
+            (2091, "ORA-02091: transaction rolled back", 2091),
+            (1, "ORA-00001: unique constraint\nORA-06512: at line 1", 1),
+        ] {
+            assert_eq!(innermost(code, message), expected, "{message}");
         }
     }
 }

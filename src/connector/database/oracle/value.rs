@@ -212,7 +212,7 @@ fn timestamp(moment: Moment, style: DateTimeStyle, scratch: &mut String) -> Resu
     } else {
         Value::Timestamp(micros)
     };
-    if moment.nanosecond % 1_000 == 0 {
+    if moment.nanosecond.is_multiple_of(1_000) {
         return Ok(value);
     }
     let whole = micros - micros.rem_euclid(1_000_000);

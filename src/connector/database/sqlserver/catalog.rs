@@ -1,7 +1,7 @@
 //! Tables, columns and keys, read from the catalog views of the `sys` schema: one query for each kind of thing,
 //! whatever their number. They show what the login has some permission on ("Metadata visibility configuration").
 //!
-//! The views of INFORMATION_SCHEMA lack identity columns, computed columns, indexes and comments.
+//! The views of `INFORMATION_SCHEMA` lack identity columns, computed columns, indexes and comments.
 
 use std::collections::HashMap;
 

@@ -11,6 +11,10 @@ use crate::connector::database::contract::shown_alone;
 use crate::connector::database::value::{DateTimeStyle, Value};
 
 /// Each type as the database spells it, its kind, and a value of it as JSON, beginning with what the driver gives.
+///
+/// # Panics
+///
+/// Panics if a sample cannot be read.
 pub fn types() -> Vec<(String, Type, String)> {
     let date = Date::new(739_647);
     let moment = DateTime2::new(date, Time::new(360_005_000_000, 7));
@@ -95,19 +99,13 @@ pub fn types() -> Vec<(String, Type, String)> {
         .map(|(name, [bytes, digits, scale], data)| {
             let shape = Shape::of(name, bytes, digits, scale);
             let mut scratch = String::new();
+            let is_json = shape.kind == Type::Json;
             let json = shown_alone(|take| {
-                let read =
-                    decode(
-                        &data,
-                        DateTimeStyle::Rfc3339,
-                        &mut scratch,
-                        &mut |value| match value {
-                            Value::Text(text) if shape.kind == Type::Json => {
-                                take(&Value::Json(text))
-                            }
-                            value => take(value),
-                        },
-                    );
+                let mut give = |value: &Value<'_>| match value {
+                    Value::Text(text) if is_json => take(&Value::Json(text)),
+                    value => take(value),
+                };
+                let read = decode(&data, DateTimeStyle::Rfc3339, &mut scratch, &mut give);
                 assert!(read.is_ok(), "{name}");
             });
             (shape.db_type, shape.kind, json)

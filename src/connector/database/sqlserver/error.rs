@@ -20,11 +20,7 @@ pub(super) fn classify(code: u32, message: &str) -> (ErrorKind, &'static str) {
         ),
         // "The INSERT statement conflicted with the FOREIGN KEY constraint …", "… the CHECK constraint …", and "The
         // DELETE statement conflicted with the REFERENCE constraint …".
-        547 if message.contains("CHECK constraint") => (
-            ErrorKind::CheckViolation,
-            "a check of the table refuses the record",
-        ),
-        547 => (
+        547 if !message.contains("CHECK constraint") => (
             ErrorKind::ForeignKeyViolation,
             "a foreign key of the table forbids this",
         ),
@@ -33,7 +29,7 @@ pub(super) fn classify(code: u32, message: &str) -> (ErrorKind, &'static str) {
             "a column that must have a value has none",
         ),
         // WITH CHECK OPTION of a view; a security policy's block predicate.
-        550 | 33504 => (
+        547 | 550 | 33504 => (
             ErrorKind::CheckViolation,
             "a check of the table refuses the record",
         ),
@@ -56,16 +52,20 @@ pub(super) fn classify(code: u32, message: &str) -> (ErrorKind, &'static str) {
             "a field of the request does not exist any more",
         ),
         // A text too long, a number out of range, a text that is no number, date or UUID; a date out of range; invalid
-        // spatial text, hierarchyid or XML.
-        220
+        // spatial text, hierarchyid or XML; a conversion that is not allowed.
+        206
+        | 220
         | 232
         | 241
         | 242
         | 244
         | 245
         | 248
+        | 257
+        | 260
         | 295
         | 296
+        | 529
         | 535
         | 2628
         | 3606
@@ -86,8 +86,6 @@ pub(super) fn classify(code: u32, message: &str) -> (ErrorKind, &'static str) {
             ErrorKind::InvalidValue,
             "a field of the record is numbered or computed by the database and takes no other value",
         ),
-        // An implicit conversion that is not allowed, between types that do not fit.
-        206 | 257 | 260 | 529 => (ErrorKind::InvalidValue, "a value does not fit its column"),
         // Types that cannot be compared, ordered, grouped, or added up.
         305 | 306 | 402 | 403 | 421 | 1919 | 8116 | 8117 | 9341 => (
             ErrorKind::InvalidParameter,
