@@ -22,6 +22,7 @@ pub use sqlserver::SqlServerDialect;
 
 use super::catalog::{Column, Table, Type};
 use super::plan::Nulls;
+use super::schema_change::SchemaDialect;
 use super::sql::RenderOptions;
 use super::value::Scalar;
 use crate::connector::filter::{Matching, Now};
@@ -207,6 +208,11 @@ pub trait Dialect: Send + Sync + 'static {
     /// Most values in one statement of a write that names records by their keys.
     fn most_values(&self) -> usize {
         usize::MAX
+    }
+
+    /// How changes of the schema are spelt; none where they are not made through the gateway.
+    fn schema(&self) -> Option<&dyn SchemaDialect> {
+        None
     }
 
     /// Whether related records are embedded by the statement itself, with [`Dialect::json_object`] and its neighbours.
