@@ -51,6 +51,7 @@ mod serving;
 mod shutdown;
 mod signed;
 mod soak;
+mod sqlserver_emulator;
 mod status;
 mod streaming;
 mod systemd;

@@ -5,12 +5,20 @@
 //! [`Dialect::quote`] alone.
 
 pub mod mysql;
+#[cfg(feature = "oracle")]
+mod oracle;
 mod postgresql;
 mod sqlite;
+#[cfg(feature = "sqlserver")]
+mod sqlserver;
 
 pub use mysql::MysqlDialect;
+#[cfg(feature = "oracle")]
+pub use oracle::OracleDialect;
 pub use postgresql::PostgresqlDialect;
 pub use sqlite::SqliteDialect;
+#[cfg(feature = "sqlserver")]
+pub use sqlserver::SqlServerDialect;
 
 use super::catalog::{Column, Table, Type};
 use super::plan::Nulls;
@@ -78,6 +86,16 @@ pub trait Dialect: Send + Sync + 'static {
     /// The position of `sql` in a list that is bound as one array, where the product has arrays.
     fn position(&self, sql: &str, placeholder: &str, column: &Column) -> Option<String>;
 
+    /// Least values in a list that is bound as one array, where the product has arrays.
+    fn shortest_array(&self) -> usize {
+        0
+    }
+
+    /// The pattern that is bound for a text.
+    fn pattern(&self, how: Matching, text: &str) -> Scalar {
+        pattern(how, text)
+    }
+
     /// `column [I]LIKE pattern`, where a backslash escapes. `pattern` is a placeholder of text.
     fn matching(&self, sql: &str, column: &Column, how: Matching, pattern: &str) -> String;
 
@@ -91,17 +109,30 @@ pub trait Dialect: Send + Sync + 'static {
     }
 
     /// A column as a value within JSON, written as the row writer writes it at the top.
-    fn json_value(&self, sql: &str, column: &Column, options: RenderOptions) -> String;
+    ///
+    /// Like its neighbours it is asked only where [`Dialect::embeds_related`] says yes.
+    fn json_value(&self, sql: &str, column: &Column, options: RenderOptions) -> String {
+        let _ = (column, options);
+        sql.to_owned()
+    }
 
     /// A JSON object of the columns of the subquery `rows`. They carry the `names` of the members, or `c0`, `c1`, …
     /// if [`Dialect::members_are_named`] says no.
-    fn json_object(&self, rows: &str, names: &[&str]) -> String;
+    fn json_object(&self, rows: &str, names: &[&str]) -> String {
+        let _ = names;
+        rows.to_owned()
+    }
 
     /// Whether the columns of a subquery carry the names of the members.
-    fn members_are_named(&self, names: &[&str]) -> bool;
+    fn members_are_named(&self, names: &[&str]) -> bool {
+        let _ = names;
+        false
+    }
 
     /// An array of such objects, empty without rows.
-    fn json_array(&self, object: &str) -> String;
+    fn json_array(&self, object: &str) -> String {
+        object.to_owned()
+    }
 
     /// What makes the rows read stay as they are until the end of the transaction; empty where a transaction does so
     /// by itself. It ends the statement.
@@ -185,6 +216,11 @@ pub trait Dialect: Send + Sync + 'static {
     /// In which way routines are called; `None` for products without any.
     fn call_style(&self) -> Option<CallStyle> {
         None
+    }
+
+    /// Most values in one statement of a write that names records by their keys.
+    fn most_values(&self) -> usize {
+        usize::MAX
     }
 
     /// How changes of the schema are spelt; none where they are not made through the gateway.

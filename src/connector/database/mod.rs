@@ -15,6 +15,13 @@ pub mod dialect;
 mod download;
 #[cfg(test)]
 mod fixture;
+#[cfg(any(
+    feature = "mysql",
+    feature = "oracle",
+    feature = "postgres",
+    feature = "sqlserver"
+))]
+mod gate;
 mod link_key;
 mod listing;
 #[cfg(feature = "mysql")]
@@ -22,6 +29,8 @@ pub mod mysql;
 mod nested;
 mod operations;
 pub mod options;
+#[cfg(feature = "oracle")]
+pub mod oracle;
 pub mod plan;
 mod plan_cache;
 pub mod planner;
@@ -42,6 +51,8 @@ pub mod shown;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(feature = "sqlserver")]
+pub mod sqlserver;
 mod stitch;
 pub mod table_options;
 pub mod tls;
@@ -61,4 +72,8 @@ pub(super) const TYPES: &[ServiceType] = &[
     ServiceType::of::<mysql::MysqlConfig>(),
     #[cfg(feature = "mysql")]
     ServiceType::of::<mysql::MariadbConfig>(),
+    #[cfg(feature = "sqlserver")]
+    ServiceType::of::<sqlserver::SqlServerConfig>(),
+    #[cfg(feature = "oracle")]
+    ServiceType::of::<oracle::OracleConfig>(),
 ];

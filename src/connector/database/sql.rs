@@ -1,6 +1,8 @@
 //! SQL: a plan written in a dialect, and what a pool of connections must offer to run it.
 
 mod call;
+#[cfg(all(test, feature = "sqlserver", feature = "oracle"))]
+mod products;
 mod render;
 mod reread;
 #[cfg(test)]
@@ -59,6 +61,9 @@ pub struct Statement {
     /// Indexes of columns of the result that are JSON texts made by the statement itself: related records. For
     /// products whose drivers cannot tell them from text.
     pub json_columns: Arc<[usize]>,
+    /// What the columns of a select's result hold, where it is known. For products whose drivers cannot tell truth
+    /// values and whole numbers from numbers, or JSON from text.
+    pub kinds: Arc<[Option<Type>]>,
     /// The kinds of the values that an insert gives as its only row by means of [`Dialect::insert_output`]; empty
     /// elsewhere. For products that give them in variables.
     pub returned: Arc<[Type]>,
@@ -72,6 +77,7 @@ impl Statement {
             binds: Arc::default(),
             expected_rows: None,
             json_columns: Arc::default(),
+            kinds: Arc::default(),
             returned: Arc::default(),
         }
     }

@@ -34,7 +34,10 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
 use super::options::DatabaseOptions;
+use super::rows::{Frame, RowWriter, Shape};
+use super::value::Value;
 use crate::connector::Connector;
+use crate::exchange::Format;
 use driver::Tester;
 
 /// How a product spells the tables of the suite, and what it can hold.
@@ -184,6 +187,25 @@ impl Case {
     pub async fn run(&self, product: Arc<dyn Product>) {
         (self.run)(Tester::new(product)).await;
     }
+}
+
+/// One value as the JSON that an answer has for it. For products that no test has a server of.
+///
+/// # Panics
+///
+/// Panics if `give` gives no value.
+pub fn shown_alone(give: impl FnOnce(&mut dyn FnMut(&Value<'_>))) -> String {
+    let shape = Shape::new(vec!["a".to_owned()], Frame::Single, Format::Json);
+    let mut rows = RowWriter::new(Arc::new(shape), None);
+    rows.begin_row();
+    give(&mut |value| rows.value(value));
+    rows.end_row();
+    let record = rows.finish(&serde_json::Map::new());
+    let record = std::str::from_utf8(&record).unwrap();
+    let value = record
+        .strip_prefix("{\"a\":")
+        .and_then(|rest| rest.strip_suffix('}'));
+    value.unwrap().to_owned()
 }
 
 /// Every case, in the order of the documentation.

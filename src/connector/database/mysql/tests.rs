@@ -65,6 +65,7 @@ async fn pool(server: &MysqlServer, more: serde_json::Value) -> Arc<MysqlPool> {
 fn statement(sql: &str, values: Vec<Scalar>) -> Statement {
     Statement {
         returned: Arc::default(),
+        kinds: Arc::default(),
         sql: Arc::from(sql),
         binds: values.into_iter().map(Bind::Value).collect(),
         json_columns: Arc::default(),

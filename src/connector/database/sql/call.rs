@@ -131,6 +131,7 @@ impl<'a> Writer<'a> {
             binds: std::mem::take(&mut self.binds).into(),
             expected_rows: None,
             json_columns: Arc::default(),
+            kinds: Arc::default(),
             returned: Arc::default(),
         }
     }

@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::super::catalog::{Column, Table};
-use super::super::dialect::{Computed, Dialect, InsertOutput, Returning, pattern};
+use super::super::catalog::{Column, Table, Type};
+use super::super::dialect::{Computed, Dialect, InsertOutput, Returning};
 use super::super::plan::{
     Aggregate, Bind, Children, Condition, Delete, Exists, Expression, Insert, Order, Output,
     Related, RelatedJunction, Select, Update, Write,
@@ -41,8 +41,33 @@ pub fn render_select(
     }
     Ok(Statement {
         expected_rows: expected_rows(select),
+        kinds: select
+            .output
+            .iter()
+            .map(|output| kind(&select.table, &output.expression))
+            .collect(),
         ..renderer.finish(&select.output)
     })
+}
+
+/// What an output holds.
+fn kind(table: &Table, expression: &Expression) -> Option<Type> {
+    let of = |index: &usize| table.columns.get(*index).map(|column| column.kind.clone());
+    match expression {
+        Expression::Column(index) => of(index),
+        Expression::Aggregate { function, column } => match (function, column) {
+            (Aggregate::Count, _) => Some(Type::BigInt),
+            (Aggregate::Minimum | Aggregate::Maximum, Some(index)) => of(index),
+            (Aggregate::Sum, Some(index)) => of(index).map(|kind| match kind {
+                Type::Boolean | Type::SmallInt | Type::Integer => Type::BigInt,
+                other => other,
+            }),
+            _ => None,
+        },
+        Expression::Related(_) => Some(Type::Json),
+        Expression::Holds(_) => Some(Type::Boolean),
+        Expression::Position { .. } => None,
+    }
 }
 
 /// Writes a query for the records of many parents. Each row ends with the values of [`Children::columns`].
@@ -64,8 +89,22 @@ pub fn render_children(
     } else {
         renderer.numbered_children(children)?;
     }
+    let owner = children
+        .junction
+        .as_ref()
+        .map_or(&select.table, |between| &between.table);
+    let links = children
+        .columns
+        .iter()
+        .map(|index| kind(owner, &Expression::Column(*index)));
     Ok(Statement {
         expected_rows: is_single.then(|| rows_of_keys(select)).flatten(),
+        kinds: select
+            .output
+            .iter()
+            .map(|output| kind(&select.table, &output.expression))
+            .chain(links)
+            .collect(),
         ..renderer.finish(&select.output)
     })
 }
@@ -203,6 +242,7 @@ impl<'a> Renderer<'a> {
             json_columns: json_columns.collect::<Vec<_>>().into(),
             binds: self.binds.into(),
             expected_rows: None,
+            kinds: Arc::default(),
             returned: Arc::default(),
         }
     }
@@ -478,7 +518,9 @@ impl<'a> Renderer<'a> {
         columns: &[usize],
         keys: &[Vec<Scalar>],
     ) -> Result<()> {
-        if let [only] = columns {
+        if let [only] = columns
+            && keys.len() >= self.dialect.shortest_array()
+        {
             let column = scope.table.column(*only)?;
             let sql = self.column(scope, *only)?;
             let next = self.dialect.placeholder(self.binds.len() + 1);
@@ -722,7 +764,7 @@ impl<'a> Renderer<'a> {
                         (sql, column.clone())
                     }
                 };
-                let placeholder = self.bind(Bind::Value(pattern(*how, text)));
+                let placeholder = self.bind(Bind::Value(self.dialect.pattern(*how, text)));
                 let matching = self.dialect.matching(&sql, &column, *how, &placeholder);
                 self.sql.push_str(&matching);
             }
@@ -818,6 +860,7 @@ impl<'a> Renderer<'a> {
                 Bind::Key(_) | Bind::Now(_) => None,
             })
             .collect();
+        let scalars = scalars.filter(|list| list.len() >= self.dialect.shortest_array());
         if let (Some(scalars), Operand::Column(column)) = (scalars, &operand) {
             let next = self.dialect.placeholder(self.binds.len() + 1);
             if let Some(any) = self.dialect.any(&left, &next, column) {
