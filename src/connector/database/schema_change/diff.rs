@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use super::request::{
-    Meaning, WantedField, WantedIndex, WantedRelation, WantedTable, default, in_manifest,
+    LONGEST, Meaning, WantedField, WantedIndex, WantedRelation, WantedTable, default, in_manifest,
 };
 use super::{
     Alteration, ColumnType, NameLimit, NewColumn, NewDefault, NewForeignKey, NewIndex, NewTable,
@@ -1558,8 +1558,11 @@ fn sized(
     Ok(match kind {
         ColumnType::String(text) => {
             let length = first.or(field.length).or(text.length);
-            if length == Some(0) {
-                return Err(invalid(format!("field '{}' has no room", brief(name))));
+            if length.is_some_and(|length| !(1..=LONGEST).contains(&length)) {
+                return Err(invalid(format!(
+                    "field '{}' has a length of none, or of more than {LONGEST}",
+                    brief(name)
+                )));
             }
             ColumnType::String(Text {
                 length,
@@ -1569,8 +1572,11 @@ fn sized(
         }
         ColumnType::Binary(length) => {
             let length = first.or(field.length).or(length);
-            if length == Some(0) {
-                return Err(invalid(format!("field '{}' has no room", brief(name))));
+            if length.is_some_and(|length| !(1..=LONGEST).contains(&length)) {
+                return Err(invalid(format!(
+                    "field '{}' has a length of none, or of more than {LONGEST}",
+                    brief(name)
+                )));
             }
             ColumnType::Binary(length)
         }

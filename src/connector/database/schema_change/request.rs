@@ -10,8 +10,8 @@ use crate::error::{Error, ErrorKind, Result, brief, nearest};
 const MOST_ITEMS: usize = 1_000;
 /// Most digits of a decimal.
 const MOST_DIGITS: u32 = 1_000;
-/// Longest text or bytes that a length can say.
-const LONGEST: u32 = 10_485_760;
+/// Longest text or bytes that a new length can say; descriptions may tell longer ones.
+pub(super) const LONGEST: u32 = 10_485_760;
 
 /// How requests name the things that they are about, for messages.
 #[derive(Clone, Copy, Debug)]
@@ -746,7 +746,7 @@ fn field(value: Value, naming: Naming) -> Result<WantedField> {
         name: members.text("name")?,
         new_name: members.text("new_name")?,
         kind: kind.map(|kind| simple_type(&kind, &what)).transpose()?,
-        length: members.number("length", LONGEST)?,
+        length: members.number("length", u32::MAX)?,
         precision: members.number("precision", MOST_DIGITS)?,
         scale: members.number("scale", MOST_DIGITS)?,
         is_fixed: members.truth("fixed_length")?,
