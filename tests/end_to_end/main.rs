@@ -28,6 +28,7 @@ mod git_source;
 mod init;
 mod keys;
 mod last_good;
+mod mysql;
 mod operations;
 mod outage;
 mod overlays;

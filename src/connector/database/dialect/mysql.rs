@@ -229,7 +229,7 @@ impl Dialect for MysqlDialect {
         let outputs: Vec<String> = columns
             .iter()
             .map(|column| {
-                let name = self.quote(&column.name);
+                let name = self.quote(column.own_name());
                 format!("{}{}", self.shown(&name, column), self.named_column(column))
             })
             .collect();

@@ -76,22 +76,22 @@ JOIN information_schema.REFERENTIAL_CONSTRAINTS r
 WHERE k.TABLE_SCHEMA IN ({schemas}) AND k.REFERENCED_TABLE_NAME IS NOT NULL
 ORDER BY k.TABLE_SCHEMA, k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION";
 
-/// Digests over what the queries above read. Each row gives 64 bits of its MD5, so that neither their order nor their
+/// Digests over what the queries above read. Each row gives 64 bits of a digest, so that neither their order nor their
 /// number makes the answer long.
 const FINGERPRINTS: [&str; 4] = [
-    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(MD5(CONCAT_WS('/', t.TABLE_SCHEMA, t.TABLE_NAME, \
-     t.TABLE_TYPE, t.TABLE_COMMENT)), 16), 16, 10) AS UNSIGNED))) \
+    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT_WS('/', t.TABLE_SCHEMA, t.TABLE_NAME, \
+     t.TABLE_TYPE, t.TABLE_COMMENT), 256), 16), 16, 10) AS UNSIGNED))) \
      FROM information_schema.TABLES t WHERE t.TABLE_SCHEMA IN ({schemas})",
-    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(MD5(CONCAT_WS('/', TABLE_SCHEMA, TABLE_NAME, \
+    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT_WS('/', TABLE_SCHEMA, TABLE_NAME, \
      ORDINAL_POSITION, COLUMN_NAME, COLUMN_TYPE, COALESCE(COLUMN_DEFAULT, '-'), IS_NULLABLE, EXTRA, PRIVILEGES, \
-     COLUMN_COMMENT, COLLATION_NAME)), 16), 16, 10) AS UNSIGNED))) \
+     COLUMN_COMMENT, COLLATION_NAME), 256), 16), 16, 10) AS UNSIGNED))) \
      FROM information_schema.COLUMNS WHERE TABLE_SCHEMA IN ({schemas})",
-    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(MD5(CONCAT_WS('/', TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, \
-     SEQ_IN_INDEX, NON_UNIQUE, COALESCE(COLUMN_NAME, '-'), SUB_PART)), 16), 16, 10) AS UNSIGNED))) \
+    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT_WS('/', TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, \
+     SEQ_IN_INDEX, NON_UNIQUE, COALESCE(COLUMN_NAME, '-'), SUB_PART), 256), 16), 16, 10) AS UNSIGNED))) \
      FROM information_schema.STATISTICS WHERE TABLE_SCHEMA IN ({schemas})",
-    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(MD5(CONCAT_WS('/', TABLE_SCHEMA, TABLE_NAME, \
+    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT_WS('/', TABLE_SCHEMA, TABLE_NAME, \
      CONSTRAINT_NAME, ORDINAL_POSITION, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, \
-     REFERENCED_COLUMN_NAME)), 16), 16, 10) AS UNSIGNED))) \
+     REFERENCED_COLUMN_NAME), 256), 16), 16, 10) AS UNSIGNED))) \
      FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA IN ({schemas})",
 ];
 
@@ -390,8 +390,12 @@ impl Draft {
             return;
         };
         for column in &mut table.columns {
-            let check = format!("json_valid(`{}`)", column.name.replace('`', "``"));
-            if column.kind == Type::Text && check == clause {
+            // The session's mode decides on the quotes.
+            let is_check = ['`', '"'].into_iter().any(|quote| {
+                let name = column.name.replace(quote, &format!("{quote}{quote}"));
+                clause == format!("json_valid({quote}{name}{quote})")
+            });
+            if column.kind == Type::Text && is_check {
                 column.kind = Type::Json;
                 column.db_type = "json".to_owned();
                 column.length = None;
