@@ -648,7 +648,7 @@ fn success(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// A list of things, as the bodies of collections have it.
-fn body_list(items: Schema) -> Schema {
+fn body_list(items: &Schema) -> Schema {
     json_schema!({
         "type": "object",
         "properties": { "resource": { "type": "array", "items": items, "minItems": 1 } },
@@ -686,7 +686,7 @@ fn table(generator: &mut SchemaGenerator) -> Schema {
 }
 
 fn table_list(generator: &mut SchemaGenerator) -> Schema {
-    body_list(table(generator))
+    body_list(&table(generator))
 }
 
 fn field(_: &mut SchemaGenerator) -> Schema {
@@ -721,7 +721,7 @@ fn field(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn field_list(generator: &mut SchemaGenerator) -> Schema {
-    body_list(field(generator))
+    body_list(&field(generator))
 }
 
 fn relation(_: &mut SchemaGenerator) -> Schema {
@@ -740,7 +740,7 @@ fn relation(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn relation_list(generator: &mut SchemaGenerator) -> Schema {
-    body_list(relation(generator))
+    body_list(&relation(generator))
 }
 
 fn record(_: &mut SchemaGenerator) -> Schema {

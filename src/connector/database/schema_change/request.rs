@@ -79,6 +79,10 @@ pub(in super::super) struct WantedField {
     pub(super) is_unique: Option<bool>,
     pub(super) is_index: Option<bool>,
     pub(super) is_foreign_key: Option<bool>,
+    #[expect(
+        clippy::option_option,
+        reason = "that nothing is said, and that it refers to nothing, are two things"
+    )]
     pub(super) ref_table: Option<Option<String>>,
     pub(super) ref_field: Option<String>,
     pub(super) on_update: Option<Rule>,
