@@ -755,7 +755,7 @@ fn success(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// A list of things, as the bodies of collections have it.
-fn body_list(items: Schema) -> Schema {
+fn body_list(items: &Schema) -> Schema {
     json_schema!({
         "type": "object",
         "properties": { "resource": { "type": "array", "items": items, "minItems": 1 } },
@@ -798,7 +798,7 @@ fn called(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn table_list(generator: &mut SchemaGenerator) -> Schema {
-    body_list(table(generator))
+    body_list(&table(generator))
 }
 
 fn field(_: &mut SchemaGenerator) -> Schema {
@@ -833,7 +833,7 @@ fn field(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn field_list(generator: &mut SchemaGenerator) -> Schema {
-    body_list(field(generator))
+    body_list(&field(generator))
 }
 
 fn relation(_: &mut SchemaGenerator) -> Schema {
@@ -852,7 +852,7 @@ fn relation(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn relation_list(generator: &mut SchemaGenerator) -> Schema {
-    body_list(relation(generator))
+    body_list(&relation(generator))
 }
 
 fn record(_: &mut SchemaGenerator) -> Schema {
