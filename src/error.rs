@@ -142,6 +142,8 @@ error_kinds! {
     NotImplemented = "not_implemented", NOT_IMPLEMENTED, Gateway, Retry::Never;
     /// The backend cannot be reached, or refuses us.
     BackendUnavailable = "backend_unavailable", SERVICE_UNAVAILABLE, Backend, Retry::After(5);
+    /// The table is not what the contract of its service says.
+    ContractViolated = "contract_violated", SERVICE_UNAVAILABLE, Backend, Retry::After(60);
     /// Concurrent writes collided; nothing was written.
     SerializationFailure = "serialization_failure", SERVICE_UNAVAILABLE, Backend, Retry::After(1);
     /// The gateway is at capacity.

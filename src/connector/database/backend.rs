@@ -1,15 +1,18 @@
 //! The seam below the REST face: what any database must be able to do, SQL or not.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::catalog::Catalog;
-use super::plan::{Children, RoutineCall, Select, Write};
+use super::plan::{BulkRecords, Children, Insert, RoutineCall, Select, Write};
 use super::results::{Outcome, Results};
 use super::rows::RowWriter;
 use super::schema_change::{Interrupted, SchemaChange, SchemaDialect};
 use super::sql::Statement;
 use super::value::Scalar;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A select that is ready to run again and again.
 #[derive(Clone, Debug)]
@@ -102,6 +105,30 @@ pub trait DatabaseTransaction: Send {
         Err(without_routines(call))
     }
 
+    /// Adds some of the records by the fastest way there is, with `insert` as the model of each: its columns are those
+    /// of the values. Gives how many were written.
+    ///
+    /// A record that does not satisfy the insert's `check`, or that exists outside what its upsert may change, gives
+    /// [`crate::error::ErrorKind::RowNotPermitted`]. After an error the caller must roll back to the savepoint.
+    async fn import(
+        &mut self,
+        insert: &Insert,
+        records: &Arc<BulkRecords>,
+        range: Range<usize>,
+    ) -> Result<u64> {
+        let mut written: u64 = 0;
+        for index in range {
+            let write = Write::Insert(insert.with_values(records.record(index)));
+            let rows = RowWriter::new(Arc::new(write.bulk_shape()), None);
+            let (_, touched) = self.write(&write, rows).await?;
+            if touched == 0 {
+                return Err(not_permitted());
+            }
+            written = written.saturating_add(1);
+        }
+        Ok(written)
+    }
+
     /// Sets a savepoint. There is at most one at a time.
     async fn savepoint(&mut self) -> Result<()>;
 
@@ -120,4 +147,12 @@ fn without_routines(call: &RoutineCall) -> Error {
         "{} was called in a database without routines",
         call.routine.name
     ))
+}
+
+/// The refusal of a record that the role's filter does not admit.
+pub(super) fn not_permitted() -> Error {
+    Error::new(
+        ErrorKind::RowNotPermitted,
+        "the record lies outside the rows that this role may write",
+    )
 }

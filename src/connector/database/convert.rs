@@ -126,7 +126,8 @@ fn refusal(column: &Column, what: &str) -> Error {
     )
 }
 
-fn holds_text(kind: &Type) -> bool {
+/// Whether an empty text is a value of its own, and not the lack of one.
+pub fn holds_text(kind: &Type) -> bool {
     matches!(kind, Type::String | Type::Text | Type::Other | Type::Binary)
 }
 

@@ -6,15 +6,16 @@ mod reread;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::backend::{Database, DatabaseTransaction, Prepared};
-use super::catalog::{Catalog, Type};
+use super::backend::{Database, DatabaseTransaction, Prepared, not_permitted};
+use super::catalog::{Catalog, Table, Type};
 use super::dialect::{Dialect, Returning};
 use super::options::DatabaseOptions;
-use super::plan::{Bind, Children, RoutineCall, Select, Write};
+use super::plan::{Bind, BulkRecords, Children, Condition, Insert, RoutineCall, Select, Write};
 use super::results::{Outcome, Results};
 use super::rows::{Frame, RowWriter, Shape};
 use super::schema_change::{Interrupted, SchemaChange, SchemaDialect, statements};
@@ -148,6 +149,26 @@ pub async fn run_all(
     outcome.map_err(|error| Interrupted { kept, error })
 }
 
+/// Many records for one table.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// The table.
+    pub table: Arc<Table>,
+    /// Its columns that get values, in the order of the values of a record.
+    pub columns: Arc<[usize]>,
+    /// The table as statements name it.
+    pub table_name: String,
+    /// The columns as statements name them, separated by commas.
+    pub column_names: String,
+    /// The insert of one record, whose placeholders are its values in their order; with a check, it gives its truth
+    /// as the only value of its only row.
+    pub insert: Statement,
+    /// Whether records must satisfy a check.
+    pub is_checked: bool,
+    /// Whether records that exist are changed.
+    pub is_upsert: bool,
+}
+
 /// A transaction. Dropping it rolls back.
 #[async_trait]
 pub trait Transaction: Send {
@@ -171,6 +192,19 @@ pub trait Transaction: Send {
     /// [`Returning::Nothing`] without [`Dialect::insert_output`].
     fn last_key(&self) -> Option<i64> {
         None
+    }
+
+    /// Adds some of the records by the product's own way for many; gives how many were written, or none where the
+    /// product has no such way for this table: then statements with several records do it. Nothing was written then,
+    /// and the transaction is as it was.
+    async fn load(
+        &mut self,
+        load: &Load,
+        records: &Arc<BulkRecords>,
+        range: Range<usize>,
+    ) -> Result<Option<u64>> {
+        let _ = (load, records, range);
+        Ok(None)
     }
 
     /// Sets a savepoint. There is at most one at a time.
@@ -321,6 +355,24 @@ struct SqlTransaction<D> {
     options: RenderOptions,
 }
 
+impl<D: Dialect> SqlTransaction<D> {
+    fn load_of(&self, insert: &Insert, records: &BulkRecords, first: usize) -> Result<Load> {
+        let columns: Vec<usize> = insert.values.iter().map(|(index, _)| *index).collect();
+        let (table_name, column_names) =
+            render::render_names(&*self.dialect, &insert.table, &columns)?;
+        let one = Write::Insert(insert.with_values(records.record(first)));
+        Ok(Load {
+            table: Arc::clone(&insert.table),
+            columns: columns.into(),
+            table_name,
+            column_names,
+            insert: render_write(&*self.dialect, &one, self.options)?,
+            is_checked: !matches!(insert.check, Condition::True),
+            is_upsert: insert.upsert.is_some(),
+        })
+    }
+}
+
 #[async_trait]
 impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
     async fn select(&mut self, select: &Select, lock: bool, rows: RowWriter) -> Result<RowWriter> {
@@ -411,6 +463,50 @@ impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
             out: if has_out { sets.pop() } else { None },
             sets,
         })
+    }
+
+    async fn import(
+        &mut self,
+        insert: &Insert,
+        records: &Arc<BulkRecords>,
+        range: Range<usize>,
+    ) -> Result<u64> {
+        let has_returning = matches!(self.dialect.returning(), Returning::Clause { .. });
+        let is_checked = !matches!(insert.check, Condition::True);
+        let is_plain = !is_checked && insert.upsert.is_none();
+        if records.width() > 0 && (has_returning || is_plain) {
+            let load = self.load_of(insert, records, range.start)?;
+            if let Some(written) = self.transaction.load(&load, records, range.clone()).await? {
+                return Ok(written);
+            }
+        }
+        let at_once = if has_returning || is_plain {
+            self.dialect.insert_limits().records_of(records.width())
+        } else {
+            1
+        };
+        let mut written: u64 = 0;
+        let mut start = range.start;
+        while let Some(some) =
+            insert.with_records(records, start..start.saturating_add(at_once).min(range.end))
+        {
+            let count = some.records();
+            start = start.saturating_add(count);
+            let write = Write::Insert(some);
+            let rows = RowWriter::new(Arc::new(write.bulk_shape()), None);
+            let touched = if is_plain {
+                // There is nothing to read again, so this holds for every product.
+                let statement = render_write(&*self.dialect, &write, self.options)?;
+                self.transaction.run(&statement, &[], rows).await?.1
+            } else {
+                self.write(&write, rows).await?.1
+            };
+            if insert.upsert.is_some() && touched < count as u64 {
+                return Err(not_permitted());
+            }
+            written = written.saturating_add(count as u64);
+        }
+        Ok(written)
     }
 
     async fn savepoint(&mut self) -> Result<()> {

@@ -188,7 +188,7 @@ impl Column {
 pub type Overloads = Vec<Arc<Routine>>;
 
 /// The routines of one kind.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Family {
     by_name: IndexMap<String, Overloads>,
     /// Lower-cased names that stand for exactly one name.
@@ -196,7 +196,7 @@ struct Family {
 }
 
 /// The stored procedures and functions of one database.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Routines {
     procedures: Family,
     functions: Family,

@@ -215,7 +215,7 @@ pub(super) struct Request<'a> {
     method: Method,
     target: String,
     headers: HeaderMap,
-    body: Body,
+    pub(super) body: Body,
 }
 
 impl Request<'_> {

@@ -12,6 +12,7 @@
 )]
 
 mod attacks;
+mod bulk;
 mod driver;
 mod formats;
 mod hostile;
@@ -192,6 +193,7 @@ pub fn suite() -> Vec<Case> {
         paging::CASES,
         relations::CASES,
         writing::CASES,
+        bulk::CASES,
         nested::CASES,
         types::CASES,
         roles::CASES,

@@ -5,7 +5,7 @@
 //! driver must make of it ([`TAG_TEXT`] and its neighbours), because the protocol tells neither truth values nor
 //! MariaDB's JSON from their neighbours.
 
-use super::{Computed, Dialect, InsertOutput, Returning};
+use super::{Computed, Dialect, InsertLimits, InsertOutput, Returning};
 use crate::connector::database::catalog::{Column, Table, Type};
 use crate::connector::database::plan::Nulls;
 use crate::connector::database::schema_change::{MysqlSchema, SchemaDialect};
@@ -249,6 +249,14 @@ impl Dialect for MysqlDialect {
         } else {
             &MysqlSchema { is_mariadb: false }
         })
+    }
+
+    fn insert_limits(&self) -> InsertLimits {
+        // The protocol counts parameters by 16 bits (manual, "COM_STMT_PREPARE").
+        InsertLimits {
+            records: 1_000,
+            values: 60_000,
+        }
     }
 
     fn embeds_related(&self) -> bool {

@@ -1,6 +1,6 @@
 //! PostgreSQL and what speaks its SQL.
 
-use super::{Computed, Dialect, Returning, is_wide};
+use super::{Computed, Dialect, InsertLimits, Returning, is_wide};
 use crate::connector::database::catalog::{Column, Type};
 use crate::connector::database::schema_change::{PostgresqlSchema, SchemaDialect};
 use crate::connector::database::sql::{CallStyle, RenderOptions};
@@ -191,6 +191,14 @@ impl Dialect for PostgresqlDialect {
 
     fn schema(&self) -> Option<&dyn SchemaDialect> {
         Some(&PostgresqlSchema)
+    }
+
+    fn insert_limits(&self) -> InsertLimits {
+        // The protocol counts parameters by 16 bits (manual, "Message Formats", Bind).
+        InsertLimits {
+            records: 1_000,
+            values: 60_000,
+        }
     }
 
     fn embeds_related(&self) -> bool {

@@ -28,6 +28,11 @@ pub(super) fn classify(code: &str) -> (ErrorKind, &'static str) {
             ErrorKind::UniqueViolation,
             "a record with this key already exists",
         ),
+        // ON CONFLICT meets a record of its own statement again.
+        "21000" => (
+            ErrorKind::UniqueViolation,
+            "two records of the request have the same key",
+        ),
         "23503" | "23001" => (
             ErrorKind::ForeignKeyViolation,
             "a foreign key of the table forbids this",
@@ -195,8 +200,7 @@ pub(super) fn from_driver(error: tokio_postgres::Error) -> Error {
         return with_server_facts(refused, server).with_source(error);
     }
     if has_source::<Unencodable>(&error) {
-        return Error::new(ErrorKind::InvalidValue, "a value does not fit its column")
-            .with_source(error);
+        return unfit(error);
     }
     if cause(&error) == Cause::Lost {
         return unavailable("connection").with_source(error);
@@ -206,6 +210,11 @@ pub(super) fn from_driver(error: tokio_postgres::Error) -> Error {
         "the database could not carry out the request",
     )
     .with_source(error)
+}
+
+/// The error of a value that cannot be sent.
+pub(super) fn unfit(source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::InvalidValue, "a value does not fit its column").with_source(source)
 }
 
 /// The error of an attempt to connect: nothing about it is the caller's.
@@ -272,6 +281,7 @@ mod tests {
         for (code, kind) in [
             ("23505", Kind::UniqueViolation),
             ("23P01", Kind::UniqueViolation),
+            ("21000", Kind::UniqueViolation),
             ("23503", Kind::ForeignKeyViolation),
             ("23502", Kind::NotNullViolation),
             ("23514", Kind::CheckViolation),
