@@ -5,7 +5,6 @@ pub mod browser;
 pub mod client;
 pub mod gateway;
 pub mod git;
-#[expect(dead_code, reason = "the contract suite uses the rest")]
 pub mod mysql;
 pub mod postgresql;
 pub mod sample;
