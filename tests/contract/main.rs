@@ -159,7 +159,7 @@ const PRODUCTS: &[(&str, &Words, Start)] = &[
 ];
 
 /// The same with related records put into place by the gateway, as it does where a database cannot.
-const STITCHED: [(&str, Start); 2] = [
+const STITCHED: &[(&str, Start)] = &[
     ("sqlite_stitched", Backends::sqlite_stitched),
     ("postgresql_stitched", Backends::postgresql_stitched),
 ];
@@ -182,7 +182,9 @@ fn main() -> ExitCode {
     let everywhere = PRODUCTS
         .iter()
         .map(|(name, _, product)| (*name, *product, areas.as_slice()));
-    let stitched = STITCHED.map(|(name, product)| (name, product, RELATED_AREAS));
+    let stitched = STITCHED
+        .iter()
+        .map(|(name, product)| (*name, *product, RELATED_AREAS));
     let mut trials: Vec<Trial> = everywhere
         .chain(stitched)
         .flat_map(|(name, product, areas)| areas.iter().map(move |area| (name, product, *area)))

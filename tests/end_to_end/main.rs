@@ -42,6 +42,7 @@ mod reload_seeing;
 mod roles;
 mod round_trips;
 mod scale;
+mod schema;
 mod secrets;
 mod serving;
 mod shutdown;

@@ -16,6 +16,9 @@ use super::validation;
 use crate::connector::Problem;
 use crate::names::ServiceName;
 
+/// What the name of a relation must be, in words.
+const NAME_EXPECTED: &str = "text without dots, commas, asterisks and spaces";
+
 /// What `on_fail` says to drop a value instead of refusing the record.
 pub const IGNORE_FIELD: &str = "ignore_field";
 
@@ -71,16 +74,19 @@ pub struct ColumnOptions {
     /// Whether the column is written when a record is created and never again. Default: false.
     #[serde(default)]
     pub create_only: bool,
-    /// What the column gets when a record is created without it: a constant, or a lookup such as "{user.email}". A lookup
+    /// What the column gets when a record is created without it: a constant, or a lookup such as "{key.name}". A lookup
     /// without a value leaves it to the database.
     #[serde(default)]
-    #[schemars(extend("type" = ["string", "number", "boolean"]))]
+    #[schemars(extend(
+        "type" = ["string", "number", "boolean"],
+        "x-expected" = "text, a number, true or false"
+    ))]
     pub default: Option<Value>,
-    /// What the column gets when a record is created, whatever the record says: "now", or a lookup such as "{user.id}".
+    /// What the column gets when a record is created, whatever the record says: "now", or a lookup such as "{key.name}".
     #[serde(default)]
     pub on_create: Option<String>,
     /// What the column gets whenever a record is created or changed, whatever the record says: "now", or a lookup such
-    /// as "{user.id}".
+    /// as "{key.name}".
     #[serde(default)]
     pub on_update: Option<String>,
     /// The values to choose from. They bind only with `validation.picklist` or `validation.multi_picklist`.
@@ -204,7 +210,7 @@ pub struct OnFail {
 #[serde(deny_unknown_fields)]
 pub struct RelationOptions {
     /// What callers call it, in `related` and in records.
-    #[schemars(length(min = 1), pattern(r"^[^.,*\s]+$"))]
+    #[schemars(length(min = 1), pattern(r"^[^.,*\s]+$"), extend("x-expected" = NAME_EXPECTED))]
     pub name: String,
     /// Its kind, seen from this table.
     pub kind: RelationKind,
@@ -247,7 +253,7 @@ pub struct JunctionOptions {
 #[serde(deny_unknown_fields)]
 pub struct RelationAlias {
     /// What callers call it.
-    #[schemars(length(min = 1), pattern(r"^[^.,*\s]+$"))]
+    #[schemars(length(min = 1), pattern(r"^[^.,*\s]+$"), extend("x-expected" = NAME_EXPECTED))]
     pub alias: Option<String>,
     /// What people call it.
     pub label: Option<String>,
@@ -294,7 +300,8 @@ impl JsonSchema for Names {
             "type": ["string", "array"],
             "items": { "type": "string", "minLength": 1 },
             "minLength": 1,
-            "minItems": 1
+            "minItems": 1,
+            "x-expected": "a name or a list of names"
         })
     }
 }

@@ -15,7 +15,7 @@ use super::super::table_options::{
 };
 use super::super::validation::{self, Failure};
 use super::{
-    Catalog, Column, ColumnSettings, ForeignKey, Junction, Relation, Supplied, Table,
+    Catalog, Column, ColumnSettings, ForeignKey, Index, Junction, Relation, Supplied, Table,
     TableSettings, Type,
 };
 use crate::error::nearest;
@@ -302,6 +302,16 @@ fn draft<'t>(
     draft.table.primary_key = primary_key;
     draft.table.unique_keys = unique_keys;
     draft.table.indexed = indexed;
+    draft.table.indexes = own
+        .indexes
+        .iter()
+        .filter_map(|index| {
+            Some(Index {
+                columns: draft.all(&index.columns)?,
+                ..index.clone()
+            })
+        })
+        .collect();
     draft.table.settings = Some(Arc::new(settings));
     draft
 }
@@ -630,4 +640,145 @@ fn virtual_relation(
 fn are_comparable(left: &Type, right: &Type) -> bool {
     let is_text = |kind: &Type| matches!(kind, Type::String | Type::Text);
     left == right || (left.is_numeric() && right.is_numeric()) || (is_text(left) && is_text(right))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fixture::catalog;
+    use super::super::RelationKind;
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn served(said: Value) -> Served {
+        let options: BTreeMap<String, TableOptions> = serde_json::from_value(said).unwrap();
+        catalog().with(&options)
+    }
+
+    fn table(served: &Served, name: &str) -> Arc<Table> {
+        Arc::clone(served.catalog.get(name).unwrap())
+    }
+
+    #[test]
+    fn nothing_said_is_nothing_changed() {
+        let served = served(json!({}));
+        assert!(served.notices.is_empty());
+        for (before, after) in catalog().tables().zip(served.catalog.tables()) {
+            assert_eq!(before, after);
+        }
+    }
+
+    #[test]
+    fn hidden_columns_go_behind_the_others_and_keys_follow_them() {
+        let own = catalog();
+        let own = own.get("line").unwrap();
+        let served = served(json!({"line": {"column": {"position": {"hidden": true}}}}));
+        let line = table(&served, "line");
+        assert_eq!(line.columns.len(), own.columns.len() - 1);
+        assert_eq!(line.column_index("position"), None);
+        assert_eq!(line.hidden().len(), 1);
+        let key = |table: &Table| -> Vec<String> {
+            let columns = table.primary_key.iter();
+            columns
+                .map(|index| table.column(*index).unwrap().name.clone())
+                .collect()
+        };
+        assert_eq!(key(&line), key(own));
+        assert!(line.columns.get(line.primary_key[1]).is_none());
+        assert!(line.is_unique(&line.primary_key));
+        for (index, column) in line.columns.iter().enumerate() {
+            assert_eq!(line.column_index(&column.name), Some(index));
+        }
+    }
+
+    #[test]
+    fn names_of_the_database_stay_known() {
+        let served =
+            served(json!({"customer": {"alias": "client", "column": {"id": {"alias": "number"}}}}));
+        let client = table(&served, "client");
+        assert_eq!(client.own_name(), "customer");
+        assert_eq!(client.native, "customer");
+        assert_eq!(client.columns[0].name, "number");
+        assert_eq!(client.columns[0].own_name(), "id");
+        let invoice = table(&served, "invoice");
+        let key = invoice
+            .foreign_keys
+            .iter()
+            .find(|key| key.target == "client")
+            .unwrap();
+        assert_eq!(key.target_columns, ["number"]);
+        let relation = invoice.relation("customer_by_customer_id").unwrap();
+        assert_eq!(relation.target, "client");
+        assert!(served.catalog.get("customer").is_err());
+        assert!(served.catalog.described("Customer", |_| true).is_ok());
+        assert!(served.catalog.described("client", |_| true).is_err());
+        assert!(served.notices.is_empty(), "{:?}", served.notices);
+    }
+
+    #[test]
+    fn a_key_of_the_manifest_is_no_promise_of_the_database() {
+        let served = served(json!({"customer": {"key": ["full_name"]}}));
+        let customer = table(&served, "customer");
+        let name = customer.column_index("full_name").unwrap();
+        let id = customer.column_index("id").unwrap();
+        assert_eq!(customer.primary_key, [name]);
+        assert!(customer.is_key_virtual());
+        assert!(!customer.is_unique(&[name]));
+        assert!(customer.is_unique(&[id]));
+    }
+
+    #[test]
+    fn a_relation_to_another_service_has_the_names_of_that_service() {
+        let served = served(json!({"customer": {"relation": [
+            {"name": "tickets", "kind": "has_many", "column": "id", "service": "desk", "table": "ticket",
+             "ref_column": "requester", "always": true},
+            {"name": "badges", "kind": "many_many", "column": "id", "service": "desk", "table": "badge",
+             "ref_column": "number",
+             "junction": {"table": "invoice", "column": "customer_id", "ref_column": "id"}},
+        ]}}));
+        let customer = table(&served, "customer");
+        let tickets = customer.relation("tickets").unwrap();
+        assert_eq!(tickets.service.as_ref().unwrap().as_str(), "desk");
+        assert_eq!(
+            (tickets.kind, tickets.target.as_str()),
+            (RelationKind::HasMany, "ticket")
+        );
+        assert_eq!(tickets.columns, [customer.column_index("id").unwrap()]);
+        assert!(tickets.target_columns.is_empty());
+        assert_eq!(tickets.service_columns, ["requester"]);
+        assert!(tickets.is_virtual && tickets.is_always && served.catalog.has_always());
+        let badges = customer.relation("badges").unwrap();
+        assert_eq!(badges.junction.as_ref().unwrap().table, "invoice");
+        assert!(served.notices.is_empty(), "{:?}", served.notices);
+    }
+
+    #[test]
+    fn what_is_named_in_vain_is_told_and_the_rest_is_served() {
+        let served = served(json!({
+            "custmer": {},
+            "tag": {"alias": "invoice"},
+            "customer": {
+                "key": "ident",
+                "name_field": "nam",
+                "column": {
+                    "emial": {"hidden": true},
+                    "full_name": {"alias": "email"},
+                    "credit": {"default": "many", "on_update": "now"},
+                },
+                "relation": [
+                    {"name": "a", "kind": "has_many", "column": "id", "table": "nowhere", "ref_column": "x"},
+                    {"name": "b", "kind": "has_many", "column": "id", "table": "line", "ref_column": "product"},
+                    {"name": "id", "kind": "has_many", "column": "id", "table": "line", "ref_column": "position"},
+                ],
+                "relation_alias": {"invoice_by_customer": {"alias": "invoices"}},
+            },
+        }));
+        let customer = table(&served, "customer");
+        assert!(customer.relation("a").is_none() && customer.relation("b").is_none());
+        assert_eq!(
+            customer.columns[customer.column_index("email").unwrap()].own_name(),
+            "full_name"
+        );
+        assert_eq!(table(&served, "invoice").own_name(), "tag");
+        insta::assert_snapshot!(served.notices.join("\n"));
+    }
 }

@@ -91,7 +91,8 @@ impl Planner<'_> {
         let columns = Columns::admitted(table, &named);
         table.relation(name).filter(|relation| {
             let touched = |table: &str| self.access.verbs(&super::component(table)) != Verbs::NONE;
-            relation.columns.iter().all(|index| columns.admits(*index))
+            relation.service.is_none()
+                && relation.columns.iter().all(|index| columns.admits(*index))
                 && touched(&relation.target)
                 && relation
                     .junction
