@@ -7,7 +7,10 @@ use mysql_async::{Error as NativeError, FromValueError, Row, Value as Native};
 use serde_json::Value as Json;
 
 use super::connect::{Flavour, Session};
-use crate::connector::database::catalog::{Catalog, Column, DefaultValue, ForeignKey, Table, Type};
+use crate::connector::database::catalog::{
+    Catalog, Check, Column, DefaultValue, ForeignKey, Index as TableIndex, IndexOrigin, Restated,
+    Schemas, Table, Type,
+};
 use crate::connector::database::dialect::mysql::{NATIVE_JSON, NATIVE_SPATIAL};
 
 /// Every database that the account may see something of.
@@ -31,10 +34,26 @@ ORDER BY t.TABLE_NAME, t.TABLE_SCHEMA";
 
 const COLUMNS: &str = "\
 SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, COLUMN_DEFAULT, EXTRA, IS_NULLABLE,
-  CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, COLUMN_COMMENT, {system}
+  CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, COLUMN_COMMENT, {system},
+  CHARACTER_SET_NAME, COLLATION_NAME
 FROM information_schema.COLUMNS
 WHERE TABLE_SCHEMA IN ({schemas}) AND FIND_IN_SET('select', PRIVILEGES) > 0
 ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION";
+
+/// MySQL keeps the tables of checks apart; MariaDB's own checks for JSON are read above all others.
+const CHECKS_OF_MYSQL: &str = "\
+SELECT t.TABLE_SCHEMA, t.TABLE_NAME, c.CONSTRAINT_NAME, c.CHECK_CLAUSE
+FROM information_schema.CHECK_CONSTRAINTS c
+JOIN information_schema.TABLE_CONSTRAINTS t
+  ON t.CONSTRAINT_SCHEMA = c.CONSTRAINT_SCHEMA AND t.CONSTRAINT_NAME = c.CONSTRAINT_NAME
+  AND t.CONSTRAINT_TYPE = 'CHECK'
+WHERE c.CONSTRAINT_SCHEMA IN ({schemas})
+ORDER BY t.TABLE_SCHEMA, t.TABLE_NAME, c.CONSTRAINT_NAME";
+const CHECKS_OF_MARIADB: &str = "\
+SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, CHECK_CLAUSE
+FROM information_schema.CHECK_CONSTRAINTS
+WHERE CONSTRAINT_SCHEMA IN ({schemas}) AND CHECK_CLAUSE NOT LIKE 'json_valid(%'
+ORDER BY CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME";
 
 /// MariaDB's JSON is text with this check.
 const JSON_CHECKS: &str = "\
@@ -206,7 +225,18 @@ pub(super) async fn read(session: &mut Session, chosen: &Chosen) -> Result<Catal
         draft.add_key_column(&mut row);
     }
     draft.end_key();
-    Ok(Catalog::new(draft.tables))
+    let checks = match flavour {
+        Flavour::Mysql => CHECKS_OF_MYSQL,
+        Flavour::Mariadb => CHECKS_OF_MARIADB,
+    };
+    for mut row in rows(session, checks, &schemas).await? {
+        draft.add_check(&mut row);
+    }
+    let known = Schemas {
+        home: Some(home.clone()),
+        names: schemas.clone(),
+    };
+    Ok(Catalog::new(draft.tables).with_schemas(known))
 }
 
 fn take<T: mysql_async::prelude::FromValue>(row: &mut Row, index: usize) -> Option<T> {
@@ -235,7 +265,7 @@ struct Index {
 
 struct Key {
     table: usize,
-    key: ForeignKey,
+    made: ForeignKey,
     is_whole: bool,
 }
 
@@ -302,6 +332,13 @@ impl Draft {
         let fraction = number(row, 11);
         let comment = text(row, 12).filter(|comment| !comment.is_empty());
         let system = number(row, 13).unwrap_or(0);
+        let collation = text(row, 14).zip(text(row, 15));
+        let restated = Restated {
+            // What the server calls its character sets and collations is made of letters, digits and `_`.
+            collation: collation
+                .map(|(set, collation)| format!("CHARACTER SET {set} COLLATE {collation}")),
+            follows_updates: extra.contains("ON UPDATE CURRENT_TIMESTAMP"),
+        };
         let (kind, native) = kind_of(&data_type.to_ascii_lowercase(), &db_type, system);
         let is_generated = extra.contains("VIRTUAL GENERATED")
             || extra.contains("STORED GENERATED")
@@ -337,6 +374,9 @@ impl Draft {
             settings: None,
         };
         if let Some(table) = self.tables.get_mut(table) {
+            if restated != Restated::default() {
+                table.restated.insert(table.columns.len(), restated);
+            }
             table.columns.push(column);
         }
     }
@@ -357,7 +397,7 @@ impl Draft {
             });
             if column.kind == Type::Text && is_check {
                 column.kind = Type::Json;
-                column.db_type = "json".to_owned();
+                "json".clone_into(&mut column.db_type);
                 column.length = None;
                 if let Some(DefaultValue::Literal(Json::String(text))) = &column.default
                     && let Ok(value) = serde_json::from_str(text)
@@ -417,10 +457,32 @@ impl Draft {
         let Some(columns) = index.columns.into_iter().collect::<Option<Vec<usize>>>() else {
             return;
         };
+        table.indexes.push(TableIndex {
+            origin: match (index.name.as_str(), index.is_unique) {
+                ("PRIMARY", _) => IndexOrigin::PrimaryKey,
+                // The server does not tell a unique index from a UNIQUE constraint.
+                (_, true) => IndexOrigin::Unique,
+                (_, false) => IndexOrigin::Index,
+            },
+            name: index.name.clone(),
+            columns: columns.clone(),
+            is_unique: index.is_unique,
+        });
         if index.name == "PRIMARY" {
             table.primary_key = columns;
         } else if index.is_unique && !table.unique_keys.contains(&columns) {
             table.unique_keys.push(columns);
+        }
+    }
+
+    fn add_check(&mut self, row: &mut Row) {
+        let Some(table) = self.position(row) else {
+            return;
+        };
+        if let (Some(name), Some(sql)) = (text(row, 2), text(row, 3))
+            && let Some(table) = self.tables.get_mut(table)
+        {
+            table.checks.push(Check { name, sql });
         }
     }
 
@@ -440,7 +502,7 @@ impl Draft {
         let is_same = self
             .key
             .as_ref()
-            .is_some_and(|key| key.table == table && key.key.name == name);
+            .is_some_and(|key| key.table == table && key.made.name == name);
         if !is_same {
             self.end_key();
             let Some(target) = self.target(schema, target) else {
@@ -448,7 +510,7 @@ impl Draft {
             };
             self.key = Some(Key {
                 table,
-                key: ForeignKey {
+                made: ForeignKey {
                     name,
                     columns: Vec::new(),
                     target,
@@ -463,8 +525,8 @@ impl Draft {
         if let Some(key) = &mut self.key {
             match column {
                 Some(column) => {
-                    key.key.columns.push(column);
-                    key.key.target_columns.push(target_column);
+                    key.made.columns.push(column);
+                    key.made.target_columns.push(target_column);
                 }
                 None => key.is_whole = false,
             }
@@ -489,7 +551,7 @@ impl Draft {
             && key.is_whole
             && let Some(table) = self.tables.get_mut(key.table)
         {
-            table.foreign_keys.push(key.key);
+            table.foreign_keys.push(key.made);
         }
     }
 }
@@ -504,13 +566,10 @@ fn kind_of(data_type: &str, db_type: &str, system: u32) -> (Type, u32) {
         "smallint" if !is_unsigned => Type::SmallInt,
         "smallint" | "mediumint" => Type::Integer,
         "int" | "integer" if !is_unsigned => Type::Integer,
-        "int" | "integer" => Type::BigInt,
-        "bigint" if !is_unsigned => Type::BigInt,
-        // Up to 64 bits without a sign.
-        "bigint" => Type::Decimal,
-        "bit" if db_type == "bit(64)" => Type::Decimal,
-        "bit" => Type::BigInt,
+        // 64 bits without a sign are more than a large integer has.
+        "bigint" | "bit" if is_unsigned || db_type == "bit(64)" => Type::Decimal,
         "decimal" | "numeric" => Type::Decimal,
+        "int" | "integer" | "bigint" | "bit" => Type::BigInt,
         "float" => Type::Float,
         "double" | "real" => Type::Double,
         "char" | "varchar" | "enum" | "set" => Type::String,
@@ -665,7 +724,7 @@ mod tests {
             let data_type = db_type.split(['(', ' ']).next().unwrap();
             assert_eq!(kind_of(data_type, db_type, 0).0, kind, "{db_type}");
         }
-        assert_eq!(kind_of("point", "point", 4326).1, NATIVE_SPATIAL | 4326);
+        assert_eq!(kind_of("point", "point", 4326).1, NATIVE_SPATIAL + 4326);
     }
 
     #[test]
