@@ -119,6 +119,7 @@ mod tests {
             scale: None,
             picklist: Vec::new(),
             description: None,
+            settings: None,
         };
         Table {
             name: name.to_owned(),
