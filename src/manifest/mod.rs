@@ -234,13 +234,9 @@ fn contract_shape(
         ));
     };
     serde_json::from_slice(bytes).map_err(|error| {
-        Box::new(Diagnostic::error(
-            place,
-            format!("the contract file `{path}` is not valid JSON: {error}"),
-        )
-        .with_help(format!(
-            "write it anew with `tidegate contract lock {name}`"
-        ))
+        let message = format!("the contract file `{path}` is not valid JSON: {error}");
+        let help = format!("write it anew with `tidegate contract lock {name}`");
+        Box::new(Diagnostic::error(place, message).with_help(help))
     })
 }
 
@@ -274,7 +270,8 @@ fn typed(
     let mut config = service.config.clone();
     match (contract, config.as_object_mut()) {
         (Some(contract), Some(config)) => {
-            let shape = contract_shape(name, service, contract).map_err(|problem| vec![*problem])?;
+            let shape =
+                contract_shape(name, service, contract).map_err(|problem| vec![*problem])?;
             config.insert(CONTRACT_SHAPE.to_owned(), shape);
         }
         (None, Some(config)) => {

@@ -428,18 +428,12 @@ impl Planner<'_> {
                 Err(error) => return constant(column, admitted(column, Err(error), false)?),
             }
         };
-        constant(
-            column,
-            admitted(column, Ok(Bind::Value(value)), false)?,
-        )
+        constant(column, admitted(column, Ok(Bind::Value(value)), false)?)
     }
 
     /// A member of a line of NDJSON as a value of a column; none where the database gives it.
     pub fn bulk_json(&self, column: &Column, value: &RawValue) -> Result<Option<Scalar>> {
-        constant(
-            column,
-            admitted(column, self.value(column, value), false)?,
-        )
+        constant(column, admitted(column, self.value(column, value), false)?)
     }
 
     /// Adds what the gateway sets by itself. What the manifest sets at every write goes before what was sent; a lookup
