@@ -120,6 +120,7 @@ mod tests {
             picklist: Vec::new(),
             settings: None,
             description: None,
+            settings: None,
         };
         Table {
             name: name.to_owned(),

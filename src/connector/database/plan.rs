@@ -342,6 +342,7 @@ pub struct Delete {
 
 impl Insert {
     /// The same for one other record, with values for the same columns.
+    #[must_use]
     pub fn with_values(&self, values: &[Scalar]) -> Self {
         let columns = self.values.iter().map(|(index, _)| *index);
         Self {

@@ -388,6 +388,7 @@ mod tests {
             picklist: Vec::new(),
             settings: None,
             description: None,
+            settings: None,
         };
         Table {
             name: name.to_owned(),
