@@ -245,6 +245,18 @@ impl Type {
 }
 
 impl Column {
+    /// What its values are to callers, where the manifest says that it is not what the database holds.
+    pub fn shown_as(&self) -> Option<&Type> {
+        self.settings
+            .as_deref()
+            .and_then(|settings| settings.shown_as.as_ref())
+    }
+
+    /// What its values are to callers.
+    pub fn shown_kind(&self) -> &Type {
+        self.shown_as().unwrap_or(&self.kind)
+    }
+
     /// Its name in the database.
     pub fn own_name(&self) -> &str {
         self.settings

@@ -524,9 +524,10 @@ fn rules_of(catalog: &Catalog, table: &Table, relation: &Relation) -> Option<(St
 
 /// The simple type of a column (reference 6.5).
 fn simple_type(table: &Table, index: usize, column: &Column, is_reference: bool) -> &'static str {
-    let is_integer = matches!(column.kind, Type::SmallInt | Type::Integer | Type::BigInt);
+    let kind = column.shown_kind();
+    let is_integer = matches!(kind, Type::SmallInt | Type::Integer | Type::BigInt);
     if is_integer && column.is_auto_increment && table.primary_key.as_slice() == [index] {
-        return match column.kind {
+        return match kind {
             Type::BigInt => "bigid",
             Type::SmallInt => "smallid",
             _ => "id",
@@ -535,7 +536,7 @@ fn simple_type(table: &Table, index: usize, column: &Column, is_reference: bool)
     if is_integer && is_reference {
         return "reference";
     }
-    match &column.kind {
+    match kind {
         Type::Boolean => "boolean",
         Type::SmallInt => "smallint",
         Type::Integer => "integer",
