@@ -1161,6 +1161,11 @@ fn lookups<'a>(filter: &'a Filter, names: &mut Vec<&'a str>) {
             }
         }
         Filter::Not(part) => lookups(part, names),
+        Filter::Exists { filter, .. } => {
+            if let Some(part) = filter {
+                lookups(part, names);
+            }
+        }
         Filter::Compare { value, .. } | Filter::Match { value, .. } => operands.push(value),
         Filter::In { values, .. } => operands.extend(values),
         Filter::Between { low, high, .. } => operands.extend([low, high]),

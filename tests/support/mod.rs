@@ -6,6 +6,7 @@ pub mod client;
 pub mod gateway;
 pub mod git;
 #[expect(dead_code, reason = "the contract suite uses the rest")]
+pub mod mysql;
 pub mod postgresql;
 pub mod sample;
 pub mod signing;

@@ -144,7 +144,8 @@ impl Planner<'_> {
             .filter(|relation| self.reach(target, relation).is_ok())
     }
 
-    fn relation<'t>(&self, target: Target<'t>, name: &str) -> Result<&'t Relation> {
+    /// A relation by its name, or 400 with a help that names those that the role may read.
+    pub(super) fn relation<'t>(&self, target: Target<'t>, name: &str) -> Result<&'t Relation> {
         let table: &'t Table = target.table;
         let unknown = || {
             let names: Vec<&str> = self
@@ -168,6 +169,31 @@ impl Planner<'_> {
             Err(Reach::Refused(error)) => Err(error),
             Err(Reach::Hidden) => Err(unknown()),
         }
+    }
+
+    /// A relation by its name, none if it is not there or hidden; 403 if it leads to what is not granted.
+    pub(super) fn followed<'t>(
+        &self,
+        target: Target<'t>,
+        name: &str,
+    ) -> Result<Option<&'t Relation>> {
+        let table: &'t Table = target.table;
+        let Some(relation) = table.relation(name) else {
+            return Ok(None);
+        };
+        match self.reach(target, relation) {
+            Ok(_) => Ok(Some(relation)),
+            Err(Reach::Refused(error)) => Err(error),
+            Err(Reach::Hidden) => Ok(None),
+        }
+    }
+
+    /// The tables of a relation that was found by [`Planner::relation`], and what may be read of them.
+    pub(super) fn reached(&self, target: Target<'_>, relation: &Relation) -> Result<Reached> {
+        self.reach(target, relation).map_err(|reach| match reach {
+            Reach::Refused(error) => error,
+            Reach::Hidden => Error::internal("a hidden relation was planned"),
+        })
     }
 
     /// The tables of a relation and what may be read of them.
@@ -222,10 +248,7 @@ impl Planner<'_> {
         depth: usize,
         left: &mut usize,
     ) -> Result<Related> {
-        let reached = self.reach(target, relation).map_err(|reach| match reach {
-            Reach::Refused(error) => error,
-            Reach::Hidden => Error::internal("a hidden relation was planned"),
-        })?;
+        let reached = self.reached(target, relation)?;
         let there = Target::new(&reached.table, &reached.grant);
         let lookups = self.access.lookups();
         let mut output = there.fields(&request.fields, &there.shown())?;
@@ -240,12 +263,7 @@ impl Planner<'_> {
             output,
             condition: condition::all([
                 condition::of_role(&reached.table, &reached.grant, lookups)?,
-                condition::of_caller(
-                    &reached.table,
-                    &reached.grant,
-                    lookups,
-                    request.filter.as_ref(),
-                )?,
+                self.of_caller(&reached.table, &reached.grant, request.filter.as_ref())?,
             ]),
             group: Vec::new(),
             having: Condition::True,
@@ -256,20 +274,17 @@ impl Planner<'_> {
             limit: Some(if many { self.limit(request.limit) } else { 1 }),
             offset: if many { request.offset } else { 0 },
         };
-        let pairs = |left: &[usize], right: &[usize]| -> Vec<(usize, usize)> {
-            left.iter().copied().zip(right.iter().copied()).collect()
-        };
         let junction = match (&relation.junction, reached.junction) {
             (Some(between), Some((table, grant))) => Some(RelatedJunction {
-                far: pairs(&between.far, &relation.target_columns),
+                far: links(&between.far, &relation.target_columns),
                 condition: condition::of_role(&table, &grant, lookups)?,
                 table,
             }),
             _ => None,
         };
         let link = match &relation.junction {
-            Some(between) => pairs(&between.near, &relation.columns),
-            None => pairs(&relation.target_columns, &relation.columns),
+            Some(between) => links(&between.near, &relation.columns),
+            None => links(&relation.target_columns, &relation.columns),
         };
         Ok(Related {
             select,
@@ -280,10 +295,17 @@ impl Planner<'_> {
     }
 }
 
-struct Reached {
-    table: Arc<Table>,
-    grant: Grant,
-    junction: Option<(Arc<Table>, Grant)>,
+/// Pairs of columns that are equal.
+pub(super) fn links(left: &[usize], right: &[usize]) -> Vec<(usize, usize)> {
+    left.iter().copied().zip(right.iter().copied()).collect()
+}
+
+/// The tables of a relation and what may be read of them.
+pub(super) struct Reached {
+    pub(super) table: Arc<Table>,
+    pub(super) grant: Grant,
+    /// The table between.
+    pub(super) junction: Option<(Arc<Table>, Grant)>,
 }
 
 /// Why a relation cannot be followed.
