@@ -845,6 +845,10 @@ impl InService<'_> {
                         // Spelt otherwise than an exception, it is no exception.
                         !(is_alike && (is_within || covers(&part, &other.component)))
                     });
+                    if part.pattern == Pattern::Everything {
+                        // It has every spelling in it already.
+                        letter_case = LetterCase::AsWritten;
+                    }
                     Components {
                         pattern: part.pattern,
                         except: part.except,

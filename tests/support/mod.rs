@@ -5,8 +5,8 @@ pub mod browser;
 pub mod client;
 pub mod gateway;
 pub mod git;
-#[expect(dead_code, reason = "the contract suite uses the rest")]
 pub mod mysql;
+#[expect(dead_code, reason = "the contract suite uses the rest")]
 pub mod postgresql;
 pub mod sample;
 pub mod signing;

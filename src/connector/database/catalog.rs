@@ -57,6 +57,8 @@ pub struct Table {
     pub indexes: Vec<Index>,
     /// The conditions that its records satisfy.
     pub checks: Vec<Check>,
+    /// By the index of a column: what the product wants said again when the column is altered, in its own words.
+    pub restated: HashMap<usize, Restated>,
     /// Its foreign keys.
     pub foreign_keys: Vec<ForeignKey>,
     /// What it is related to, both ways. Filled by [`Catalog::new`].
@@ -93,6 +95,15 @@ pub enum IndexOrigin {
     Unique,
     /// For the primary key.
     PrimaryKey,
+}
+
+/// What a change of a column must say again, where the product forgets what is not said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restated {
+    /// The character set and the collation of a text: `CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`.
+    pub collation: Option<String>,
+    /// Whether every update sets it to the time.
+    pub follows_updates: bool,
 }
 
 /// A condition that every record of a table satisfies.

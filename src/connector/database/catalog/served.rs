@@ -302,6 +302,10 @@ fn draft<'t>(
     draft.table.primary_key = primary_key;
     draft.table.unique_keys = unique_keys;
     draft.table.indexed = indexed;
+    let restated = own.restated.iter();
+    draft.table.restated = restated
+        .filter_map(|(index, restated)| Some((*draft.moved.get(*index)?, restated.clone())))
+        .collect();
     draft.table.indexes = own
         .indexes
         .iter()

@@ -7,7 +7,7 @@ use super::{
     Alteration, ColumnType, DEFAULT_LENGTH, NameLimit, NewColumn, NewDefault, NewTable, Rule,
     SchemaDialect, Size, TableName, Text,
 };
-use crate::connector::database::catalog::{Column, DefaultValue, Index, Table};
+use crate::connector::database::catalog::{Column, DefaultValue, Index, Table, Type};
 use crate::connector::filter::Now;
 use crate::error::Result;
 
@@ -248,6 +248,37 @@ impl SchemaDialect for MysqlSchema {
             Some(kind) => self.type_name(kind)?,
             None => column.db_type.clone(),
         };
+        let position = table
+            .columns
+            .iter()
+            .position(|known| known.name == column.name);
+        let restated = position.and_then(|position| table.restated.get(&position));
+        let is_text = matches!(
+            alteration.kind,
+            None | Some(ColumnType::String(_) | ColumnType::Text(_))
+        );
+        let collation = restated
+            .and_then(|restated| restated.collation.as_ref())
+            .filter(|_| is_text && column.kind != Type::Json)
+            .map(|collation| format!(" {collation}"))
+            .unwrap_or_default();
+        let is_moment = matches!(
+            alteration.kind,
+            None | Some(ColumnType::DateTime | ColumnType::Timestamp | ColumnType::TimestampTz)
+        );
+        let follows_updates =
+            is_moment && restated.is_some_and(|restated| restated.follows_updates);
+        let updates = if follows_updates {
+            // With as many digits of the second as the column has.
+            match column.precision {
+                Some(digits) if digits > 0 && alteration.kind.is_none() => {
+                    format!(" ON UPDATE CURRENT_TIMESTAMP({digits})")
+                }
+                _ => " ON UPDATE CURRENT_TIMESTAMP".to_owned(),
+            }
+        } else {
+            String::new()
+        };
         let null = if alteration.allows_null.unwrap_or(column.is_nullable) {
             "NULL"
         } else {
@@ -282,7 +313,7 @@ impl SchemaDialect for MysqlSchema {
             ""
         };
         Ok(vec![format!(
-            "ALTER TABLE {place} MODIFY COLUMN {name} {type_name} {null}{default}{numbered}{}",
+            "ALTER TABLE {place} MODIFY COLUMN {name} {type_name}{collation} {null}{default}{updates}{numbered}{}",
             comment.unwrap_or_default()
         )])
     }

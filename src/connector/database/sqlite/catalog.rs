@@ -172,6 +172,7 @@ fn read_table(connection: &Connection, listed: &Listed) -> rusqlite::Result<Tabl
         indexed,
         indexes,
         checks: read_checks(connection, listed)?,
+        restated: HashMap::new(),
         foreign_keys: Vec::new(),
         relations: Vec::new(),
         description: None,
