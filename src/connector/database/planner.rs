@@ -140,6 +140,13 @@ pub(super) fn shape(
         let column = table.columns.get(index);
         column.is_some_and(|column| matches!(column.kind, Type::SmallInt | Type::Integer))
     };
+    let shown_as = outputs.iter().enumerate().filter_map(|(index, output)| {
+        let Expression::Column(column) = output.expression else {
+            return None;
+        };
+        let shown = table.columns.get(column)?.shown_as()?;
+        Some((index, shown.clone()))
+    });
     let names = outputs.iter().map(|output| output.name.clone()).collect();
     let narrow = outputs
         .iter()
@@ -149,6 +156,7 @@ pub(super) fn shape(
         numbers: options.numbers,
         datetimes: options.datetimes,
         narrow: narrow.map(|(index, _)| index).collect(),
+        shown_as: shown_as.collect(),
         ..Shape::new(names, frame, format)
     }
 }

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
 
+use super::catalog::Type;
 use super::recorded::Recorded;
 use super::shown::ShownAs;
 use super::value::{DateTimeStyle, NumberStyle, Scalar, Value, infinite_word, write_temporal};
@@ -62,6 +63,8 @@ pub struct Shape {
     pub numbers: NumberStyle,
     /// Indexes of integer columns that hold at most 32 bits: they stay numbers with [`NumberStyle::String`].
     pub narrow: Vec<usize>,
+    /// Indexes of columns whose values are something else to callers: JSON in texts, truth values in numbers.
+    pub shown_as: Vec<(usize, Type)>,
     /// How dates and times are written.
     pub datetimes: DateTimeStyle,
     /// Columns whose values are shown as another type.
@@ -90,6 +93,7 @@ impl Shape {
             format,
             numbers: NumberStyle::default(),
             narrow: Vec::new(),
+            shown_as: Vec::new(),
             datetimes: DateTimeStyle::default(),
             shown_as: Vec::new(),
             page: None,
@@ -116,6 +120,22 @@ impl Shape {
     fn is_list(&self) -> bool {
         matches!(self.frame, Frame::List | Frame::Array | Frame::Identifiers)
     }
+}
+
+/// A value as callers see it. One that is not what it should be stays what it is.
+fn shown_as<'v>(value: &Value<'v>, kind: &Type) -> Value<'v> {
+    match (kind, value) {
+        (Type::Json, Value::Text(text)) if is_json(text) => Value::Json(text),
+        (Type::Boolean, Value::Int(0) | Value::UInt(0) | Value::Decimal("0")) => Value::Bool(false),
+        (Type::Boolean, Value::Int(1) | Value::UInt(1) | Value::Decimal("1")) => Value::Bool(true),
+        (Type::Boolean, Value::Float(number)) if *number == 0.0 => Value::Bool(false),
+        (Type::Boolean, Value::Float(number)) if *number == 1.0 => Value::Bool(true),
+        (_, value) => *value,
+    }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// What stands before and after the values of a row, in the bytes of the format.
@@ -428,6 +448,19 @@ impl RowWriter {
         if column >= self.shape.visible {
             return;
         }
+        let shown = self
+            .shape
+            .shown_as
+            .iter()
+            .find(|(index, _)| *index == column);
+        let other;
+        let value = match shown {
+            None => value,
+            Some((_, kind)) => {
+                other = shown_as(value, kind);
+                &other
+            }
+        };
         if self.shape.frame == Frame::Identifiers {
             self.identifier(column, value);
             return;

@@ -236,6 +236,8 @@ impl From<Error> for Stop {
 impl Stitching {
     /// None where the database does all of it.
     fn of(select: &Select, embeds_related: bool, options: &DatabaseOptions) -> Option<Self> {
+        // What a database embeds it shows as what it holds.
+        let embeds_related = embeds_related && !shows_otherwise(select, true);
         let mut level = Level::of(select, embeds_related, options);
         if level.stitches.is_empty() {
             return None;
@@ -326,6 +328,18 @@ impl Stitching {
             next = Some(select);
         }
     }
+}
+
+/// Whether a query shows a column as something else than the database holds; `is_outermost` leaves out its own.
+fn shows_otherwise(select: &Select, is_outermost: bool) -> bool {
+    select.output.iter().any(|output| match &output.expression {
+        Expression::Column(index) if !is_outermost => {
+            let column = select.table.columns.get(*index);
+            column.is_some_and(|column| column.shown_as().is_some())
+        }
+        Expression::Related(related) => shows_otherwise(&related.select, false),
+        _ => false,
+    })
 }
 
 impl Level {

@@ -476,7 +476,7 @@ impl Planner<'_> {
 
     fn value(&self, column: &Column, value: &RawValue) -> Result<Bind> {
         let is_object = value.get().starts_with('{');
-        if is_object && column.kind != Type::Json {
+        if is_object && *column.shown_kind() != Type::Json {
             return expression(column, value);
         }
         Ok(Bind::Value(self.looked_up(column, value)?))
