@@ -138,6 +138,8 @@ error_kinds! {
     NotImplemented = "not_implemented", NOT_IMPLEMENTED, Gateway, Retry::Never;
     /// The backend cannot be reached, or refuses us.
     BackendUnavailable = "backend_unavailable", SERVICE_UNAVAILABLE, Backend, Retry::After(5);
+    /// Another service, to which a relation leads, cannot be reached; the message names it.
+    RelatedServiceUnavailable = "related_service_unavailable", SERVICE_UNAVAILABLE, Backend, Retry::After(5);
     /// Concurrent writes collided; nothing was written.
     SerializationFailure = "serialization_failure", SERVICE_UNAVAILABLE, Backend, Retry::After(1);
     /// The gateway is at capacity.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use super::arrival::{request_timeout, timed};
+use super::neighbours::SnapshotNeighbours;
 use super::permit::Permit;
 use crate::clock::Clock;
 use crate::connector::operation::Effect;
@@ -23,6 +24,7 @@ pub async fn dispatch(
     context: CallContext,
     head: RequestHead,
     body: Body,
+    neighbours: SnapshotNeighbours,
     settings: &Settings,
     clock: &Arc<dyn Clock>,
 ) -> Result<Reply> {
@@ -30,6 +32,7 @@ pub async fn dispatch(
     let (service, parameters, component, grant, access) = permit.into_parts();
     let remaining = context.deadline.saturating_duration_since(clock.instant());
     let (body, arrival) = timed(body, remaining);
+    let neighbours = Arc::new(neighbours);
     let call = Call {
         operation: name,
         parameters,
@@ -41,6 +44,7 @@ pub async fn dispatch(
         limits: CallLimits {
             max_body_bytes: settings.max_body_bytes,
         },
+        neighbours: Arc::<SnapshotNeighbours>::clone(&neighbours),
     };
     let work = AssertUnwindSafe(Arc::clone(&service.connector).call(context, call)).catch_unwind();
     let outcome = match effect {
@@ -62,7 +66,7 @@ pub async fn dispatch(
         )),
     };
     note_health(&service, &outcome);
-    let outcome = outcome.map(|reply| leased(&service, reply));
+    let outcome = outcome.map(|reply| leased(&service, &neighbours, reply));
     outcome.map_err(|error| {
         error
             .with_fact("service", service.name.as_str())
@@ -70,9 +74,9 @@ pub async fn dispatch(
     })
 }
 
-/// An answer in pieces goes on as long as the service's lease.
-fn leased(service: &Service, mut reply: Reply) -> Reply {
-    reply.body = match reply.body {
+/// An answer in pieces goes on as long as the service's lease, and those of the services that it reads along.
+fn leased(service: &Service, neighbours: &SnapshotNeighbours, mut reply: Reply) -> Reply {
+    reply.body = match neighbours.leased(reply.body) {
         Body::Stream(stream) => Body::Stream(service.lease.bind(stream)),
         whole => whole,
     };
@@ -87,6 +91,8 @@ fn note_health(service: &Service, outcome: &Result<Reply>) {
             ErrorKind::BackendUnavailable => service.note_health(Err(error)),
             // It may be the statement that is slow, and not the backend; the next probe will tell.
             ErrorKind::BackendTimeout => {}
+            // It is another backend that does not answer.
+            ErrorKind::RelatedServiceUnavailable => {}
             kind if kind.origin() == Origin::Backend => service.note_health(Ok(())),
             _ => {}
         },

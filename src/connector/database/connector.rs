@@ -23,7 +23,7 @@ use super::schema::{SchemaView, find_named};
 use crate::clock::Clock;
 use crate::connector::access::{Access, Grant};
 use crate::connector::operation::{Component, PathParameters};
-use crate::connector::{Call, CallLimits, Connector, Description, Resources};
+use crate::connector::{Call, CallLimits, Connector, Description, Neighbours, Resources};
 use crate::error::{Error, ErrorKind, Result, brief};
 use crate::exchange::format::negotiate;
 use crate::exchange::{CallContext, Format, Query, Reply, RequestHead};
@@ -40,6 +40,7 @@ pub(super) struct Asked {
     pub(super) access: Access,
     pub(super) head: RequestHead,
     pub(super) limits: CallLimits,
+    pub(super) neighbours: Arc<dyn Neighbours>,
 }
 
 /// A database as a service.
@@ -169,11 +170,7 @@ impl DatabaseConnector {
 
     /// A planner for one caller.
     pub(super) fn planner<'a>(&'a self, catalog: &'a Catalog, access: &'a Access) -> Planner<'a> {
-        Planner {
-            catalog,
-            access,
-            options: &self.options,
-        }
+        Planner::new(catalog, access, &self.options)
     }
 }
 
@@ -225,6 +222,7 @@ impl Connector for DatabaseConnector {
             access: call.access,
             head: call.head,
             limits: call.limits,
+            neighbours: call.neighbours,
         };
         match call.operation {
             name::LIST_RECORDS => self.list_records(&context, call, body).await,
@@ -262,6 +260,10 @@ impl Connector for DatabaseConnector {
 
     fn release_idle(&self) {
         self.database.release_idle();
+    }
+
+    fn database(self: Arc<Self>) -> Option<Arc<DatabaseConnector>> {
+        Some(self)
     }
 }
 

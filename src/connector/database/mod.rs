@@ -15,6 +15,7 @@ mod download;
 mod fixture;
 mod link_key;
 mod listing;
+mod neighbourhood;
 mod nested;
 mod operations;
 pub mod options;

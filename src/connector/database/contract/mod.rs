@@ -11,6 +11,7 @@
     reason = "these are tests; a failed expectation is their result"
 )]
 
+mod across;
 mod attacks;
 mod driver;
 mod formats;
@@ -152,6 +153,7 @@ pub fn suite() -> Vec<Case> {
         reading::CASES,
         paging::CASES,
         relations::CASES,
+        across::CASES,
         writing::CASES,
         nested::CASES,
         types::CASES,
