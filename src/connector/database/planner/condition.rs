@@ -427,7 +427,7 @@ fn refuse_abroad(target: Target<'_>, name: &str) -> Result<()> {
         Err(Error::new(
             ErrorKind::InvalidFilter,
             format!(
-                "relation '{}' leads to the service '{service}', where a filter can not follow it",
+                "relation '{}' leads to the service '{service}'; a filter can not follow it there",
                 brief(name)
             ),
         )
