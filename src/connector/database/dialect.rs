@@ -4,14 +4,17 @@
 //! shown and embedded. It never sees a value: values are bound, and identifiers reach the text through
 //! [`Dialect::quote`] alone.
 
+pub mod mysql;
 mod postgresql;
 mod sqlite;
 
+pub use mysql::MysqlDialect;
 pub use postgresql::PostgresqlDialect;
 pub use sqlite::SqliteDialect;
 
 use super::catalog::{Column, Table, Type};
 use super::plan::Nulls;
+use super::schema_change::SchemaDialect;
 use super::sql::RenderOptions;
 use super::value::Scalar;
 use crate::connector::filter::{Matching, Now};
@@ -53,6 +56,12 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// A column as the driver wants to read it.
     fn shown(&self, sql: &str, column: &Column) -> String;
+
+    /// A placeholder as it is stored in a column.
+    fn stored(&self, placeholder: &str, column: &Column) -> String {
+        let _ = column;
+        placeholder.to_owned()
+    }
 
     /// What follows an output to name it; empty where the driver knows the type by itself.
     fn named_column(&self, column: &Column) -> String;
@@ -163,6 +172,11 @@ pub trait Dialect: Send + Sync + 'static {
     /// Most values in one `IN (…)`; longer lists are split.
     fn longest_list(&self) -> usize {
         usize::MAX
+    }
+
+    /// How changes of the schema are spelt; none where they are not made through the gateway.
+    fn schema(&self) -> Option<&dyn SchemaDialect> {
+        None
     }
 
     /// Whether related records are embedded by the statement itself, with [`Dialect::json_object`] and its neighbours.

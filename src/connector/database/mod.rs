@@ -15,6 +15,8 @@ mod download;
 mod fixture;
 mod link_key;
 mod listing;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 mod neighbourhood;
 mod nested;
 mod operations;
@@ -30,6 +32,8 @@ mod recorded;
 pub mod request;
 pub mod rows;
 mod schema;
+pub mod schema_change;
+mod schema_write;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -48,4 +52,8 @@ pub(super) const TYPES: &[ServiceType] = &[
     ServiceType::of::<sqlite::SqliteConfig>(),
     #[cfg(feature = "postgres")]
     ServiceType::of::<postgresql::PostgresqlConfig>(),
+    #[cfg(feature = "mysql")]
+    ServiceType::of::<mysql::MysqlConfig>(),
+    #[cfg(feature = "mysql")]
+    ServiceType::of::<mysql::MariadbConfig>(),
 ];

@@ -50,6 +50,18 @@ impl Planner<'_> {
                 .nested
                 .iter()
                 .any(|(known, _)| known.name == relation.name);
+            if let Some(service) = &relation.service {
+                return Err(Error::new(
+                    ErrorKind::InvalidBody,
+                    format!(
+                        "relation '{}' leads to the service '{service}' and can only be read",
+                        relation.name
+                    ),
+                )
+                .with_help(
+                    "one transaction holds one database: write there by a request of its own",
+                ));
+            }
             if is_twice {
                 return Err(Error::new(
                     ErrorKind::InvalidBody,

@@ -887,6 +887,17 @@ impl<'a> Renderer<'a> {
     }
 
     /// What is written to a column.
+    fn stored(&mut self, bind: &Bind, column: &Column) -> String {
+        match bind {
+            Bind::Now(now) => self.dialect.now(*now, column),
+            Bind::Value(_) | Bind::Key(_) => {
+                let placeholder = self.bind(bind.clone());
+                self.dialect.stored(&placeholder, column)
+            }
+        }
+    }
+
+    /// A placeholder, or the current time.
     fn written(&mut self, bind: &Bind, column: &Column) -> String {
         match bind {
             Bind::Now(now) => self.dialect.now(*now, column),
@@ -922,7 +933,7 @@ impl<'a> Renderer<'a> {
                 if position > 0 {
                     self.sql.push_str(", ");
                 }
-                let value = self.written(bind, insert.table.column(*index)?);
+                let value = self.stored(bind, insert.table.column(*index)?);
                 self.sql.push_str(&value);
             }
             self.sql.push(')');
@@ -971,7 +982,7 @@ impl<'a> Renderer<'a> {
                 self.sql.push_str(", ");
             }
             let name = self.plain_names(&update.table, &[*index])?;
-            let value = self.written(bind, update.table.column(*index)?);
+            let value = self.stored(bind, update.table.column(*index)?);
             let _ = write!(self.sql, "{name} = {value}");
         }
         let scope = Scope {
