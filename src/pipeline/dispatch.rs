@@ -89,10 +89,9 @@ fn note_health(service: &Service, outcome: &Result<Reply>) {
         Ok(_) => service.note_health(Ok(())),
         Err(error) => match error.kind() {
             ErrorKind::BackendUnavailable => service.note_health(Err(error)),
-            // It may be the statement that is slow, and not the backend; the next probe will tell.
-            ErrorKind::BackendTimeout => {}
-            // It is another backend that does not answer.
-            ErrorKind::RelatedServiceUnavailable => {}
+            // It may be the statement that is slow, and not the backend, or another backend that does not answer; the
+            // next probe will tell.
+            ErrorKind::BackendTimeout | ErrorKind::RelatedServiceUnavailable => {}
             kind if kind.origin() == Origin::Backend => service.note_health(Ok(())),
             _ => {}
         },
