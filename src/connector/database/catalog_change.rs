@@ -120,7 +120,6 @@ mod tests {
             picklist: Vec::new(),
             settings: None,
             description: None,
-            settings: None,
         };
         Table {
             name: name.to_owned(),

@@ -26,6 +26,7 @@ mod link_key;
 mod listing;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+mod neighbourhood;
 mod nested;
 mod operations;
 pub mod options;

@@ -64,7 +64,7 @@ pub struct Shape {
     /// Indexes of integer columns that hold at most 32 bits: they stay numbers with [`NumberStyle::String`].
     pub narrow: Vec<usize>,
     /// Indexes of columns whose values are something else to callers: JSON in texts, truth values in numbers.
-    pub shown_as: Vec<(usize, Type)>,
+    pub held_as: Vec<(usize, Type)>,
     /// How dates and times are written.
     pub datetimes: DateTimeStyle,
     /// Columns whose values are shown as another type.
@@ -95,7 +95,7 @@ impl Shape {
             narrow: Vec::new(),
             shown_as: Vec::new(),
             datetimes: DateTimeStyle::default(),
-            shown_as: Vec::new(),
+            held_as: Vec::new(),
             page: None,
             keep: Vec::new(),
             digest: false,
@@ -123,7 +123,7 @@ impl Shape {
 }
 
 /// A value as callers see it. One that is not what it should be stays what it is.
-fn shown_as<'v>(value: &Value<'v>, kind: &Type) -> Value<'v> {
+fn held_as<'v>(value: &Value<'v>, kind: &Type) -> Value<'v> {
     match (kind, value) {
         (Type::Json, Value::Text(text)) if is_json(text) => Value::Json(text),
         (Type::Boolean, Value::Int(0) | Value::UInt(0) | Value::Decimal("0")) => Value::Bool(false),
@@ -450,14 +450,14 @@ impl RowWriter {
         }
         let shown = self
             .shape
-            .shown_as
+            .held_as
             .iter()
             .find(|(index, _)| *index == column);
         let other;
         let value = match shown {
             None => value,
             Some((_, kind)) => {
-                other = shown_as(value, kind);
+                other = held_as(value, kind);
                 &other
             }
         };
