@@ -14,6 +14,10 @@
 #[path = "../support/postgresql.rs"]
 mod postgresql;
 
+#[cfg(feature = "odbc")]
+#[path = "../support/odbc.rs"]
+mod odbc;
+
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -21,6 +25,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use libtest_mimic::{Arguments, Failed, Trial};
 use postgresql::PostgresqlServer;
 use tidegate::connector::database::contract::{Case, Product, suite};
+#[cfg(feature = "odbc")]
+use tidegate::connector::database::odbc::contract::OdbcProduct;
 use tidegate::connector::database::postgresql::contract::PostgresqlProduct;
 use tidegate::connector::database::sqlite::contract::SqliteProduct;
 
@@ -30,6 +36,8 @@ struct Backends {
     folder: OnceLock<tempfile::TempDir>,
     /// The server beside what talks to it, so that it is stopped when all tests have ended.
     server: Mutex<Option<(PostgresqlServer, Arc<PostgresqlProduct>)>>,
+    #[cfg(feature = "odbc")]
+    odbc_postgresql: OnceLock<Arc<OdbcProduct>>,
 }
 
 impl Backends {
@@ -43,8 +51,15 @@ impl Backends {
     }
 
     fn postgresql(&self) -> Arc<dyn Product> {
+        self.postgresql_server(|_, product| Arc::clone(product))
+    }
+
+    fn postgresql_server<T>(
+        &self,
+        take: impl FnOnce(&PostgresqlServer, &Arc<PostgresqlProduct>) -> T,
+    ) -> T {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, product) = server.get_or_insert_with(|| {
+        let (server, product) = server.get_or_insert_with(|| {
             let server = PostgresqlServer::start();
             let product = PostgresqlProduct::new(
                 server.port(),
@@ -54,8 +69,34 @@ impl Backends {
             );
             (server, Arc::new(product))
         });
-        let product: Arc<PostgresqlProduct> = Arc::clone(product);
+        take(server, product)
+    }
+}
+
+#[cfg(feature = "odbc")]
+impl Backends {
+    fn odbc_postgresql(&self) -> Arc<dyn Product> {
+        let port = self.postgresql_server(|server, _| server.port());
+        let product = self.odbc_postgresql.get_or_init(|| {
+            Arc::new(OdbcProduct::postgresql(
+                odbc::driver("psqlodbcw.so"),
+                port,
+                postgresql::DATABASE,
+                postgresql::USER,
+                postgresql::PASSWORD,
+            ))
+        });
+        let product: Arc<OdbcProduct> = Arc::clone(product);
         product
+    }
+
+    fn odbc_sqlite(&self) -> Arc<dyn Product> {
+        let folder = self
+            .folder
+            .get_or_init(|| tempfile::tempdir().expect("a temporary folder can be made"));
+        let own = tempfile::tempdir_in(folder.path()).expect("the folder can be written");
+        let driver = odbc::driver("libsqlite3odbc.so");
+        Arc::new(OdbcProduct::sqlite(driver, own.keep()))
     }
 }
 
@@ -63,9 +104,13 @@ impl Backends {
 type Start = fn(&Backends) -> Arc<dyn Product>;
 
 /// Every product: its name in the tests, and what gives it.
-const PRODUCTS: [(&str, Start); 2] = [
+const PRODUCTS: &[(&str, Start)] = &[
     ("sqlite", Backends::sqlite),
     ("postgresql", Backends::postgresql),
+    #[cfg(feature = "odbc")]
+    ("odbc-postgresql", Backends::odbc_postgresql),
+    #[cfg(feature = "odbc")]
+    ("odbc-sqlite", Backends::odbc_sqlite),
 ];
 
 fn main() -> ExitCode {
@@ -74,8 +119,8 @@ fn main() -> ExitCode {
     let mut areas: Vec<&'static str> = suite().iter().map(Case::area).collect();
     areas.dedup();
     let trials = PRODUCTS
-        .into_iter()
-        .flat_map(|(name, product)| areas.iter().map(move |area| (name, product, *area)))
+        .iter()
+        .flat_map(|(name, product)| areas.iter().map(move |area| (name, *product, *area)))
         .map(|(name, product, area)| {
             let backends = Arc::clone(&backends);
             Trial::test(format!("{name}::{area}"), move || {

@@ -4,10 +4,26 @@
 //! shown and embedded. It never sees a value: values are bound, and identifiers reach the text through
 //! [`Dialect::quote`] alone.
 
+#[cfg(any(feature = "odbc", test))]
+mod ansi;
+#[cfg(any(feature = "odbc", test))]
+mod db2;
+#[cfg(any(feature = "odbc", test))]
+mod firebird;
 mod postgresql;
+#[cfg(any(feature = "odbc", test))]
+mod snowflake;
 mod sqlite;
 
+#[cfg(any(feature = "odbc", test))]
+pub use ansi::AnsiDialect;
+#[cfg(any(feature = "odbc", test))]
+pub use db2::Db2Dialect;
+#[cfg(any(feature = "odbc", test))]
+pub use firebird::FirebirdDialect;
 pub use postgresql::PostgresqlDialect;
+#[cfg(any(feature = "odbc", test))]
+pub use snowflake::SnowflakeDialect;
 pub use sqlite::SqliteDialect;
 
 use super::catalog::{Column, Table, Type};

@@ -14,6 +14,8 @@ mod download;
 #[cfg(test)]
 mod fixture;
 mod listing;
+#[cfg(feature = "odbc")]
+pub mod odbc;
 mod operations;
 pub mod options;
 pub mod plan;
@@ -29,6 +31,8 @@ mod schema;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "odbc", feature = "sqlite"))]
+mod temporal;
 pub mod tls;
 pub mod value;
 mod write;
@@ -41,4 +45,6 @@ pub(super) const TYPES: &[ServiceType] = &[
     ServiceType::of::<sqlite::SqliteConfig>(),
     #[cfg(feature = "postgres")]
     ServiceType::of::<postgresql::PostgresqlConfig>(),
+    #[cfg(feature = "odbc")]
+    ServiceType::of::<odbc::OdbcConfig>(),
 ];

@@ -51,6 +51,9 @@ pub struct Statement {
     /// Indexes of columns of the result that are JSON texts made by the statement itself: related records. For
     /// products whose drivers cannot tell them from text.
     pub json_columns: Arc<[usize]>,
+    /// The kinds of the columns of the result, as far as the plan knows them. For drivers that describe results worse
+    /// than the catalog describes tables.
+    pub kinds: Arc<[Option<Type>]>,
     /// The kinds of the values that an insert gives as its only row by means of [`Dialect::insert_output`]; empty
     /// elsewhere. For products that give them in variables.
     pub returned: Arc<[Type]>,

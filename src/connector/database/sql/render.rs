@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::super::catalog::{Column, Table};
+use super::super::catalog::{Column, Table, Type};
 use super::super::dialect::{Computed, Dialect, InsertOutput, Returning, pattern};
 use super::super::plan::{
     Aggregate, Bind, Condition, Delete, Expression, Insert, Order, Output, Related, Select, Update,
@@ -41,7 +41,7 @@ pub fn render_select(
     }
     Ok(Statement {
         expected_rows: expected_rows(select),
-        ..renderer.finish(&select.output)
+        ..renderer.finish(&select.table, &select.output, false)
     })
 }
 
@@ -107,7 +107,7 @@ pub fn render_write(
         Write::Delete(delete) => renderer.delete(delete)?,
     }
     renderer.returning(write)?;
-    Ok(renderer.finish(write.returning()))
+    Ok(renderer.finish(write.table(), write.returning(), write.check().is_some()))
 }
 
 /// Writes an insert that gives the values of these columns as its only row, by [`Dialect::insert_output`].
@@ -126,7 +126,7 @@ pub(super) fn render_insert(
         .collect::<Result<Vec<_>>>()?;
     Ok(Statement {
         returned: kinds.into(),
-        ..renderer.finish(&[])
+        ..renderer.finish(&insert.table, &[], false)
     })
 }
 
@@ -156,7 +156,13 @@ impl<'a> Renderer<'a> {
         }
     }
 
-    fn finish(self, output: &[Output]) -> Statement {
+    /// `is_checked` says whether a truth value follows the output.
+    fn finish(self, table: &Table, output: &[Output], is_checked: bool) -> Statement {
+        let kinds = output
+            .iter()
+            .map(|output| kind(table, &output.expression))
+            .chain(is_checked.then_some(Some(Type::Boolean)));
+        let kinds: Vec<Option<Type>> = kinds.collect();
         let json_columns = output.iter().enumerate().filter_map(|(index, output)| {
             matches!(output.expression, Expression::Related(_)).then_some(index)
         });
@@ -165,6 +171,7 @@ impl<'a> Renderer<'a> {
             json_columns: json_columns.collect::<Vec<_>>().into(),
             binds: self.binds.into(),
             expected_rows: None,
+            kinds: kinds.into(),
             returned: Arc::default(),
         }
     }
@@ -791,6 +798,25 @@ impl<'a> Renderer<'a> {
 
     fn plain_names(&self, table: &Table, indexes: &[usize]) -> Result<String> {
         self.columns(Scope { table, alias: None }, indexes)
+    }
+}
+
+/// The kind of values that an output has; none where only the database knows.
+fn kind(table: &Table, expression: &Expression) -> Option<Type> {
+    let of = |index: &usize| table.columns.get(*index).map(|column| column.kind.clone());
+    match expression {
+        Expression::Column(index) => of(index),
+        Expression::Aggregate { function, column } => match function {
+            Aggregate::Count => Some(Type::BigInt),
+            Aggregate::Minimum | Aggregate::Maximum => of(column.as_ref()?),
+            Aggregate::Sum | Aggregate::Average => match of(column.as_ref()?)? {
+                Type::Float | Type::Double => Some(Type::Double),
+                _ => Some(Type::Decimal),
+            },
+        },
+        Expression::Related(_) => Some(Type::Json),
+        Expression::Holds(_) => Some(Type::Boolean),
+        Expression::Position { .. } => Some(Type::Integer),
     }
 }
 
