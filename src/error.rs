@@ -186,6 +186,13 @@ impl Error {
         self
     }
 
+    /// Says in front of the message where within the request it went wrong.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Self {
+        self.0.message = format!("{place}: {}", self.0.message).into();
+        self
+    }
+
     /// Adds the envelope's `context`.
     #[must_use]
     pub fn with_details(mut self, details: Map<String, Value>) -> Self {

@@ -91,6 +91,11 @@ fn description(column: &Column) -> Option<String> {
     }
 }
 
+/// The schema of a kind of values, as answers have them where nothing else is set.
+pub fn schema_of_type(kind: &Type) -> Value {
+    Value::Object(of_type(kind))
+}
+
 /// The schema of a kind of values. Formats are those of the OpenAPI format registry.
 fn of_type(kind: &Type) -> Map<String, Value> {
     let plain = |name: &str| Map::from_iter([("type".to_owned(), json!(name))]);

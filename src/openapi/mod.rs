@@ -21,6 +21,7 @@ use crate::connector::operation::{Operation, SchemaOf};
 use crate::error::ErrorKind;
 use crate::exchange::Format;
 use columns::Purpose;
+pub use columns::schema_of_type;
 
 /// What is said of one service.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! `cargo test --features testing --test contract`; a word after `--` picks tests: `-- postgresql::paging`.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
@@ -13,22 +14,27 @@
 #[expect(dead_code, reason = "the driver's own tests use the rest")]
 #[path = "../support/postgresql.rs"]
 mod postgresql;
+mod reference;
 
 #[cfg(feature = "odbc")]
 #[path = "../support/odbc.rs"]
 mod odbc;
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use postgresql::PostgresqlServer;
-use tidegate::connector::database::contract::{Case, Product, suite};
+use tidegate::connector::database::contract::{Case, Product, Words, suite};
 #[cfg(feature = "odbc")]
 use tidegate::connector::database::odbc::contract::OdbcProduct;
 use tidegate::connector::database::postgresql::contract::PostgresqlProduct;
 use tidegate::connector::database::sqlite::contract::SqliteProduct;
+
+/// A folder for one file of results for each product and area, from which `tests/run` makes its table.
+const RESULTS: &str = "TIDEGATE_CONTRACT_RESULTS";
 
 /// What the products need as long as the tests run. Started by the first test that needs it.
 #[derive(Default)]
@@ -103,14 +109,30 @@ impl Backends {
 /// Gives a product, which may have to be started first.
 type Start = fn(&Backends) -> Arc<dyn Product>;
 
-/// Every product: its name in the tests, and what gives it.
-const PRODUCTS: &[(&str, Start)] = &[
-    ("sqlite", Backends::sqlite),
-    ("postgresql", Backends::postgresql),
+/// Every product: its name in the tests, how it spells tables, and what gives it.
+const PRODUCTS: &[(&str, &Words, Start)] = &[
+    (
+        "sqlite",
+        &tidegate::connector::database::sqlite::contract::WORDS,
+        Backends::sqlite,
+    ),
+    (
+        "postgresql",
+        &tidegate::connector::database::postgresql::contract::WORDS,
+        Backends::postgresql,
+    ),
     #[cfg(feature = "odbc")]
-    ("odbc-postgresql", Backends::odbc_postgresql),
+    (
+        "odbc-postgresql",
+        &tidegate::connector::database::odbc::contract::POSTGRESQL,
+        Backends::odbc_postgresql,
+    ),
     #[cfg(feature = "odbc")]
-    ("odbc-sqlite", Backends::odbc_sqlite),
+    (
+        "odbc-sqlite",
+        &tidegate::connector::database::odbc::contract::SQLITE,
+        Backends::odbc_sqlite,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -118,36 +140,56 @@ fn main() -> ExitCode {
     let backends = Arc::new(Backends::default());
     let mut areas: Vec<&'static str> = suite().iter().map(Case::area).collect();
     areas.dedup();
-    let trials = PRODUCTS
+    let mut trials: Vec<Trial> = PRODUCTS
         .iter()
-        .flat_map(|(name, product)| areas.iter().map(move |area| (name, *product, *area)))
+        .flat_map(|(name, _, product)| areas.iter().map(move |area| (*name, *product, *area)))
         .map(|(name, product, area)| {
             let backends = Arc::clone(&backends);
             Trial::test(format!("{name}::{area}"), move || {
-                run(area, &product(&backends))
+                run(name, area, &product(&backends))
             })
         })
         .collect();
+    trials.extend(PRODUCTS.iter().map(|(name, _, product)| {
+        let backends = Arc::clone(&backends);
+        Trial::test(format!("{name}::reference_of_types"), move || {
+            reference::types(name, &product(&backends))
+        })
+    }));
+    trials.push(Trial::test("table_in_the_readme", || {
+        reference::table(PRODUCTS)
+    }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 /// Runs the cases of one area one after another; each says how it went.
-fn run(area: &'static str, product: &Arc<dyn Product>) -> Result<(), Failed> {
+fn run(name: &str, area: &'static str, product: &Arc<dyn Product>) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let name = product.words().product;
     let mut failed = String::new();
+    let mut results = String::new();
     for case in suite().into_iter().filter(|case| case.area() == area) {
         if !(case.applies)(product.words()) {
-            println!("skipped: {name}: {}", case.name);
+            println!("cannot: {name}: {}: {}", case.name, case.otherwise);
+            let _ = writeln!(
+                results,
+                "{area}\t{}\t{name}\tcannot\t{}",
+                case.name, case.otherwise
+            );
             continue;
         }
-        if let Err(reason) = runtime.block_on(outcome(case, Arc::clone(product))) {
+        let outcome = runtime.block_on(outcome(case, Arc::clone(product)));
+        let word = if outcome.is_ok() { "passed" } else { "FAILED" };
+        let _ = writeln!(results, "{area}\t{}\t{name}\t{word}\t", case.name);
+        if let Err(reason) = outcome {
             println!("FAILED: {name}: {}: {reason}", case.name);
             let _ = write!(failed, "\n  {}: {reason}", case.name);
         }
+    }
+    if let Some(folder) = std::env::var_os(RESULTS) {
+        std::fs::write(Path::new(&folder).join(format!("{name}-{area}")), results)?;
     }
     if failed.is_empty() {
         Ok(())

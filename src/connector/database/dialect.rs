@@ -119,6 +119,11 @@ pub trait Dialect: Send + Sync + 'static {
         ""
     }
 
+    /// Whether rows can be locked by a query that reads only some of them ([`Dialect::page`]).
+    fn locks_pages(&self) -> bool {
+        true
+    }
+
     /// How writes answer with the records that they touched.
     fn returning(&self) -> Returning;
 

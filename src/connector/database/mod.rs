@@ -14,6 +14,7 @@ mod download;
 #[cfg(test)]
 mod fixture;
 mod listing;
+mod nested;
 #[cfg(feature = "odbc")]
 pub mod odbc;
 mod operations;

@@ -130,6 +130,31 @@ pub enum Condition {
     Match(Expression, Matching, Bind),
 }
 
+impl Condition {
+    /// That the columns have one of these lists of values.
+    pub fn keys(columns: &[usize], keys: &[Vec<Scalar>]) -> Self {
+        if keys.is_empty() {
+            return Self::False;
+        }
+        if let [only] = columns {
+            let values = keys.iter().flatten().cloned().map(Bind::Value);
+            return Self::In(Expression::Column(*only), values.collect());
+        }
+        let equal = |(index, value): (&usize, &Scalar)| {
+            let value = Bind::Value(value.clone());
+            Self::Compare(Expression::Column(*index), Comparison::Equal, value)
+        };
+        let mut records: Vec<Self> = keys
+            .iter()
+            .map(|key| Self::And(columns.iter().zip(key).map(equal).collect()))
+            .collect();
+        match records.len() {
+            1 => records.pop().unwrap_or(Self::False),
+            _ => Self::Or(records),
+        }
+    }
+}
+
 /// A value in a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bind {

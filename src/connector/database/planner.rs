@@ -6,6 +6,7 @@
 
 mod condition;
 mod names;
+mod nested;
 mod related;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,8 @@ mod write;
 use std::sync::Arc;
 
 use http::Method;
+
+pub use nested::{Split, outputs};
 
 use super::catalog::{Catalog, Table, Type};
 use super::convert;
@@ -815,6 +818,18 @@ impl Planner<'_> {
     }
 }
 
+impl Planner<'_> {
+    /// The columns by which records are addressed: those of `id_field`, or the primary key. The grant must admit them.
+    pub fn key_columns(
+        &self,
+        table: &Table,
+        grant: &Grant,
+        id_field: &[String],
+    ) -> Result<Vec<usize>> {
+        key_columns(table, grant, id_field)
+    }
+}
+
 /// The name under which roles know a table.
 fn component(table: &str) -> String {
     component_of("_table", table)
@@ -912,25 +927,7 @@ fn keys_condition(table: &Table, columns: &[usize], keys: &[Vec<Scalar>]) -> Res
     for key in keys {
         check_key(table, columns, key)?;
     }
-    if keys.is_empty() {
-        return Ok(Condition::False);
-    }
-    if let [only] = columns {
-        let values = keys.iter().flatten().cloned().map(Bind::Value);
-        return Ok(Condition::In(Expression::Column(*only), values.collect()));
-    }
-    let equal = |(index, value): (&usize, &Scalar)| {
-        let value = Bind::Value(value.clone());
-        Condition::Compare(Expression::Column(*index), Comparison::Equal, value)
-    };
-    let mut records: Vec<Condition> = keys
-        .iter()
-        .map(|key| Condition::And(columns.iter().zip(key).map(equal).collect()))
-        .collect();
-    Ok(match records.len() {
-        1 => records.pop().unwrap_or(Condition::False),
-        _ => Condition::Or(records),
-    })
+    Ok(Condition::keys(columns, keys))
 }
 
 fn binding(table: &Table, query: &RecordsQuery, orders: &[Order]) -> CursorBinding {

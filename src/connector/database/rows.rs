@@ -68,6 +68,8 @@ pub struct Shape {
     pub digest: bool,
     /// The column, never visible, whose truth value says whether the row was permitted.
     pub check: Option<usize>,
+    /// Whether the values of every row are kept, for [`RowWriter::take_collected`]. Whoever asks bounds the rows.
+    pub collect: bool,
     /// What is derived from the names, once, when the shape is first used. Begins as its default.
     pub prefixes: Prefixes,
 }
@@ -87,6 +89,7 @@ impl Shape {
             keep: Vec::new(),
             digest: false,
             check: None,
+            collect: false,
             prefixes: Prefixes::default(),
         }
     }
@@ -233,6 +236,7 @@ pub struct RowWriter {
     /// Where the current row begins; for CSV lines.
     row_start: usize,
     kept: Vec<Scalar>,
+    collected: Vec<Vec<Scalar>>,
     digest: Option<[u8; 16]>,
     /// The canonical values of the first row and where they lie, by column.
     canonical: Vec<u8>,
@@ -263,6 +267,7 @@ impl RowWriter {
             notes_row: false,
             row_start: 0,
             kept: Vec::new(),
+            collected: Vec::new(),
             digest: None,
             canonical: Vec::new(),
             canonical_ranges: Vec::new(),
@@ -320,7 +325,12 @@ impl RowWriter {
             self.open();
         }
         let is_last = page.is_some_and(|page| self.rows + 1 == page);
+        if self.shape.collect {
+            self.collected
+                .push(Vec::with_capacity(self.shape.names.len()));
+        }
         self.notes_row = self.shape.check.is_some()
+            || self.shape.collect
             || (self.shape.digest && self.rows == 0)
             || (is_last && !self.shape.keep.is_empty());
         if is_last {
@@ -443,6 +453,11 @@ impl RowWriter {
             };
             self.has_refused |= !holds;
         }
+        if self.shape.collect
+            && let Some(row) = self.collected.last_mut()
+        {
+            row.push(Scalar::from_value(value));
+        }
         for (slot, wanted) in self.kept.iter_mut().zip(&self.shape.keep) {
             if *wanted == column {
                 *slot = Scalar::from_value(value);
@@ -545,6 +560,11 @@ impl RowWriter {
     /// The values of [`Shape::keep`] in the last row of the page; empty when the page was not filled.
     pub fn kept(&self) -> &[Scalar] {
         &self.kept
+    }
+
+    /// The values of all rows since the last call, with [`Shape::collect`].
+    pub fn take_collected(&mut self) -> Vec<Vec<Scalar>> {
+        std::mem::take(&mut self.collected)
     }
 
     /// The digest of the first row: SHA-256 over the names and values of its columns, hidden ones included, without

@@ -1,6 +1,7 @@
 //! SQL: a plan written in a dialect, and what a pool of connections must offer to run it.
 
 mod render;
+mod reread;
 #[cfg(test)]
 mod tests;
 
@@ -10,7 +11,7 @@ use async_trait::async_trait;
 
 use super::backend::{Database, DatabaseTransaction, Prepared};
 use super::catalog::{Catalog, Type};
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Returning};
 use super::options::DatabaseOptions;
 use super::plan::{Bind, Select, Write};
 use super::rows::RowWriter;
@@ -18,6 +19,7 @@ use super::value::{DateTimeStyle, NumberStyle, Scalar};
 use crate::error::{Error, ErrorKind, Result};
 
 pub use render::{render_select, render_write};
+use reread::Reread;
 
 /// How values look in the JSON that a statement builds: as the row writer writes those at the top.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,6 +119,12 @@ pub trait Transaction: Send {
         key: &[Scalar],
         rows: RowWriter,
     ) -> Result<(RowWriter, u64)>;
+
+    /// The number that the database gave the record of the last INSERT, if it gave one. For products of
+    /// [`Returning::Nothing`] without [`Dialect::insert_output`].
+    fn last_key(&self) -> Option<i64> {
+        None
+    }
 
     /// Sets a savepoint. There is at most one at a time.
     async fn savepoint(&mut self) -> Result<()>;
@@ -222,8 +230,20 @@ impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
                 "the shape of a write does not say where its check is",
             ));
         }
-        let statement = render_write(&*self.dialect, write, self.options)?;
-        let (rows, touched) = self.transaction.run(&statement, &[], rows).await?;
+        let (rows, touched) = match self.dialect.returning() {
+            Returning::Clause { .. } => {
+                let statement = render_write(&*self.dialect, write, self.options)?;
+                self.transaction.run(&statement, &[], rows).await?
+            }
+            Returning::Nothing => {
+                let mut reread = Reread {
+                    dialect: &*self.dialect,
+                    transaction: self.transaction.as_mut(),
+                    options: self.options,
+                };
+                reread.write(write, rows).await?
+            }
+        };
         if rows.has_refused() {
             return Err(Error::new(
                 ErrorKind::RowNotPermitted,

@@ -16,6 +16,7 @@ use super::backend::DatabaseTransaction;
 use super::batch::{BatchError, Verb};
 use super::catalog::Table;
 use super::connector::{Asked, DatabaseConnector, component_for, grant_for, unknown_record};
+use super::nested::{NestedWrite, Place};
 use super::operations::{component_of, name};
 use super::options::DatabaseOptions;
 use super::plan::{Selector, Write};
@@ -456,6 +457,17 @@ impl Job<'_> {
             Some(grants) => (&grants.create, Some(&grants.change)),
             None => (&self.grant, None),
         };
+        if self.planner.is_nested(&self.table, create, record) {
+            let named = self.planner.named(&self.table, create);
+            let wanted = self
+                .planner
+                .key_columns(&self.table, &named, &self.query.id_field)?;
+            let key = self
+                .nested()
+                .create(transaction, self.outermost(create), change, record, &wanted)
+                .await?;
+            return self.re_read(transaction, &[key], create).await;
+        }
         let insert = self
             .planner
             .insert(&self.table, create, record, &self.query, change)?;
@@ -476,6 +488,30 @@ impl Job<'_> {
         let (text, key) = self.key_of(target)?;
         let selector = Selector::Keys(vec![key.clone()]);
         self.check_conditions(transaction, &text, &selector).await?;
+        if self.planner.is_nested(&self.table, &self.grant, record) {
+            let columns =
+                self.planner
+                    .key_columns(&self.table, &self.named, &self.query.id_field)?;
+            let id_field = self.query.id_field.as_slice();
+            let named = (id_field, columns.as_slice(), key.as_slice());
+            let changed = self
+                .nested()
+                .change(
+                    transaction,
+                    self.outermost(&self.grant),
+                    named,
+                    record,
+                    &columns,
+                )
+                .await?;
+            return match changed {
+                Some(key) => self.re_read(transaction, &[key], &self.grant).await,
+                None => {
+                    self.instead_of_change(transaction, &text, record, &key)
+                        .await
+                }
+            };
+        }
         let update =
             self.planner
                 .update(&self.table, &self.grant, record, &self.query, &selector)?;
@@ -483,13 +519,40 @@ impl Job<'_> {
         if touched > 0 {
             return self.answered(transaction, rows, &self.grant).await;
         }
+        self.instead_of_change(transaction, &text, record, &key)
+            .await
+    }
+
+    /// Adds the record that was to be changed and is not there, if the call asks for it; 404 otherwise.
+    async fn instead_of_change(
+        &self,
+        transaction: &mut dyn DatabaseTransaction,
+        text: &str,
+        record: &Record,
+        key: &[Scalar],
+    ) -> Result<Bytes> {
         if self.upsert.is_none() {
-            return Err(unknown_record(&text));
+            return Err(unknown_record(text));
         }
         let record =
             self.planner
-                .with_key(&self.table, &self.named, record, &key, &self.query.id_field)?;
+                .with_key(&self.table, &self.named, record, key, &self.query.id_field)?;
         self.create(transaction, &record).await
+    }
+
+    fn outermost<'s>(&'s self, grant: &'s Grant) -> Place<'s> {
+        Place {
+            table: &self.table,
+            grant,
+            depth: 0,
+        }
+    }
+
+    fn nested(&self) -> NestedWrite<'_> {
+        NestedWrite {
+            planner: self.planner,
+            allow_delete: self.query.allow_related_delete,
+        }
     }
 
     async fn remove(
@@ -617,6 +680,16 @@ impl Job<'_> {
                     .key_of_record(&self.table, &named, record, &self.query.id_field)
             })
             .collect::<Result<Vec<_>>>()?;
+        self.re_read(transaction, &keys, grant).await
+    }
+
+    /// The records with these keys as the call wants to see them.
+    async fn re_read(
+        &self,
+        transaction: &mut dyn DatabaseTransaction,
+        keys: &[Vec<Scalar>],
+        grant: &Grant,
+    ) -> Result<Bytes> {
         let shown = self.planner.shown(&self.table, grant);
         let mut parts = Vec::new();
         let mut bytes = 0_usize;
@@ -694,7 +767,7 @@ fn too_much_to_answer() -> Error {
     .with_help("send fewer records at a time, or ask for fewer columns with `fields`")
 }
 
-fn not_permitted() -> Error {
+pub(super) fn not_permitted() -> Error {
     Error::new(
         ErrorKind::RowNotPermitted,
         "the record lies outside the rows that this role may write",

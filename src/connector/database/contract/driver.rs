@@ -39,6 +39,10 @@ impl Tester {
         Self { product }
     }
 
+    pub(super) fn product(&self) -> &dyn Product {
+        self.product.as_ref()
+    }
+
     pub(super) fn words(&self) -> Words {
         self.product.words().clone()
     }

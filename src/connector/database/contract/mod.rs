@@ -16,6 +16,7 @@ mod driver;
 mod formats;
 mod hostile;
 mod listing;
+mod nested;
 mod paging;
 mod reading;
 mod relations;
@@ -77,11 +78,41 @@ pub struct Words {
     pub quote: fn(&str) -> String,
 }
 
+/// One type of a product in the reference table of types, with values that go in and come out.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// The type as DDL spells it: `numeric(12,2)`.
+    pub declaration: &'static str,
+    /// A statement that must be run before, such as `CREATE TYPE`; empty without one.
+    pub before: &'static str,
+    /// JSON texts that are sent, and what is answered for each. The first one stands in the reference; extremes follow.
+    pub values: &'static [(&'static str, &'static str)],
+}
+
+impl Sample {
+    /// A type that needs nothing before it.
+    pub const fn of(
+        declaration: &'static str,
+        values: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        Self {
+            declaration,
+            before: "",
+            values,
+        }
+    }
+}
+
 /// Opens databases of one product for the suite.
 #[async_trait]
 pub trait Product: Send + Sync + 'static {
     /// How it spells tables.
     fn words(&self) -> &Words;
+
+    /// Its types, for the reference and for round trips.
+    fn samples(&self) -> &'static [Sample] {
+        &[]
+    }
 
     /// A connector for the service `s` over a database of its own in which only these statements were run.
     async fn open(&self, statements: &[String], options: DatabaseOptions) -> Arc<dyn Connector>;
@@ -92,8 +123,10 @@ pub trait Product: Send + Sync + 'static {
 pub struct Case {
     /// What must hold, as a sentence.
     pub name: &'static str,
-    /// Whether the product must pass it; otherwise it is skipped.
+    /// Whether the product must pass it.
     pub applies: fn(&Words) -> bool,
+    /// Why a product cannot, to which it does not apply.
+    pub otherwise: &'static str,
     module: &'static str,
     run: fn(Tester) -> BoxFuture<'static, ()>,
 }
@@ -119,6 +152,7 @@ pub fn suite() -> Vec<Case> {
         paging::CASES,
         relations::CASES,
         writing::CASES,
+        nested::CASES,
         types::CASES,
         roles::CASES,
         hostile::CASES,
@@ -129,13 +163,35 @@ pub fn suite() -> Vec<Case> {
     .concat()
 }
 
-/// Cases from functions of the same names; `if` says which products they are for.
+/// The columns of the table `kind` that [`samples_table`] makes: one for each sample, `c0`, `c1`, ….
+pub fn samples_table(product: &dyn Product) -> Vec<String> {
+    let samples = product.samples();
+    let mut statements: Vec<String> = samples
+        .iter()
+        .filter(|sample| !sample.before.is_empty())
+        .map(|sample| sample.before.to_owned())
+        .collect();
+    let columns: Vec<String> = samples
+        .iter()
+        .enumerate()
+        .map(|(index, sample)| format!(", c{index} {}", sample.declaration))
+        .collect();
+    statements.push(format!(
+        "CREATE TABLE kind (id {}{})",
+        product.words().auto_key,
+        columns.concat()
+    ));
+    statements
+}
+
+/// Cases from functions of the same names; `if` says which products they are for, and `=>` why the others cannot.
 macro_rules! cases {
-    ($($name:ident $(if $applies:expr)?),* $(,)?) => {
+    ($($name:ident $(if $applies:expr)? $(=> $otherwise:literal)?),* $(,)?) => {
         pub(super) const CASES: &[super::Case] = &[$(super::Case {
             name: stringify!($name),
             module: module_path!(),
             applies: cases!(@applies $($applies)?),
+            otherwise: concat!($($otherwise)?),
             run: |tester| Box::pin($name(tester)),
         }),*];
     };

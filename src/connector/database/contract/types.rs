@@ -3,14 +3,15 @@
 use serde_json::{Value, json};
 
 use super::driver::{Caller, Tester, with};
-use super::{Words, cases};
+use super::{Words, cases, samples_table};
 use crate::connector::database::options::DatabaseOptions;
 use crate::connector::database::value::{DateTimeStyle, NumberStyle};
 
 cases![
     whole_numbers_keep_all_their_digits,
-    decimals_keep_all_their_digits if |words| words.has_exact_decimals,
-    decimals_that_cannot_be_kept_are_refused if |words| !words.has_exact_decimals,
+    every_type_of_the_reference_round_trips,
+    decimals_keep_all_their_digits if |words| words.has_exact_decimals => "its decimals are doubles",
+    decimals_that_cannot_be_kept_are_refused if |words| !words.has_exact_decimals => "it keeps all digits",
     short_decimals_stay_exact,
     doubles_round_trip,
     truth_values_round_trip,
@@ -21,7 +22,7 @@ cases![
     json_columns_hold_json,
     uuids_round_trip,
     bytes_are_base64,
-    arrays_are_arrays if |words| words.integer_array.is_some(),
+    arrays_are_arrays if |words| words.integer_array.is_some() => "it has no arrays",
     nulls_round_trip,
     values_of_the_wrong_type_are_refused,
     numbers_can_be_texts_for_clients_that_lose_digits,
@@ -141,6 +142,21 @@ async fn whole_numbers_keep_all_their_digits(tester: Tester) {
         ],
     )
     .await;
+}
+
+async fn every_type_of_the_reference_round_trips(tester: Tester) {
+    let samples = tester.product().samples();
+    let caller = tester.open(&samples_table(tester.product())).await;
+    for (index, sample) in samples.iter().enumerate() {
+        for (sent, expected) in sample.values {
+            assert_eq!(
+                round_trip(&caller, &format!("c{index}"), sent).await,
+                *expected,
+                "{} {sent}",
+                sample.declaration
+            );
+        }
+    }
 }
 
 async fn decimals_keep_all_their_digits(tester: Tester) {

@@ -955,7 +955,7 @@ fn records_are_checked_before_they_reach_the_database() {
             "customer",
             r#"{"email":"x","invoice_by_customer_id":[]}"#,
             ErrorKind::InvalidBody,
-            "relation 'invoice_by_customer_id' can not be written within a record",
+            "relation 'invoice_by_customer_id' can not be written here",
         ),
         (
             "line",

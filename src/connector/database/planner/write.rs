@@ -231,12 +231,9 @@ impl Planner<'_> {
                 if let Some(relation) = self.readable_relation(target, name) {
                     return Err(Error::new(
                         ErrorKind::InvalidBody,
-                        format!(
-                            "relation '{}' can not be written within a record",
-                            relation.name
-                        ),
+                        format!("relation '{}' can not be written here", relation.name),
                     )
-                    .with_help("write the related records by requests of their own"));
+                    .with_help("related records are written within records that are sent or named by their keys"));
                 }
                 return Err(target.columns.unknown(name));
             };
@@ -292,7 +289,7 @@ impl Planner<'_> {
     }
 }
 
-fn writable(table: &Table) -> Result<()> {
+pub(super) fn writable(table: &Table) -> Result<()> {
     if table.is_writable {
         return Ok(());
     }

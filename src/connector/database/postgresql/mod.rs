@@ -3,6 +3,10 @@
 //! Small reads are pipelined over a few shared connections (`shared`); transactions and large reads have a
 //! connection for themselves (`alone`). Values are read from PostgreSQL's binary format without a copy
 //! (`decode`) and written in binary or as text, as the server wants them (`encode`).
+//!
+//! Types, as the tests saw them go in and come out:
+//!
+#![doc = include_str!("types.md")]
 
 mod alone;
 mod catalog;
@@ -58,6 +62,7 @@ impl PostgresqlConfig {
 
 impl ServiceConfig for PostgresqlConfig {
     const TYPE: &'static str = "pgsql";
+    const ALIASES: &'static [&'static str] = &["alloydb", "aws_redshift_db"];
     const FAMILY: Family = Family::Database;
     const LABEL: &'static str = "PostgreSQL";
     const DESCRIPTION: &'static str = "A database of a PostgreSQL server.";

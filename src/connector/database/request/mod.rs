@@ -138,6 +138,8 @@ pub struct RecordsQuery {
     pub rollback: bool,
     /// `upsert`
     pub upsert: bool,
+    /// `allow_related_delete`
+    pub allow_related_delete: bool,
     /// `force`
     pub force: bool,
     /// `refresh`
@@ -263,6 +265,7 @@ pub fn records_query(query: &Query, body: Option<&BodyOptions>) -> Result<Record
         continue_on_error: given.truth("continue")?,
         rollback: given.truth("rollback")?,
         upsert: given.truth("upsert")?,
+        allow_related_delete: given.truth("allow_related_delete")?,
         force: given.truth("force")?,
         refresh: given.truth("refresh")?,
         ..RecordsQuery::default()

@@ -64,6 +64,7 @@ pub(super) const OPTIONS: &[OptionName] = &[
     option("continue", &[], BATCHES),
     option("rollback", &[], BATCHES),
     option("upsert", &[], &[Create, Change, ChangeOne]),
+    option("allow_related_delete", &[], &[Create, Change, ChangeOne]),
     option("force", &[], &[Delete]),
     option("refresh", &[], READS),
     option("file", &[], READS),
@@ -144,6 +145,8 @@ pub struct RecordsOptions {
     pub upsert: bool,
     /// Permits deleting every record of the table that the role admits.
     pub force: bool,
+    /// Delete related records that a nested write takes out and that cannot be without the record around them.
+    pub allow_related_delete: bool,
     /// Reads the table's description anew before the call.
     pub refresh: bool,
     /// Offers the answer as a download: `true`, or a file name whose extension chooses the format.

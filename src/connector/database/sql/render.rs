@@ -680,9 +680,9 @@ impl<'a> Renderer<'a> {
     }
 
     fn insert(&mut self, insert: &Insert, output: &InsertOutput) -> Result<()> {
-        let (named, alias) = self.written_alias(&insert.table);
+        let (suffix, alias) = self.written_alias(&insert.table);
         let table = self.table_name(&insert.table);
-        let _ = write!(self.sql, "{}INSERT INTO {table}{named}", output.before);
+        let _ = write!(self.sql, "{}INSERT INTO {table}{suffix}", output.before);
         if insert.values.is_empty() {
             self.sql.push_str(&output.before_values);
             let defaults = self.dialect.default_values(&insert.table);
@@ -736,9 +736,9 @@ impl<'a> Renderer<'a> {
         if update.set.is_empty() {
             return Err(Error::internal("an update that changes nothing"));
         }
-        let (named, alias) = self.written_alias(&update.table);
+        let (suffix, alias) = self.written_alias(&update.table);
         let table = self.table_name(&update.table);
-        let _ = write!(self.sql, "UPDATE {table}{named} SET ");
+        let _ = write!(self.sql, "UPDATE {table}{suffix} SET ");
         for (position, (index, bind)) in update.set.iter().enumerate() {
             if position > 0 {
                 self.sql.push_str(", ");
@@ -755,9 +755,9 @@ impl<'a> Renderer<'a> {
     }
 
     fn delete(&mut self, delete: &Delete) -> Result<()> {
-        let (named, alias) = self.written_alias(&delete.table);
+        let (suffix, alias) = self.written_alias(&delete.table);
         let table = self.table_name(&delete.table);
-        let _ = write!(self.sql, "DELETE FROM {table}{named}");
+        let _ = write!(self.sql, "DELETE FROM {table}{suffix}");
         let scope = Scope {
             table: &delete.table,
             alias: Some(&alias),

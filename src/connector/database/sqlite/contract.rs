@@ -8,11 +8,12 @@ use async_trait::async_trait;
 
 use super::SqliteConfig;
 use crate::clock::system;
-use crate::connector::database::contract::{Product, Words};
+use crate::connector::database::contract::{Product, Sample, Words};
 use crate::connector::database::options::DatabaseOptions;
 use crate::connector::{Connector, Resources, ServiceConfig};
 
-const WORDS: Words = Words {
+/// How SQLite spells the tables of the suite.
+pub const WORDS: Words = Words {
     product: "sqlite",
     auto_key: "INTEGER PRIMARY KEY",
     integer: "INT4",
@@ -35,6 +36,61 @@ const WORDS: Words = Words {
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
 };
 
+/// The declared types that SQLite knows by convention, and those that this service recognises beyond them.
+const SAMPLES: &[Sample] = &[
+    Sample::of(
+        "INTEGER",
+        &[("7", "7"), ("-9223372036854775808", "-9223372036854775808")],
+    ),
+    Sample::of("SMALLINT", &[("7", "7"), ("-32768", "-32768")]),
+    Sample::of(
+        "BIGINT",
+        &[("7", "7"), ("9223372036854775807", "9223372036854775807")],
+    ),
+    Sample::of(
+        "DECIMAL(12,2)",
+        &[("12.50", "12.5"), ("-9999999999.99", "-9999999999.99")],
+    ),
+    Sample::of(
+        "REAL",
+        &[("1.5", "1.5"), ("1e308", "1e308"), ("0.1", "0.1")],
+    ),
+    Sample::of("BOOLEAN", &[("true", "true"), ("false", "false")]),
+    Sample::of(
+        "VARCHAR(40)",
+        &[("\"naïve 𝄞\"", "\"naïve 𝄞\""), ("\"\"", "\"\"")],
+    ),
+    Sample::of(
+        "TEXT",
+        &[("\"a \\\"quoted\\\" word\"", "\"a \\\"quoted\\\" word\"")],
+    ),
+    Sample::of("BLOB", &[("\"AP8=\"", "\"AP8=\""), ("\"\"", "\"\"")]),
+    Sample::of(
+        "UUID",
+        &[(
+            "\"6F1C9D1E-6C1F-4F0E-8D8E-0F6F2F9A7A10\"",
+            "\"6f1c9d1e-6c1f-4f0e-8d8e-0f6f2f9a7a10\"",
+        )],
+    ),
+    Sample::of("JSON", &[("{\"a\":[1,null]}", "{\"a\":[1,null]}")]),
+    Sample::of(
+        "DATE",
+        &[
+            ("\"2026-02-01\"", "\"2026-02-01\""),
+            ("\"9999-12-31\"", "\"9999-12-31\""),
+        ],
+    ),
+    Sample::of("TIME", &[("\"10:00:00.5\"", "\"10:00:00.5\"")]),
+    Sample::of(
+        "DATETIME",
+        &[("\"2026-02-01T10:00:00\"", "\"2026-02-01T10:00:00\"")],
+    ),
+    Sample::of(
+        "TIMESTAMPTZ",
+        &[("\"2026-02-01T10:00:00+02:00\"", "\"2026-02-01T08:00:00Z\"")],
+    ),
+];
+
 /// SQLite for the suite, with its files below one folder.
 #[derive(Debug)]
 pub struct SqliteProduct {
@@ -56,6 +112,10 @@ impl SqliteProduct {
 impl Product for SqliteProduct {
     fn words(&self) -> &Words {
         &WORDS
+    }
+
+    fn samples(&self) -> &'static [Sample] {
+        SAMPLES
     }
 
     #[expect(

@@ -10,6 +10,10 @@
 //!   another program stored in another form are read as well, but as texts they compare differently.
 //! * **Security.** Foreign keys are enforced, the schema is not trusted, double-quoted names never turn into texts,
 //!   and the sizes of values and statements are limited.
+//!
+//! Types, as the tests saw them go in and come out:
+//!
+#![doc = include_str!("types.md")]
 
 mod catalog;
 mod connection;
