@@ -150,14 +150,16 @@ fn main() -> ExitCode {
             })
         })
         .collect();
-    trials.extend(PRODUCTS.iter().map(|(name, _, product)| {
+    // What goes through a driver has the types of its product, and is no part of the default features.
+    let documented = || PRODUCTS.iter().filter(|(name, ..)| !name.starts_with("odbc-"));
+    trials.extend(documented().map(|(name, _, product)| {
         let backends = Arc::clone(&backends);
         Trial::test(format!("{name}::reference_of_types"), move || {
             reference::types(name, &product(&backends))
         })
     }));
-    trials.push(Trial::test("table_in_the_readme", || {
-        reference::table(PRODUCTS)
+    trials.push(Trial::test("table_in_the_readme", move || {
+        reference::table(&documented().copied().collect::<Vec<_>>())
     }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

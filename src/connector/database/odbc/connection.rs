@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use odbc_api::handles::StatementImpl;
+use odbc_api::handles::{AsStatementRef as _, SqlResult, Statement as _, StatementImpl};
 use odbc_api::parameter::InputParameter;
 use odbc_api::{
     ColumnDescription, Connection, ConnectionOptions, Cursor, CursorImpl, DataType, Preallocated,
@@ -27,6 +27,9 @@ use crate::secret::Secret;
 const STATEMENTS_KEPT: usize = 64;
 /// Columns of the widest result that is read; ODBC counts them in 16 bits.
 const MAX_COLUMNS: usize = 4_096;
+
+/// A text that comes back as it is only where statements may hold any letter.
+const UNICODE: &str = "é\u{122}日😀";
 
 /// How to open a connection.
 pub(super) struct Settings {
@@ -72,6 +75,8 @@ pub(super) struct Open<'c> {
     dialect: DialectName,
     statement_timeout: Duration,
     is_in_transaction: bool,
+    /// Whether statements may hold more than ASCII; none before it was tried.
+    takes_unicode: Option<bool>,
 }
 
 impl<'c> Open<'c> {
@@ -87,6 +92,7 @@ impl<'c> Open<'c> {
             dialect: settings.dialect,
             statement_timeout: settings.statement_timeout,
             is_in_transaction: false,
+            takes_unicode: None,
         };
         for statement in settings.dialect.session() {
             open.command(statement)?;
@@ -127,7 +133,7 @@ impl<'c> Open<'c> {
     pub(super) fn command(&self, sql: &str) -> Result<(), Failure> {
         self.allocate()?
             .into_cursor(sql, ())
-            .map(drop)
+            .map(|cursor| drop(Closing(cursor)))
             .map_err(|error| self.wrong(error))
     }
 
@@ -140,7 +146,7 @@ impl<'c> Open<'c> {
                 let mut statement = self.allocate()?;
                 statement
                     .tables_cursor("", "", "tidegate no such table", "TABLE")
-                    .map(drop)
+                    .map(|cursor| drop(Closing(Some(cursor))))
                     .map_err(|error| from_driver(error, self.dialect))
             }
         }
@@ -203,7 +209,10 @@ impl<'c> Open<'c> {
             .collect::<Result<Vec<_>>>()?;
         let (mut kept, is_new) = match self.statements.shift_remove(&statement.sql) {
             Some(kept) => (kept, false),
-            None => (self.prepare(&statement.sql, parameters.len())?, true),
+            None => {
+                self.check_text(&statement.sql, watch)?;
+                (self.prepare(&statement.sql, parameters.len())?, true)
+            }
         };
         let mut rows = Some(rows);
         let mut outcome = self.execute(
@@ -236,6 +245,35 @@ impl<'c> Open<'c> {
         }
         self.statements.insert(Arc::clone(&statement.sql), kept);
         Ok(done)
+    }
+
+    /// An error if the driver would get another text than this one.
+    ///
+    /// For a driver without Unicode functions the driver manager makes bytes of a statement, and where it knows no
+    /// better it drops the upper half of each character; a letter of a name would become a quote.
+    fn check_text(&mut self, sql: &str, watch: &Watch) -> Result<(), Failure> {
+        if sql.is_ascii() {
+            return Ok(());
+        }
+        let takes_unicode = match self.takes_unicode {
+            Some(known) => known,
+            None => {
+                let said = self.texts(&self.dialect.echo(UNICODE), 1, watch);
+                let said = said.ok().and_then(|rows| rows.into_iter().next());
+                let said = said.and_then(|row| row.into_iter().next()).flatten();
+                let is_equal = said.as_deref().map(str::trim_end) == Some(UNICODE);
+                *self.takes_unicode.insert(is_equal)
+            }
+        };
+        if takes_unicode {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::BackendFailure,
+            "the ODBC driver takes ASCII alone in statements, and a name of the request has other letters",
+        )
+        .with_help("install a driver with Unicode functions, or give the table and its columns other names")
+        .into())
     }
 
     fn prepare(&self, sql: &str, parameters: usize) -> Result<Kept<'c>, Failure> {
@@ -280,14 +318,23 @@ impl<'c> Open<'c> {
             rows.take()
                 .ok_or_else(|| Failure::from(Error::internal("the rows of a statement are gone")))
         };
-        let Some(mut cursor) = cursor.map_err(wrong)? else {
+        let Some(cursor) = cursor.map_err(wrong)? else {
             let count = kept.prepared.row_count().map_err(wrong)?;
             let count = count.and_then(|count| u64::try_from(count).ok());
             return Ok((taken(rows)?, count.unwrap_or(0)));
         };
+        let mut closing = Closing(Some(cursor));
+        let cursor = closing.cursor()?;
+        if !statement.sql.starts_with("SELECT ") {
+            // A write that touched nothing has columns, but no rows that could be fetched.
+            let mut written = cursor.as_stmt_ref();
+            if let SqlResult::Success(0) | SqlResult::SuccessWithInfo(0) = written.row_count() {
+                return Ok((taken(rows)?, 0));
+            }
+        }
         let guides = match &kept.guides {
             Some(guides) => guides.clone(),
-            None => guides_of(&mut cursor, statement, dialect)?,
+            None => guides_of(cursor, statement, dialect)?,
         };
         let mut writer = taken(rows)?;
         let mut count: u64 = 0;
@@ -309,7 +356,7 @@ impl<'c> Open<'c> {
             for guide in &guides {
                 number = number.saturating_add(1);
                 self.reader
-                    .value(&mut cursor, number, *guide, &mut |value| {
+                    .value(cursor, number, *guide, &mut |value| {
                         writer.value(value)
                     })?;
             }
@@ -317,7 +364,7 @@ impl<'c> Open<'c> {
                 watch.waiting(|| writer.flush_blocking())?;
             }
         }
-        drop(cursor);
+        drop(closing);
         kept.guides = Some(guides);
         Ok((writer, count))
     }
@@ -341,6 +388,13 @@ impl<'c> Open<'c> {
         }
     }
 
+    /// The number that a query of the gateway's own gives.
+    pub(super) fn number(&mut self, sql: &str, watch: &Watch) -> Result<Option<i64>, Failure> {
+        let rows = self.texts(sql, 1, watch)?;
+        let text = rows.into_iter().next().and_then(|row| row.into_iter().next());
+        Ok(text.flatten().and_then(|text| text.trim().parse().ok()))
+    }
+
     /// The rows of a catalogue function, as texts.
     pub(super) fn catalogue(
         &mut self,
@@ -351,7 +405,7 @@ impl<'c> Open<'c> {
         let dialect = self.dialect;
         let wrong = |error| from_driver(error, dialect);
         let mut statement = self.allocate()?;
-        let mut cursor = match asked {
+        let cursor = match asked {
             Asked::Tables { catalog, schema } => {
                 statement.tables_cursor(catalog, schema, "%", "TABLE,VIEW,BASE TABLE")
             }
@@ -371,7 +425,28 @@ impl<'c> Open<'c> {
             ),
         }
         .map_err(wrong)?;
-        all_texts(&mut self.reader, &mut cursor, columns, dialect, watch)
+        let mut closing = Closing(Some(cursor));
+        all_texts(&mut self.reader, closing.cursor()?, columns, dialect, watch)
+    }
+}
+
+/// Closes a cursor whatever the driver says of it. The library's own way ends the thread where there is none to close:
+/// after an UPDATE … RETURNING that found nothing, PostgreSQL's driver has columns but no cursor.
+struct Closing<S: odbc_api::handles::Statement>(Option<CursorImpl<S>>);
+
+impl<S: odbc_api::handles::Statement> Closing<S> {
+    fn cursor(&mut self) -> Result<&mut CursorImpl<S>, Failure> {
+        self.0
+            .as_mut()
+            .ok_or_else(|| Error::internal("a cursor that was closed").into())
+    }
+}
+
+impl<S: odbc_api::handles::Statement> Drop for Closing<S> {
+    fn drop(&mut self) {
+        if let Some(cursor) = self.0.take() {
+            let _ = cursor.into_stmt().close_cursor();
+        }
     }
 }
 

@@ -66,7 +66,13 @@ impl Dialect for OdbcDialect {
     }
 
     fn shown(&self, sql: &str, column: &Column) -> String {
-        self.inner.shown(sql, column)
+        match (self.name, &column.kind) {
+            // Its driver reads doubles by way of a text of 15 digits.
+            (DialectName::Sqlite, Type::Double | Type::Float) => {
+                format!("CASE typeof({sql}) WHEN 'real' THEN printf('%!.17g', {sql}) ELSE {sql} END")
+            }
+            _ => self.inner.shown(sql, column),
+        }
     }
 
     fn named_column(&self, _column: &Column) -> String {
@@ -127,7 +133,11 @@ impl Dialect for OdbcDialect {
     }
 
     fn returning(&self) -> Returning {
-        self.inner.returning()
+        match self.name {
+            // Its driver takes a write for something without rows, whatever RETURNING says.
+            DialectName::Sqlite => Returning::Nothing,
+            _ => self.inner.returning(),
+        }
     }
 
     fn table_alias(&self) -> &'static str {
@@ -215,6 +225,16 @@ impl DialectName {
         }
     }
 
+    /// A query that gives a text back.
+    pub(super) fn echo(self, text: &str) -> String {
+        let from = match self {
+            Self::Db2 => " FROM SYSIBM.SYSDUMMY1",
+            Self::Firebird => " FROM RDB$DATABASE",
+            Self::PostgreSql | Self::Sqlite | Self::Snowflake | Self::Ansi => "",
+        };
+        format!("SELECT '{text}'{from}")
+    }
+
     /// How savepoints are spelled; none where there are none.
     pub(super) fn savepoints(self) -> Option<Savepoints> {
         match self {
@@ -226,6 +246,15 @@ impl DialectName {
             }),
             // "Transactions": Snowflake has no savepoints.
             Self::Snowflake | Self::Ansi => None,
+        }
+    }
+
+    /// A query for the number that the last INSERT of the session gave, for products of [`Returning::Nothing`] whose
+    /// INSERT cannot say it itself.
+    pub(super) fn last_key(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => Some("SELECT last_insert_rowid()"),
+            _ => None,
         }
     }
 

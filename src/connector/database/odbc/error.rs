@@ -104,6 +104,8 @@ fn cause(state: &str) -> Cause {
         // as some do at the end of a transaction.
         "0A000" | "26000" | "HY007" | "HY010" => Cause::Stale,
         "57P01" | "57P02" | "57P03" | "IM006" | "HYT01" => Cause::Lost,
+        // A value that PostgreSQL cannot read as what it is compared with; the connection goes on.
+        "08P01" => Cause::Other,
         _ if state.starts_with("08") => Cause::Lost,
         _ => Cause::Other,
     }
@@ -245,7 +247,8 @@ fn by_native_code(
             _ if message.contains("*** null ***") => NOT_NULL,
             _ => return None,
         }),
-        DialectName::PostgreSql | DialectName::Ansi => None,
+        DialectName::PostgreSql => (state == "08P01").then_some(WRONG_VALUE),
+        DialectName::Ansi => None,
     }
 }
 
@@ -312,6 +315,7 @@ mod tests {
             (PostgreSql, "40001", 1, "", SerializationFailure),
             (PostgreSql, "40P01", 1, "", SerializationFailure),
             (PostgreSql, "57014", 1, "", BackendTimeout),
+            (PostgreSql, "08P01", 1, "", InvalidValue),
             (PostgreSql, "42501", 1, "", Forbidden),
             (PostgreSql, "22003", 1, "", InvalidValue),
             (PostgreSql, "42P01", 1, "", UnknownTable),

@@ -656,6 +656,7 @@ impl SqlPool for OdbcPool {
         Ok(Box::new(OdbcTransaction {
             lease,
             dialect: self.dialect(),
+            last_key: None,
         }))
     }
 
@@ -680,6 +681,7 @@ impl SqlPool for OdbcPool {
 struct OdbcTransaction {
     lease: Lease,
     dialect: DialectName,
+    last_key: Option<i64>,
 }
 
 impl OdbcTransaction {
@@ -719,8 +721,26 @@ impl Transaction for OdbcTransaction {
     ) -> Result<(RowWriter, u64)> {
         let statement = statement.clone();
         let key = key.to_vec();
-        self.submit(move |open, watch| open.run(&statement, &key, rows, false, watch))
-            .await
+        let ask = self
+            .dialect
+            .last_key()
+            .filter(|_| statement.sql.starts_with("INSERT "));
+        let (done, last_key) = self
+            .submit(move |open, watch| {
+                let done = open.run(&statement, &key, rows, false, watch)?;
+                let last_key = match ask {
+                    Some(sql) => open.number(sql, watch)?,
+                    None => None,
+                };
+                Ok((done, last_key))
+            })
+            .await?;
+        self.last_key = last_key;
+        Ok(done)
+    }
+
+    fn last_key(&self) -> Option<i64> {
+        self.last_key
     }
 
     async fn savepoint(&mut self) -> Result<()> {

@@ -19,7 +19,7 @@ use super::error::{Failure, from_driver};
 use crate::connector::database::catalog::Type;
 use crate::connector::database::temporal::parse_temporal;
 use crate::connector::database::value::{MICROS_PER_DAY, Scalar, Value};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, brief};
 
 /// Largest text or binary value that is read, in bytes.
 const MAX_VALUE_BYTES: usize = 64 * 1024 * 1024;
@@ -45,6 +45,8 @@ pub(super) enum Guide {
     Double,
     /// A single-precision number.
     Float,
+    /// A number, fetched as text.
+    Number,
     /// Text.
     Text,
     /// Text that is JSON.
@@ -75,8 +77,10 @@ impl Guide {
             Some(Type::SmallInt | Type::Integer) if has_structs => Self::Integer,
             Some(Type::SmallInt | Type::Integer | Type::BigInt) => Self::Digits,
             Some(Type::Decimal | Type::Money) => Self::Decimal,
-            Some(Type::Float) => Self::Float,
-            Some(Type::Double) => Self::Double,
+            Some(Type::Float) if has_structs => Self::Float,
+            Some(Type::Double) if has_structs => Self::Double,
+            // As the dialect shows it, with all its digits.
+            Some(Type::Float | Type::Double) => Self::Number,
             Some(Type::Uuid) => Self::Uuid,
             Some(Type::Json | Type::Array(_)) => Self::Json,
             Some(Type::Binary) => Self::Binary,
@@ -204,6 +208,7 @@ impl Reader {
             Guide::Boolean
             | Guide::Digits
             | Guide::Decimal
+            | Guide::Number
             | Guide::Text
             | Guide::Json
             | Guide::Uuid
@@ -358,6 +363,15 @@ fn from_text(text: &str, guide: Guide) -> Value<'_> {
             .or_else(|_| text.parse().map(Value::UInt))
             .unwrap_or_else(|_| decimal(text)),
         Guide::Decimal => decimal(text),
+        Guide::Number => match text.parse() {
+            Ok(number) => Value::Float(number),
+            // SQLite's words for what is not finite.
+            Err(_) => match text {
+                "Inf" => Value::Float(f64::INFINITY),
+                "-Inf" => Value::Float(f64::NEG_INFINITY),
+                text => Value::Text(text),
+            },
+        },
         Guide::Json if is_json(text) => Value::Json(text),
         Guide::Uuid => uuid::Uuid::try_parse(text.trim())
             .map_or(Value::Text(text), |value| Value::Uuid(value.into_bytes())),
@@ -433,6 +447,7 @@ pub(super) fn parameter(
         Scalar::Null => Box::new(VarWCharBox::null()),
         Scalar::Bool(value) => Box::new(Bit::from_bool(*value)),
         Scalar::Int(value) => Box::new(*value),
+        Scalar::Decimal(digits) if dialect == DialectName::Sqlite => sqlite_number(digits)?,
         Scalar::Decimal(digits) => exact(digits),
         Scalar::Float(value) => Box::new(*value),
         Scalar::Text(text) | Scalar::Json(text) => wide(text)?,
@@ -487,6 +502,31 @@ fn binary(bytes: &[u8]) -> Box<dyn InputParameter> {
         DataType::LongVarbinary { length }
     };
     Box::new(WithDataType::new(cell, data_type))
+}
+
+/// Most significant digits that a double gives back unchanged (C's `DBL_DIG`).
+const DIGITS_OF_A_DOUBLE: usize = 15;
+
+/// A decimal for SQLite, which keeps integers and doubles alone; one that would lose digits is refused.
+fn sqlite_number(digits: &str) -> Result<Box<dyn InputParameter>, Error> {
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if fraction.bytes().all(|byte| byte == b'0')
+        && let Ok(number) = whole.parse::<i64>()
+    {
+        return Ok(Box::new(number));
+    }
+    let significant: String = digits.chars().filter(char::is_ascii_digit).collect();
+    let significant = significant.trim_matches('0').len();
+    match digits.parse::<f64>() {
+        Ok(number) if significant <= DIGITS_OF_A_DOUBLE && number.is_finite() => {
+            Ok(Box::new(number))
+        }
+        _ => Err(Error::new(
+            ErrorKind::InvalidValue,
+            format!("SQLite would not keep all digits of {}", brief(digits)),
+        )
+        .with_help("use at most 15 significant digits, or a column declared TEXT")),
+    }
 }
 
 /// Digits as a text that the driver is told is an exact number.
