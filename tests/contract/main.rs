@@ -41,52 +41,66 @@ const RESULTS: &str = "TIDEGATE_CONTRACT_RESULTS";
 struct Backends {
     folder: OnceLock<tempfile::TempDir>,
     /// The server beside what talks to it, so that it is stopped when all tests have ended.
-    server: Mutex<Option<(PostgresqlServer, Arc<PostgresqlProduct>)>>,
+    server: Mutex<Option<(PostgresqlServer, [Arc<PostgresqlProduct>; 2])>>,
     #[cfg(feature = "odbc")]
     odbc_postgresql: OnceLock<Arc<OdbcProduct>>,
 }
 
 impl Backends {
     fn sqlite(&self) -> Arc<dyn Product> {
+        Arc::new(self.sqlite_product())
+    }
+
+    fn sqlite_stitched(&self) -> Arc<dyn Product> {
+        Arc::new(self.sqlite_product().stitching())
+    }
+
+    fn sqlite_product(&self) -> SqliteProduct {
         let folder = self
             .folder
             .get_or_init(|| tempfile::tempdir().expect("a temporary folder can be made"));
         let own = tempfile::tempdir_in(folder.path()).expect("the folder can be written");
         // It is removed with the folder around it.
-        Arc::new(SqliteProduct::new(own.keep()))
+        SqliteProduct::new(own.keep())
     }
 
     fn postgresql(&self) -> Arc<dyn Product> {
-        self.postgresql_server(|_, product| Arc::clone(product))
+        let [product, _] = self.postgresql_products();
+        product
     }
 
-    fn postgresql_server<T>(
-        &self,
-        take: impl FnOnce(&PostgresqlServer, &Arc<PostgresqlProduct>) -> T,
-    ) -> T {
+    fn postgresql_stitched(&self) -> Arc<dyn Product> {
+        let [_, product] = self.postgresql_products();
+        product
+    }
+
+    fn postgresql_products(&self) -> [Arc<PostgresqlProduct>; 2] {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        let (server, product) = server.get_or_insert_with(|| {
+        let (_, products) = server.get_or_insert_with(|| {
             let server = PostgresqlServer::start();
-            let product = PostgresqlProduct::new(
-                server.port(),
-                postgresql::DATABASE,
-                postgresql::USER,
-                postgresql::PASSWORD,
-            );
-            (server, Arc::new(product))
+            let product = || {
+                PostgresqlProduct::new(
+                    server.port(),
+                    postgresql::DATABASE,
+                    postgresql::USER,
+                    postgresql::PASSWORD,
+                )
+            };
+            let products = [product(), product().stitching()].map(Arc::new);
+            (server, products)
         });
-        take(server, product)
+        products.clone()
     }
 }
 
 #[cfg(feature = "odbc")]
 impl Backends {
     fn odbc_postgresql(&self) -> Arc<dyn Product> {
-        let port = self.postgresql_server(|server, _| server.port());
+        let [server, _] = self.postgresql_products();
         let product = self.odbc_postgresql.get_or_init(|| {
             Arc::new(OdbcProduct::postgresql(
                 odbc::driver("psqlodbcw.so"),
-                port,
+                server.port(),
                 postgresql::DATABASE,
                 postgresql::USER,
                 postgresql::PASSWORD,
@@ -135,14 +149,34 @@ const PRODUCTS: &[(&str, &Words, Start)] = &[
     ),
 ];
 
+/// The same with related records put into place by the gateway, as it does where a database cannot.
+const STITCHED: [(&str, Start); 2] = [
+    ("sqlite_stitched", Backends::sqlite_stitched),
+    ("postgresql_stitched", Backends::postgresql_stitched),
+];
+
+/// The areas in which records are related.
+const RELATED_AREAS: &[&str] = &[
+    "relations",
+    "paging",
+    "writing",
+    "nested",
+    "roles",
+    "formats",
+];
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let backends = Arc::new(Backends::default());
     let mut areas: Vec<&'static str> = suite().iter().map(Case::area).collect();
     areas.dedup();
-    let mut trials: Vec<Trial> = PRODUCTS
+    let everywhere = PRODUCTS
         .iter()
-        .flat_map(|(name, _, product)| areas.iter().map(move |area| (*name, *product, *area)))
+        .map(|(name, _, product)| (*name, *product, areas.as_slice()));
+    let stitched = STITCHED.map(|(name, product)| (name, product, RELATED_AREAS));
+    let mut trials: Vec<Trial> = everywhere
+        .chain(stitched)
+        .flat_map(|(name, product, areas)| areas.iter().map(move |area| (name, product, *area)))
         .map(|(name, product, area)| {
             let backends = Arc::clone(&backends);
             Trial::test(format!("{name}::{area}"), move || {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::catalog::Catalog;
-use super::plan::{Select, Write};
+use super::plan::{Children, Select, Write};
 use super::rows::RowWriter;
 use super::sql::Statement;
 use super::value::Scalar;
@@ -34,6 +34,13 @@ pub trait Database: Send + Sync + 'static {
     async fn read(&self, prepared: &Prepared, key: &[Scalar], rows: RowWriter)
     -> Result<RowWriter>;
 
+    /// Whether selects may hold [`Related`](super::plan::Expression::Related). Where not, or where the records are in
+    /// another database, they are read by [`Database::read_children`] and put into place by the gateway.
+    fn embeds_related(&self) -> bool;
+
+    /// Reads the records of many parents outside a transaction; rows go to the writer, which is given back.
+    async fn read_children(&self, children: &Children, rows: RowWriter) -> Result<RowWriter>;
+
     /// Begins a transaction. Dropping it rolls back.
     async fn begin(&self) -> Result<Box<dyn DatabaseTransaction>>;
 
@@ -49,6 +56,9 @@ pub trait Database: Send + Sync + 'static {
 pub trait DatabaseTransaction: Send {
     /// Runs a select within the transaction. With `lock`, the rows read stay as they are until the end.
     async fn select(&mut self, select: &Select, lock: bool, rows: RowWriter) -> Result<RowWriter>;
+
+    /// The same for the records of many parents.
+    async fn select_children(&mut self, children: &Children, rows: RowWriter) -> Result<RowWriter>;
 
     /// Runs one write; what it returns goes to the writer, which is given back with the number of records touched.
     ///

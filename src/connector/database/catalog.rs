@@ -236,6 +236,30 @@ impl Table {
             .any(|key| !key.is_empty() && key.iter().all(|index| columns.contains(index)))
     }
 
+    /// The keys that tell any two records apart: the primary key, and unique keys that are never NULL.
+    pub fn total_keys(&self) -> impl Iterator<Item = &[usize]> {
+        let never_null = |key: &&[usize]| {
+            key.iter().all(|index| {
+                let column = self.columns.get(*index);
+                column.is_some_and(|column| !column.is_nullable)
+            })
+        };
+        let unique = self
+            .unique_keys
+            .iter()
+            .map(Vec::as_slice)
+            .filter(never_null);
+        std::iter::once(self.primary_key.as_slice())
+            .chain(unique)
+            .filter(|key| !key.is_empty())
+    }
+
+    /// Whether an order by these columns puts every record in a place of its own.
+    pub fn is_total(&self, columns: &[usize]) -> bool {
+        self.total_keys()
+            .any(|key| key.iter().all(|index| columns.contains(index)))
+    }
+
     /// A relation by its name; ASCII case does not count.
     pub fn relation(&self, name: &str) -> Option<&Relation> {
         self.relations

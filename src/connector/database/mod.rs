@@ -13,6 +13,7 @@ pub mod dialect;
 mod download;
 #[cfg(test)]
 mod fixture;
+mod link_key;
 mod listing;
 mod nested;
 #[cfg(feature = "odbc")]
@@ -26,12 +27,14 @@ pub mod planner;
 pub mod postgresql;
 mod precondition;
 mod read;
+mod recorded;
 pub mod request;
 pub mod rows;
 mod schema;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod stitch;
 #[cfg(any(feature = "odbc", feature = "sqlite"))]
 mod temporal;
 pub mod tls;

@@ -105,6 +105,21 @@ pub struct RelatedJunction {
     pub condition: Condition,
 }
 
+/// A query for the records of many parents at once.
+///
+/// Each row is what `select` gives and then the values of `columns`, which say whose it is. The records of one parent
+/// stand in the order of `select`, whose `limit` and `offset` hold for each parent. The same record may belong to
+/// several.
+#[derive(Clone, Debug)]
+pub struct Children {
+    /// The query; the keys of the parents stand in its condition, or in that of the junction.
+    pub select: Select,
+    /// The columns by which records belong to parents: of the junction if there is one, else of the table.
+    pub columns: Vec<usize>,
+    /// The table between. Pairs that occur in it more than once count once.
+    pub junction: Option<RelatedJunction>,
+}
+
 /// A condition on rows, with SQL's three-valued logic.
 #[derive(Clone, Debug)]
 pub enum Condition {

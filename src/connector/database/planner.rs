@@ -113,7 +113,7 @@ impl Write {
 }
 
 /// All of these outputs visible, nothing kept.
-fn shape(
+pub(super) fn shape(
     table: &Table,
     outputs: &[Output],
     frame: Frame,
@@ -247,30 +247,11 @@ impl<'a> Target<'a> {
 
     /// The columns of a key that tells any two records apart; empty without one.
     fn total_key(&self) -> &'a [usize] {
-        self.total_keys().next().unwrap_or_default()
-    }
-
-    fn total_keys(&self) -> impl Iterator<Item = &'a [usize]> {
-        let table: &'a Table = self.table;
-        let never_null = move |key: &&'a [usize]| {
-            key.iter().all(|index| {
-                let column = table.columns.get(*index);
-                column.is_some_and(|column| !column.is_nullable)
-            })
-        };
-        let unique = table
-            .unique_keys
-            .iter()
-            .map(Vec::as_slice)
-            .filter(never_null);
-        std::iter::once(table.primary_key.as_slice())
-            .chain(unique)
-            .filter(|key| !key.is_empty())
+        self.table.total_keys().next().unwrap_or_default()
     }
 
     fn is_total(&self, columns: &[usize]) -> bool {
-        self.total_keys()
-            .any(|key| key.iter().all(|index| columns.contains(index)))
+        self.table.is_total(columns)
     }
 }
 
@@ -944,7 +925,7 @@ fn binding(table: &Table, query: &RecordsQuery, orders: &[Order]) -> CursorBindi
 ///
 /// `(a, b, c)` come after `(x, y, z)` if `a > x`, or `a = x` and `b > y`, or …. The first column is compared once
 /// more on its own, so that an index on it serves.
-fn after(table: &Table, orders: &[Order], values: Vec<Scalar>) -> Result<Condition> {
+pub(super) fn after(table: &Table, orders: &[Order], values: Vec<Scalar>) -> Result<Condition> {
     let mut alternatives = Vec::with_capacity(orders.len());
     let mut equal: Vec<Condition> = Vec::new();
     let mut range = Condition::True;

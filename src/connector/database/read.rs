@@ -11,13 +11,14 @@ use super::batch::{BatchError, Verb};
 use super::catalog::{Catalog, Table};
 use super::connector::{Asked, DatabaseConnector, grant_for, unknown_record};
 use super::download;
-use super::plan::Selector;
+use super::plan::{Select, Selector};
 use super::plan_cache::PlanKey;
 use super::planner::ReadPlan;
 use super::precondition::{EntityTag, Preconditions};
 use super::request::{self, Fields, Identifier, RecordsBody, RecordsQuery};
 use super::rows::{Frame, RowWriter, Shape};
 use super::schema::SchemaView;
+use super::stitch::Reading;
 use super::value::Scalar;
 use crate::connector::access::Grant;
 use crate::error::{Error, ErrorKind, Result};
@@ -45,7 +46,7 @@ pub(super) enum ReadEntry {
 
 /// Many records.
 pub(super) struct ListEntry {
-    prepared: Prepared,
+    reading: Reading,
     plan: ReadPlan,
     shape: Arc<Shape>,
     count: Option<Prepared>,
@@ -66,14 +67,14 @@ pub(super) struct KeysEntry {
     /// The keys, each once, with what the caller wrote.
     keys: Keys,
     /// Reads one of them; for saying which ones are missing.
-    single: Prepared,
+    single: Reading,
     single_shape: Arc<Shape>,
     goes_on: bool,
 }
 
 /// One record.
 pub(super) struct RecordEntry {
-    prepared: Prepared,
+    reading: Reading,
     shape: Arc<Shape>,
     catalog: Arc<Catalog>,
     table: Arc<Table>,
@@ -128,13 +129,12 @@ impl DatabaseConnector {
             &record.id_field,
         )?;
         let rows = self.noticed(
-            self.database
-                .read(
-                    &record.prepared,
-                    &key,
-                    RowWriter::new(Arc::clone(&record.shape), None),
-                )
-                .await,
+            self.read(
+                &record.reading,
+                &key,
+                RowWriter::new(Arc::clone(&record.shape), None),
+            )
+            .await,
         )?;
         if rows.rows() == 0 {
             return Err(unknown_record(segment));
@@ -153,6 +153,14 @@ impl DatabaseConnector {
             record.disposition.as_ref(),
         )
         .with_header(ETAG, tag.header()?))
+    }
+
+    fn reading(&self, select: Select) -> Result<Reading> {
+        Reading::new(self.database.as_ref(), select, &self.options)
+    }
+
+    async fn read(&self, reading: &Reading, key: &[Scalar], rows: RowWriter) -> Result<RowWriter> {
+        reading.run(self.database.as_ref(), key, rows).await
     }
 
     /// The plan for a call: the one of an equal call before, or a new one.
@@ -222,7 +230,7 @@ impl DatabaseConnector {
             let mut shape = plan.shape(Frame::Single, format, &self.options);
             shape.digest = asked.related.is_empty();
             let entry = ReadEntry::Record(Box::new(RecordEntry {
-                prepared: self.database.prepare(plan.select)?,
+                reading: self.reading(plan.select)?,
                 shape: Arc::new(shape),
                 catalog: Arc::clone(&catalog),
                 table,
@@ -281,7 +289,7 @@ impl DatabaseConnector {
             Value::Object(view.table_without_alias(&table, Some(&grant)))
         });
         let list = ListEntry {
-            prepared: self.database.prepare(plan.select.clone())?,
+            reading: self.reading(plan.select.clone())?,
             shape: Arc::new(plan.shape(frame, format, &self.options)),
             plan,
             count,
@@ -297,7 +305,7 @@ impl DatabaseConnector {
                     list,
                     keys,
                     single_shape: Arc::new(single.shape(Frame::Bare, Format::Json, &self.options)),
-                    single: self.database.prepare(single.select)?,
+                    single: self.reading(single.select)?,
                     goes_on: asked.continue_on_error,
                 }))
             }
@@ -363,7 +371,7 @@ impl DatabaseConnector {
                     None => None,
                 };
                 let rows = RowWriter::new(Arc::clone(&list.shape), Some(sender));
-                let rows = self.noticed(self.database.read(&list.prepared, &[], rows).await)?;
+                let rows = self.noticed(self.read(&list.reading, &[], rows).await)?;
                 let meta = list.meta(&rows, count);
                 Ok(rows.finish(&meta))
             }
@@ -399,7 +407,7 @@ impl DatabaseConnector {
     async fn answer_keys(&self, entry: &KeysEntry) -> Result<Reply> {
         let list = &entry.list;
         let rows = RowWriter::new(Arc::clone(&list.shape), None);
-        let rows = self.noticed(self.database.read(&list.prepared, &[], rows).await)?;
+        let rows = self.noticed(self.read(&list.reading, &[], rows).await)?;
         let expected = u64::try_from(entry.keys.len()).unwrap_or(u64::MAX);
         if rows.rows() < expected {
             return Err(self.missing(entry).await?);
@@ -416,7 +424,7 @@ impl DatabaseConnector {
         let mut batch = BatchError::new(Verb::Retrieved);
         for (text, key) in &entry.keys {
             let rows = RowWriter::new(Arc::clone(&entry.single_shape), None);
-            let rows = self.noticed(self.database.read(&entry.single, key, rows).await)?;
+            let rows = self.noticed(self.read(&entry.single, key, rows).await)?;
             if rows.rows() > 0 {
                 batch.succeeded(&rows.finish(&Map::new()));
                 continue;

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
 
+use super::recorded::Recorded;
 use super::value::{DateTimeStyle, NumberStyle, Scalar, Value, infinite_word, write_temporal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
@@ -245,6 +246,8 @@ pub struct RowWriter {
     composed: BytesMut,
     /// Dates and times on their way into the buffer.
     scratch: String,
+    /// With it, rows are kept as they are and not written.
+    recorded: Option<Recorded>,
 }
 
 impl RowWriter {
@@ -273,12 +276,47 @@ impl RowWriter {
             canonical_ranges: Vec::new(),
             composed: BytesMut::new(),
             scratch: String::new(),
+            recorded: None,
             shape,
         };
         if writer.shape.is_list() {
             writer.open();
         }
         writer
+    }
+
+    /// Keeps rows as they are, about `most` bytes of them, instead of writing them. Of the shape only the styles
+    /// count. Rows have as many values as the driver gives.
+    pub(super) fn recording(shape: &Shape, most: usize) -> Self {
+        let bare = Shape {
+            numbers: shape.numbers,
+            datetimes: shape.datetimes,
+            ..Shape::new(Vec::new(), Frame::Bare, Format::Json)
+        };
+        Self {
+            recorded: Some(Recorded::new(most)),
+            ..Self::new(Arc::new(bare), None)
+        }
+    }
+
+    /// The rows that were kept.
+    pub(super) fn into_recorded(self) -> Recorded {
+        self.recorded.unwrap_or_default()
+    }
+
+    /// How many more rows the page has room for; `None` if nothing bounds it.
+    pub(super) fn left(&self) -> Option<usize> {
+        let page = if self.shape.frame == Frame::Single {
+            Some(1)
+        } else {
+            self.shape.page
+        };
+        page.map(|page| usize::try_from(page.saturating_sub(self.rows)).unwrap_or(usize::MAX))
+    }
+
+    /// Bytes in the buffer.
+    pub(super) fn written(&self) -> usize {
+        self.out.len()
     }
 
     /// Writes what stands before the first row.
@@ -312,6 +350,9 @@ impl RowWriter {
 
     /// Begins a row. False if the page is full: the row must be skipped and no more rows are wanted.
     pub fn begin_row(&mut self) -> bool {
+        if let Some(recorded) = &mut self.recorded {
+            return recorded.begin_row();
+        }
         let page = if self.shape.frame == Frame::Single {
             Some(1)
         } else {
@@ -351,6 +392,9 @@ impl RowWriter {
 
     /// The next value of the row.
     pub fn value(&mut self, value: &Value<'_>) {
+        if let Some(recorded) = &mut self.recorded {
+            return recorded.push(value);
+        }
         let column = self.column;
         self.column += 1;
         if self.notes_row {
@@ -472,6 +516,10 @@ impl RowWriter {
 
     /// Ends the row. True when a chunk should be flushed.
     pub fn end_row(&mut self) -> bool {
+        if self.recorded.is_some() {
+            self.rows += 1;
+            return false;
+        }
         if self.shape.digest && self.rows == 0 {
             self.digest = Some(self.take_digest());
         }

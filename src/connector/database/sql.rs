@@ -13,12 +13,12 @@ use super::backend::{Database, DatabaseTransaction, Prepared};
 use super::catalog::{Catalog, Type};
 use super::dialect::{Dialect, Returning};
 use super::options::DatabaseOptions;
-use super::plan::{Bind, Select, Write};
+use super::plan::{Bind, Children, Select, Write};
 use super::rows::RowWriter;
 use super::value::{DateTimeStyle, NumberStyle, Scalar};
 use crate::error::{Error, ErrorKind, Result};
 
-pub use render::{render_select, render_write};
+pub use render::{render_children, render_select, render_write};
 use reread::Reread;
 
 /// How values look in the JSON that a statement builds: as the row writer writes those at the top.
@@ -145,15 +145,26 @@ pub struct Sql<D, P> {
     dialect: Arc<D>,
     pool: P,
     options: RenderOptions,
+    embeds_related: bool,
 }
 
 impl<D: Dialect, P: SqlPool> Sql<D, P> {
     /// Puts a dialect and a pool together.
     pub fn new(dialect: D, pool: P, options: RenderOptions) -> Self {
         Self {
+            embeds_related: dialect.embeds_related(),
             dialect: Arc::new(dialect),
             pool,
             options,
+        }
+    }
+
+    /// The same without the dialect's own way to embed related records, so that tests can compare the two.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn stitching(self) -> Self {
+        Self {
+            embeds_related: false,
+            ..self
         }
     }
 
@@ -192,6 +203,15 @@ impl<D: Dialect, P: SqlPool> Database for Sql<D, P> {
         self.pool.read(statement, key, rows).await
     }
 
+    fn embeds_related(&self) -> bool {
+        self.embeds_related
+    }
+
+    async fn read_children(&self, children: &Children, rows: RowWriter) -> Result<RowWriter> {
+        let statement = render_children(&*self.dialect, children, self.options)?;
+        self.pool.read(&statement, &[], rows).await
+    }
+
     async fn begin(&self) -> Result<Box<dyn DatabaseTransaction>> {
         Ok(Box::new(SqlTransaction {
             dialect: Arc::clone(&self.dialect),
@@ -219,6 +239,12 @@ struct SqlTransaction<D> {
 impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
     async fn select(&mut self, select: &Select, lock: bool, rows: RowWriter) -> Result<RowWriter> {
         let statement = render_select(&*self.dialect, select, lock, self.options)?;
+        let (rows, _) = self.transaction.run(&statement, &[], rows).await?;
+        Ok(rows)
+    }
+
+    async fn select_children(&mut self, children: &Children, rows: RowWriter) -> Result<RowWriter> {
+        let statement = render_children(&*self.dialect, children, self.options)?;
         let (rows, _) = self.transaction.run(&statement, &[], rows).await?;
         Ok(rows)
     }

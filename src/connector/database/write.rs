@@ -19,12 +19,13 @@ use super::connector::{Asked, DatabaseConnector, component_for, grant_for, unkno
 use super::nested::{NestedWrite, Place};
 use super::operations::{component_of, name};
 use super::options::DatabaseOptions;
-use super::plan::{Selector, Write};
+use super::plan::{Select, Selector, Write};
 use super::planner::{Planner, needs_re_read};
 use super::precondition::{EntityTag, Preconditions};
 use super::read::{identifier_fields, received, text_of, text_of_key};
 use super::request::{self, Fields, Identifier, Record, RecordsBody, RecordsQuery, no_records};
 use super::rows::{Frame, MAX_WHOLE_BYTES, RowWriter, join_bare, list_of_bare};
+use super::stitch;
 use super::value::Scalar;
 use crate::connector::access::Grant;
 use crate::error::{Error, ErrorKind, Origin, Result};
@@ -38,6 +39,8 @@ const KEYS_AT_ONCE: usize = 500;
 struct Job<'a> {
     planner: Planner<'a>,
     options: &'a DatabaseOptions,
+    /// Whether the database embeds related records by itself.
+    embeds_related: bool,
     table: Arc<Table>,
     /// The grant of the method.
     grant: Grant,
@@ -124,6 +127,7 @@ impl DatabaseConnector {
             named: planner.named(&table, &grant),
             planner,
             options: &self.options,
+            embeds_related: self.database.embeds_related(),
             table,
             grant,
             upsert,
@@ -698,9 +702,8 @@ impl Job<'_> {
                 .planner
                 .re_read(&self.table, &shown, &self.query, keys)?;
             let shape = plan.shape(Frame::Bare, Format::Json, self.options);
-            let rows = transaction
-                .select(&plan.select, false, RowWriter::new(Arc::new(shape), None))
-                .await?;
+            let rows = RowWriter::new(Arc::new(shape), None);
+            let rows = self.select(transaction, &plan.select, false, rows).await?;
             let part = rows.finish(&Map::new());
             bytes = bytes.saturating_add(part.len());
             if bytes > MAX_WHOLE_BYTES {
@@ -709,6 +712,25 @@ impl Job<'_> {
             parts.push(part);
         }
         Ok(join_bare(parts))
+    }
+
+    /// Reads records with what is related to them.
+    async fn select(
+        &self,
+        transaction: &mut dyn DatabaseTransaction,
+        select: &Select,
+        lock: bool,
+        rows: RowWriter,
+    ) -> Result<RowWriter> {
+        stitch::select(
+            transaction,
+            select,
+            lock,
+            rows,
+            self.embeds_related,
+            self.options,
+        )
+        .await
     }
 
     /// Most records that one read may give.
@@ -731,9 +753,8 @@ impl Job<'_> {
         let shown = self.planner.shown(&self.table, &self.grant);
         let plan = self.planner.read(&self.table, &shown, &query, selector)?;
         let shape = plan.shape(Frame::Bare, Format::Json, self.options);
-        let rows = transaction
-            .select(&plan.select, true, RowWriter::new(Arc::new(shape), None))
-            .await?;
+        let rows = RowWriter::new(Arc::new(shape), None);
+        let rows = self.select(transaction, &plan.select, true, rows).await?;
         if rows.has_more() {
             return Err(Error::new(
                 ErrorKind::InvalidParameter,

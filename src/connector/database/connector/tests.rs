@@ -15,7 +15,7 @@ use crate::connector::access::{Pattern, Rule, Verbs};
 use crate::connector::database::backend::{DatabaseTransaction, Prepared};
 use crate::connector::database::catalog::{Column, Type};
 use crate::connector::database::operations::OPERATIONS;
-use crate::connector::database::plan::{Select, Write};
+use crate::connector::database::plan::{Children, Select, Write};
 use crate::connector::database::rows::RowWriter;
 use crate::connector::database::value::{Scalar, Value as Cell};
 use crate::connector::operation::find;
@@ -114,6 +114,12 @@ impl Database for Shared {
         }
         Ok(one_row(rows, key))
     }
+    fn embeds_related(&self) -> bool {
+        true
+    }
+    async fn read_children(&self, _: &Children, _: RowWriter) -> Result<RowWriter> {
+        Err(down())
+    }
     async fn begin(&self) -> Result<Box<dyn DatabaseTransaction>> {
         if self.0.is_down.load(Ordering::SeqCst) {
             return Err(down());
@@ -143,6 +149,9 @@ impl Drop for FakeTransaction {
 
 #[async_trait]
 impl DatabaseTransaction for FakeTransaction {
+    async fn select_children(&mut self, _: &Children, _: RowWriter) -> Result<RowWriter> {
+        Err(down())
+    }
     async fn select(&mut self, _: &Select, _: bool, rows: RowWriter) -> Result<RowWriter> {
         Ok(one_row(rows, &[]))
     }

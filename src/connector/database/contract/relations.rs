@@ -1,9 +1,13 @@
 //! Related records: every kind, nested, with their own options.
 
-use serde_json::json;
+use http::header::ACCEPT;
+use serde_json::{Value, json};
 
 use super::cases;
+
+use super::Words;
 use super::driver::{Tester, allow, deny, with};
+use crate::connector::database::options::DatabaseOptions;
 
 cases![
     the_parent_is_embedded,
@@ -22,6 +26,13 @@ cases![
     a_relation_through_a_denied_junction_is_403,
     related_records_obey_the_filter_of_their_own_table,
     related_records_show_permitted_columns_alone,
+    relations_of_more_than_one_column_are_followed,
+    keys_of_every_type_are_followed,
+    pairs_that_a_junction_holds_twice_count_once,
+    pages_longer_than_what_is_read_at_once_are_whole,
+    a_self_reference_has_a_name_for_each_direction,
+    several_relations_to_one_table_have_names_of_their_own,
+    related_records_stand_in_every_format,
 ];
 
 async fn the_parent_is_embedded(tester: Tester) {
@@ -242,4 +253,368 @@ async fn related_records_show_permitted_columns_alone(tester: Tester) {
         ],
     );
     caller.get(&filter).await.refused(400, "unknown_field");
+}
+
+async fn relations_of_more_than_one_column_are_followed(tester: Tester) {
+    let Words { integer, text, .. } = tester.words();
+    let stock = tester
+        .open(&[
+            format!(
+                "CREATE TABLE place (aisle {integer} NOT NULL, shelf {integer} NOT NULL, label {text}, \
+                 PRIMARY KEY (aisle, shelf))"
+            ),
+            format!(
+                "CREATE TABLE box (id {integer} PRIMARY KEY, aisle {integer}, shelf {integer}, \
+                 FOREIGN KEY (aisle, shelf) REFERENCES place (aisle, shelf))"
+            ),
+            "INSERT INTO place VALUES (1, 11, 'a'), (11, 1, 'b')".to_owned(),
+            "INSERT INTO box VALUES (1, 1, 11), (2, 11, 1), (3, 1, 11), (4, 1, NULL), (5, NULL, NULL)"
+                .to_owned(),
+        ])
+        .await;
+    let boxes = stock
+        .get("_table/box?fields=id&order=id&related=place_by_aisle_shelf&place_by_aisle_shelf.fields=label")
+        .await
+        .column("place_by_aisle_shelf");
+    assert_eq!(
+        Value::Array(boxes),
+        json!([{"label": "a"}, {"label": "b"}, {"label": "a"}, null, null])
+    );
+    let places = stock
+        .get(
+            "_table/place?fields=label&order=label&related=box_by_aisle_shelf\
+             &box_by_aisle_shelf.fields=id&box_by_aisle_shelf.order=id%20desc",
+        )
+        .await
+        .column("box_by_aisle_shelf");
+    assert_eq!(
+        Value::Array(places),
+        json!([[{"id": 3}, {"id": 1}], [{"id": 2}]])
+    );
+}
+
+async fn keys_of_every_type_are_followed(tester: Tester) {
+    let words = tester.words();
+    let uuid = |digit: &str| format!("'{0}{0}-{0}-{0}-{0}-{0}{0}{0}'", digit.repeat(4));
+    for (kind, [one, two]) in [
+        (
+            words.big_integer,
+            ["9007199254740993".to_owned(), "9007199254740992".to_owned()],
+        ),
+        (words.money, ["1.50".to_owned(), "15.00".to_owned()]),
+        (words.text, ["'a,''b\"'".to_owned(), "'A,''b\"'".to_owned()]),
+        (words.uuid, [uuid("1"), uuid("a")]),
+        (
+            words.date,
+            ["'2024-02-29'".to_owned(), "'2024-03-01'".to_owned()],
+        ),
+    ] {
+        let database = tester
+            .open(&[
+                format!("CREATE TABLE parent (id {kind} NOT NULL PRIMARY KEY)"),
+                format!(
+                    "CREATE TABLE child (number {} PRIMARY KEY, parent {kind} REFERENCES parent (id))",
+                    words.integer
+                ),
+                format!("INSERT INTO parent VALUES ({one}), ({two})"),
+                format!("INSERT INTO child VALUES (1, {one}), (2, {two}), (3, NULL), (4, {one})"),
+            ])
+            .await;
+        let document = database
+            .get("_table/child?order=number&related=parent_by_parent")
+            .await
+            .ok_json();
+        for child in document["resource"].as_array().unwrap() {
+            assert_eq!(
+                child["parent"], child["parent_by_parent"]["id"],
+                "{kind}: {document}"
+            );
+        }
+        let numbers = |parent: &Value| -> Vec<Value> {
+            let children = parent["child_by_parent"].as_array().unwrap();
+            children
+                .iter()
+                .map(|child| child["number"].clone())
+                .collect()
+        };
+        let document = database
+            .get("_table/parent?related=child_by_parent&child_by_parent.order=number")
+            .await
+            .ok_json();
+        let mut owned: Vec<Vec<Value>> = document["resource"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(numbers)
+            .collect();
+        owned.sort_by_key(|numbers| numbers.len());
+        assert_eq!(json!(owned), json!([[2], [1, 4]]), "{kind}: {document}");
+    }
+}
+
+async fn pairs_that_a_junction_holds_twice_count_once(tester: Tester) {
+    let Words { integer, .. } = tester.words();
+    let database = tester
+        .open(&[
+            format!("CREATE TABLE post (id {integer} NOT NULL PRIMARY KEY)"),
+            format!("CREATE TABLE topic (id {integer} NOT NULL PRIMARY KEY)"),
+            format!(
+                "CREATE TABLE post_topic (id {integer} NOT NULL PRIMARY KEY, \
+                 post_id {integer} REFERENCES post (id), topic_id {integer} REFERENCES topic (id))"
+            ),
+            "INSERT INTO post VALUES (1), (2)".to_owned(),
+            "INSERT INTO topic VALUES (7), (8)".to_owned(),
+            "INSERT INTO post_topic VALUES (1, 1, 7), (2, 1, 7), (3, 1, 8), (4, 2, 7), (5, 2, NULL)"
+                .to_owned(),
+        ])
+        .await;
+    let topics = database
+        .get("_table/post?order=id&related=topic_by_post_topic&topic_by_post_topic.order=id")
+        .await
+        .column("topic_by_post_topic");
+    assert_eq!(
+        Value::Array(topics),
+        json!([[{"id": 7}, {"id": 8}], [{"id": 7}]])
+    );
+}
+
+/// More than twice as many parents as are read at once, where the gateway puts related records into place.
+const MANY: usize = 1_203;
+
+async fn pages_longer_than_what_is_read_at_once_are_whole(tester: Tester) {
+    let Words {
+        integer,
+        text,
+        date_time,
+        ..
+    } = tester.words();
+    let list = |row: fn(usize) -> String| (1..=MANY).map(row).collect::<Vec<_>>().join(", ");
+    let options = DatabaseOptions {
+        max_records: 5_000,
+        ..DatabaseOptions::default()
+    };
+    let database = tester
+        .open_with(
+            &[
+                format!(
+                    "CREATE TABLE node (id {integer} NOT NULL PRIMARY KEY, half {integer} REFERENCES node (id), \
+                     word {text}, moment {date_time})"
+                ),
+                format!(
+                    "INSERT INTO node VALUES {}",
+                    list(|id| {
+                        let half = match id / 2 {
+                            0 => "NULL".to_owned(),
+                            half => half.to_string(),
+                        };
+                        let word = match id % 3 {
+                            0 => "NULL".to_owned(),
+                            rest => format!("'w{rest}'"),
+                        };
+                        let minute = id % 60;
+                        format!("({id}, {half}, {word}, '2024-01-01 00:{minute:02}:00')")
+                    })
+                ),
+            ],
+            options,
+        )
+        .await;
+    for order in [
+        "id",
+        "id desc",
+        "word",
+        "word desc nulls last, id desc",
+        "moment desc",
+    ] {
+        let options = [
+            ("fields", "id,half"),
+            ("order", order),
+            ("related", "node_by_half,node_by_half_children"),
+            ("node_by_half.fields", "id"),
+            ("node_by_half_children.fields", "id"),
+        ];
+        let plain = database
+            .get(&with("_table/node", &options[..2]))
+            .await
+            .column("id");
+        for limit in ["0", "500", "501", "1000"] {
+            let page = [&options[..], &[("limit", limit)]].concat();
+            let answer = database.get(&with("_table/node", &page)).await;
+            let wanted = match limit.parse() {
+                Ok(0) | Err(_) => MANY,
+                Ok(limit) => limit,
+            };
+            assert_eq!(
+                answer.column("id"),
+                plain[..wanted],
+                "{order}, limit {limit}"
+            );
+            let document = answer.json();
+            assert_eq!(
+                document["meta"]["next"].is_number(),
+                wanted < MANY,
+                "{order}"
+            );
+            for node in document["resource"].as_array().unwrap() {
+                let id = usize::try_from(node["id"].as_u64().unwrap()).unwrap();
+                let parent = if id > 1 {
+                    json!({"id": id / 2})
+                } else {
+                    Value::Null
+                };
+                assert_eq!(node["node_by_half"], parent, "{order}");
+                let children: Vec<Value> = [2 * id, 2 * id + 1]
+                    .into_iter()
+                    .filter(|child| *child <= MANY)
+                    .map(|child| json!({"id": child}))
+                    .collect();
+                assert_eq!(node["node_by_half_children"], json!(children), "{order}");
+            }
+        }
+    }
+}
+
+async fn a_self_reference_has_a_name_for_each_direction(tester: Tester) {
+    let Words { integer, text, .. } = tester.words();
+    let staff = tester
+        .open(&[
+            format!(
+                "CREATE TABLE employee (id {integer} NOT NULL PRIMARY KEY, name {text} NOT NULL, \
+                 manager_id {integer} REFERENCES employee (id))"
+            ),
+            "INSERT INTO employee VALUES (1, 'Eve', NULL), (2, 'Dan', 1), (3, 'Fay', 1), (4, 'Gus', 3)"
+                .to_owned(),
+        ])
+        .await;
+    staff
+        .get(
+            "_table/employee/3?fields=name&related=employee_by_manager_id,employee_by_manager_id_children\
+             &employee_by_manager_id.fields=name&employee_by_manager_id_children.fields=name",
+        )
+        .await
+        .is(&json!({
+            "name": "Fay",
+            "employee_by_manager_id": {"name": "Eve"},
+            "employee_by_manager_id_children": [{"name": "Gus"}],
+        }));
+}
+
+async fn several_relations_to_one_table_have_names_of_their_own(tester: Tester) {
+    let Words { integer, text, .. } = tester.words();
+    let flights = tester
+        .open(&[
+            format!("CREATE TABLE town (id {integer} NOT NULL PRIMARY KEY, name {text})"),
+            format!(
+                "CREATE TABLE flight (id {integer} NOT NULL PRIMARY KEY, \
+                 start_id {integer} REFERENCES town (id), end_id {integer} REFERENCES town (id))"
+            ),
+            "INSERT INTO town VALUES (1, 'Oslo'), (2, 'Bergen')".to_owned(),
+            "INSERT INTO flight VALUES (1, 1, 2), (2, 2, 1), (3, 1, 1)".to_owned(),
+        ])
+        .await;
+    flights
+        .get(
+            "_table/flight/1?fields=id&related=town_by_start_id,town_by_end_id\
+             &town_by_start_id.fields=name&town_by_end_id.fields=name",
+        )
+        .await
+        .is(&json!({
+            "id": 1,
+            "town_by_start_id": {"name": "Oslo"},
+            "town_by_end_id": {"name": "Bergen"},
+        }));
+    flights
+        .get(
+            "_table/town/1?fields=name&related=flight_by_start_id,flight_by_end_id,town_by_flight\
+             &flight_by_start_id.fields=id&flight_by_end_id.fields=id&town_by_flight.fields=id\
+             &flight_by_start_id.order=id&flight_by_end_id.order=id&town_by_flight.order=id",
+        )
+        .await
+        .is(&json!({
+            "name": "Oslo",
+            "flight_by_start_id": [{"id": 1}, {"id": 3}],
+            "flight_by_end_id": [{"id": 2}, {"id": 3}],
+            "town_by_flight": [{"id": 1}, {"id": 2}],
+        }));
+}
+
+async fn related_records_stand_in_every_format(tester: Tester) {
+    let shop = tester.shop().await;
+    let target = "_table/invoice?fields=id&order=id&limit=1&related=customer_by_customer_id,tag_by_invoice_tag\
+                  &customer_by_customer_id.fields=id&tag_by_invoice_tag.fields=label";
+    let get = async |format: &str| {
+        let request = shop.request("GET", target).header(&ACCEPT, format);
+        request.send().await.ok_text().to_owned()
+    };
+    let line = get("application/x-ndjson").await;
+    assert_eq!(line.lines().count(), 1, "{line}");
+    let record: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(record["customer_by_customer_id"], json!({"id": 1}));
+    let csv = get("text/csv").await;
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let row = reader.records().next().unwrap().unwrap();
+    let tags: Value = serde_json::from_str(&row[2]).unwrap();
+    assert_eq!(tags, json!([{"label": "urgent"}, {"label": "paid"}]));
+    let xml = get("application/xml").await;
+    assert!(
+        xml.contains("<customer_by_customer_id>") && xml.contains("<label>paid</label>"),
+        "{xml}"
+    );
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::connector::database::sqlite::contract::SqliteProduct;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn records_put_into_place_look_as_if_the_database_had_embedded_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let product = || SqliteProduct::new(folder.path().to_owned());
+        let embedded = Tester::new(Arc::new(product())).shop().await;
+        let other = tempfile::tempdir_in(folder.path()).unwrap();
+        let stitched = SqliteProduct::new(other.path().to_owned()).stitching();
+        let stitched = Tester::new(Arc::new(stitched)).shop().await;
+        for query in [
+            "customer?related=*",
+            "customer?related=*&order=region%20desc&limit=2",
+            "customer?related=*&order=full_name&limit=2&offset=1&include_count=true",
+            "customer/1?related=*",
+            "customer/2?related=profile_by_customer_id&fields=email",
+            "customer/99?related=*",
+            "customer?ids=4,1&related=*",
+            "customer?ids=4,77&related=*",
+            "customer?filter=id%3D77&related=*",
+            "customer?related=invoice_by_customer_id.line_by_invoice_id,invoice_by_customer_id.tag_by_invoice_tag",
+            "customer?related=invoice_by_customer_id.customer_by_customer_id.invoice_by_customer_id&fields=id",
+            "customer?related=invoice_by_customer_id&invoice_by_customer_id.limit=1&invoice_by_customer_id.offset=1",
+            "customer?related=invoice_by_customer_id&invoice_by_customer_id.order=total%20desc&fields=",
+            "invoice?related=*,customer_by_customer_id.*",
+            "invoice?related=tag_by_invoice_tag&tag_by_invoice_tag.filter=label%3D'paid'&order=-id",
+            "line?related=*",
+            "tag?related=*&fields=label",
+        ] {
+            for format in [
+                "application/json",
+                "application/x-ndjson",
+                "text/csv",
+                "application/xml",
+            ] {
+                let target = format!("_table/{query}");
+                let [left, right] = [&embedded, &stitched].map(|caller| {
+                    let request = caller.request("GET", &target);
+                    request.header(&ACCEPT, format).send()
+                });
+                let (left, right) = (left.await, right.await);
+                assert_eq!(
+                    (left.status, left.text()),
+                    (right.status, right.text()),
+                    "{target} as {format}"
+                );
+                assert_eq!(left.headers, right.headers, "{target} as {format}");
+            }
+        }
+    }
 }

@@ -9,8 +9,11 @@ use tokio_postgres::NoTls;
 
 use super::PostgresqlConfig;
 use crate::clock::system;
+use crate::connector::database::connector::DatabaseConnector;
 use crate::connector::database::contract::{Product, Sample, Words};
+use crate::connector::database::dialect::PostgresqlDialect;
 use crate::connector::database::options::DatabaseOptions;
+use crate::connector::database::sql::{RenderOptions, Sql};
 use crate::connector::{Connector, Resources, ServiceConfig};
 
 /// How PostgreSQL spells the tables of the suite.
@@ -197,6 +200,8 @@ pub struct PostgresqlProduct {
     username: String,
     password: String,
     schemas: AtomicU64,
+    words: Words,
+    stitches: bool,
 }
 
 impl PostgresqlProduct {
@@ -208,7 +213,27 @@ impl PostgresqlProduct {
             username: username.to_owned(),
             password: password.to_owned(),
             schemas: AtomicU64::new(0),
+            words: WORDS,
+            stitches: false,
         }
+    }
+
+    /// The same without PostgreSQL's own way to embed related records, as if it had none.
+    #[must_use]
+    pub fn stitching(self) -> Self {
+        Self {
+            words: Words {
+                product: "postgresql stitched",
+                ..WORDS
+            },
+            stitches: true,
+            ..self
+        }
+    }
+
+    /// The server's port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     async fn run(&self, statements: &str) -> Result<(), tokio_postgres::Error> {
@@ -230,7 +255,7 @@ impl PostgresqlProduct {
 #[async_trait]
 impl Product for PostgresqlProduct {
     fn words(&self) -> &Words {
-        &WORDS
+        &self.words
     }
 
     fn samples(&self) -> &'static [Sample] {
@@ -242,7 +267,11 @@ impl Product for PostgresqlProduct {
         reason = "this is for tests; a database that cannot be set up ends them"
     )]
     async fn open(&self, statements: &[String], options: DatabaseOptions) -> Arc<dyn Connector> {
-        let schema = format!("case{}", self.schemas.fetch_add(1, Ordering::Relaxed));
+        let schema = format!(
+            "{}{}",
+            if self.stitches { "stitched" } else { "case" },
+            self.schemas.fetch_add(1, Ordering::Relaxed)
+        );
         self.run(&format!(
             "BEGIN; CREATE SCHEMA {schema}; SET LOCAL search_path TO {schema}; {}; COMMIT;",
             statements.join(";\n")
@@ -266,6 +295,13 @@ impl Product for PostgresqlProduct {
             data_directory: "/".into(),
             clock: system(),
         };
-        config.open(&resources).await.unwrap()
+        if !self.stitches {
+            return config.open(&resources).await.unwrap();
+        }
+        let style = RenderOptions::from(&config.options);
+        let pool = config.pool(&resources).await.unwrap();
+        let database = Sql::new(PostgresqlDialect, pool, style).stitching();
+        let connector = DatabaseConnector::new(database, config.options, &resources);
+        Arc::new(connector)
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::super::catalog::{Column, Table, Type};
 use super::super::dialect::{Computed, Dialect, InsertOutput, Returning, pattern};
 use super::super::plan::{
-    Aggregate, Bind, Condition, Delete, Expression, Insert, Order, Output, Related, Select, Update,
-    Write,
+    Aggregate, Bind, Children, Condition, Delete, Expression, Insert, Order, Output, Related,
+    RelatedJunction, Select, Update, Write,
 };
 use super::super::value::Scalar;
 use super::{RenderOptions, Statement};
@@ -41,6 +41,31 @@ pub fn render_select(
     }
     Ok(Statement {
         expected_rows: expected_rows(select),
+        ..renderer.finish(&select.table, &select.output, false)
+    })
+}
+
+/// Writes a query for the records of many parents. Each row ends with the values of [`Children::columns`].
+///
+/// Where a parent may have several records, they are numbered by `ROW_NUMBER`, which every product has (SQL:2003,
+/// T611).
+pub fn render_children(
+    dialect: &dyn Dialect,
+    children: &Children,
+    options: RenderOptions,
+) -> Result<Statement> {
+    let mut renderer = Renderer::new(dialect, options);
+    let select = &children.select;
+    let is_single = children.junction.is_none()
+        && select.offset == 0
+        && select.table.is_unique(&children.columns);
+    if is_single {
+        renderer.single_children(children)?;
+    } else {
+        renderer.numbered_children(children)?;
+    }
+    Ok(Statement {
+        expected_rows: is_single.then(|| rows_of_keys(select)).flatten(),
         ..renderer.finish(&select.table, &select.output, false)
     })
 }
@@ -235,6 +260,168 @@ impl<'a> Renderer<'a> {
         self.tail(scope, select)
     }
 
+    /// Records of which every parent has at most one: no number is needed.
+    fn single_children(&mut self, children: &Children) -> Result<()> {
+        let select = &children.select;
+        let alias = self.alias('t');
+        let scope = Scope {
+            table: &select.table,
+            alias: Some(&alias),
+        };
+        self.sql.push_str("SELECT ");
+        for output in &select.output {
+            self.output(scope, &output.expression, false)?;
+            self.sql.push_str(", ");
+        }
+        for (position, index) in children.columns.iter().enumerate() {
+            if position > 0 {
+                self.sql.push_str(", ");
+            }
+            self.output(scope, &Expression::Column(*index), false)?;
+        }
+        let table = self.table_name(&select.table);
+        let between = self.dialect.table_alias();
+        let _ = write!(self.sql, " FROM {table}{between}{alias}");
+        self.filter(" WHERE ", scope, &select.condition)
+    }
+
+    /// Records that are numbered for each parent, so that limit and offset hold for each.
+    fn numbered_children(&mut self, children: &Children) -> Result<()> {
+        let select = &children.select;
+        let rows = self.alias('r');
+        let alias = self.alias('t');
+        let links = self.alias('r');
+        let scope = Scope {
+            table: &select.table,
+            alias: Some(&alias),
+        };
+        let owner = children
+            .junction
+            .as_ref()
+            .map_or(&select.table, |between| &between.table);
+        // Outside, what the rows consist of; inside, the same as `c0`, `c1`, … and the number.
+        self.sql.push_str("SELECT ");
+        for (index, output) in select.output.iter().enumerate() {
+            let sql = format!("{rows}.c{index}");
+            match &output.expression {
+                Expression::Column(column) => self.shown(&sql, select.table.column(*column)?),
+                Expression::Related(_) => {
+                    let named = self.dialect.named(Computed::Json);
+                    let _ = write!(self.sql, "{sql}{named}");
+                }
+                _ => return Err(misplaced()),
+            }
+            self.sql.push_str(", ");
+        }
+        for (position, index) in children.columns.iter().enumerate() {
+            if position > 0 {
+                self.sql.push_str(", ");
+            }
+            let column = owner.column(*index)?;
+            self.shown(&format!("{rows}.k{position}"), column);
+        }
+        self.sql.push_str(" FROM (SELECT ");
+        for (index, output) in select.output.iter().enumerate() {
+            match &output.expression {
+                Expression::Column(column) => {
+                    let sql = self.column(scope, *column)?;
+                    self.sql.push_str(&sql);
+                }
+                Expression::Related(inner) => self.related(scope, inner)?,
+                _ => return Err(misplaced()),
+            }
+            let _ = write!(self.sql, " AS c{index}, ");
+        }
+        let mut keys = Vec::with_capacity(children.columns.len());
+        let mut parts = Vec::with_capacity(children.columns.len());
+        for (position, index) in children.columns.iter().enumerate() {
+            let key = if children.junction.is_some() {
+                format!("{links}.k{position}")
+            } else {
+                self.column(scope, *index)?
+            };
+            let _ = write!(self.sql, "{key} AS k{position}, ");
+            parts.push(self.dialect.comparable(&key, owner.column(*index)?));
+            keys.push(key);
+        }
+        let parts = parts.join(", ");
+        let _ = write!(
+            self.sql,
+            "ROW_NUMBER() OVER (PARTITION BY {parts} ORDER BY "
+        );
+        for (position, order) in select.order.iter().enumerate() {
+            if position > 0 {
+                self.sql.push_str(", ");
+            }
+            self.order(scope, order)?;
+        }
+        if select.order.is_empty() {
+            // Not every product numbers rows without an order.
+            self.sql.push_str(&parts);
+        }
+        let table = self.table_name(&select.table);
+        let between = self.dialect.table_alias();
+        let _ = write!(self.sql, ") AS n FROM {table}{between}{alias}");
+        if let Some(junction) = &children.junction {
+            self.links(scope, &links, junction, &children.columns)?;
+        }
+        self.filter(" WHERE ", scope, &select.condition)?;
+        let offset = i64::try_from(select.offset).unwrap_or(i64::MAX);
+        let limit = select.limit.unwrap_or(u64::MAX);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut count = |number: i64| {
+            let placeholder = self.bind(Bind::Value(Scalar::Int(number)));
+            self.dialect.count(&placeholder)
+        };
+        let low = count(offset);
+        let high = count(offset.saturating_add(limit));
+        let _ = write!(
+            self.sql,
+            "){between}{rows} WHERE {rows}.n > {low} AND {rows}.n <= {high} ORDER BY {rows}.n"
+        );
+        Ok(())
+    }
+
+    /// The pairs of a junction, each once, joined to the related table: the parents' side is called `k0`, `k1`, ….
+    fn links(
+        &mut self,
+        scope: Scope<'_>,
+        links: &str,
+        junction: &RelatedJunction,
+        near: &[usize],
+    ) -> Result<()> {
+        let alias = self.alias('t');
+        let inner = Scope {
+            table: &junction.table,
+            alias: Some(&alias),
+        };
+        self.sql.push_str(" INNER JOIN (SELECT DISTINCT ");
+        for (position, index) in near.iter().enumerate() {
+            let column = self.column(inner, *index)?;
+            let _ = write!(self.sql, "{column} AS k{position}, ");
+        }
+        for (position, (index, _)) in junction.far.iter().enumerate() {
+            if position > 0 {
+                self.sql.push_str(", ");
+            }
+            let column = self.column(inner, *index)?;
+            let _ = write!(self.sql, "{column} AS f{position}");
+        }
+        let table = self.table_name(&junction.table);
+        let between = self.dialect.table_alias();
+        let _ = write!(self.sql, " FROM {table}{between}{alias}");
+        self.filter(" WHERE ", inner, &junction.condition)?;
+        let _ = write!(self.sql, "){between}{links} ON ");
+        for (position, (_, there)) in junction.far.iter().enumerate() {
+            if position > 0 {
+                self.sql.push_str(" AND ");
+            }
+            let there = self.column(scope, *there)?;
+            let _ = write!(self.sql, "{links}.f{position} = {there}");
+        }
+        Ok(())
+    }
+
     /// What follows WHERE.
     fn tail(&mut self, scope: Scope<'_>, select: &Select) -> Result<()> {
         for (position, index) in select.group.iter().enumerate() {
@@ -314,6 +501,13 @@ impl<'a> Renderer<'a> {
         Ok(())
     }
 
+    /// A column as the driver wants to read it.
+    fn shown(&mut self, sql: &str, column: &Column) {
+        let shown = self.dialect.shown(sql, column);
+        self.sql.push_str(&shown);
+        self.sql.push_str(&self.dialect.named_column(column));
+    }
+
     fn output(&mut self, scope: Scope<'_>, expression: &Expression, grouped: bool) -> Result<()> {
         match expression {
             Expression::Column(index) => {
@@ -323,9 +517,7 @@ impl<'a> Renderer<'a> {
                 } else {
                     self.column(scope, *index)?
                 };
-                let shown = self.dialect.shown(&sql, column);
-                self.sql.push_str(&shown);
-                self.sql.push_str(&self.dialect.named_column(column));
+                self.shown(&sql, column);
             }
             Expression::Aggregate { function, column } => {
                 let (sql, _) = self.operand_of(scope, expression)?;

@@ -8,8 +8,11 @@ use async_trait::async_trait;
 
 use super::SqliteConfig;
 use crate::clock::system;
+use crate::connector::database::connector::DatabaseConnector;
 use crate::connector::database::contract::{Product, Sample, Words};
+use crate::connector::database::dialect::SqliteDialect;
 use crate::connector::database::options::DatabaseOptions;
+use crate::connector::database::sql::{RenderOptions, Sql};
 use crate::connector::{Connector, Resources, ServiceConfig};
 
 /// How SQLite spells the tables of the suite.
@@ -96,6 +99,8 @@ const SAMPLES: &[Sample] = &[
 pub struct SqliteProduct {
     folder: PathBuf,
     files: AtomicU64,
+    words: Words,
+    stitches: bool,
 }
 
 impl SqliteProduct {
@@ -104,6 +109,21 @@ impl SqliteProduct {
         Self {
             folder,
             files: AtomicU64::new(0),
+            words: WORDS,
+            stitches: false,
+        }
+    }
+
+    /// The same without SQLite's own way to embed related records, as if it had none.
+    #[must_use]
+    pub fn stitching(self) -> Self {
+        Self {
+            words: Words {
+                product: "sqlite stitched",
+                ..WORDS
+            },
+            stitches: true,
+            ..self
         }
     }
 }
@@ -111,7 +131,7 @@ impl SqliteProduct {
 #[async_trait]
 impl Product for SqliteProduct {
     fn words(&self) -> &Words {
-        &WORDS
+        &self.words
     }
 
     fn samples(&self) -> &'static [Sample] {
@@ -148,7 +168,13 @@ impl Product for SqliteProduct {
             data_directory: self.folder.clone(),
             clock: system(),
         };
-        config.open(&resources).await.unwrap()
+        if !self.stitches {
+            return config.open(&resources).await.unwrap();
+        }
+        let style = RenderOptions::from(&config.options);
+        let database = Sql::new(SqliteDialect, config.pool(&resources), style).stitching();
+        let connector = DatabaseConnector::new(database, config.options, &resources);
+        Arc::new(connector)
     }
 }
 
@@ -160,7 +186,17 @@ mod tests {
     #[test]
     fn sqlite_passes_the_contract() {
         let folder = tempfile::tempdir().unwrap();
-        let product: Arc<dyn Product> = Arc::new(SqliteProduct::new(folder.path().to_owned()));
+        passes(SqliteProduct::new(folder.path().to_owned()));
+    }
+
+    #[test]
+    fn sqlite_passes_the_contract_with_related_records_put_into_place_by_the_gateway() {
+        let folder = tempfile::tempdir().unwrap();
+        passes(SqliteProduct::new(folder.path().to_owned()).stitching());
+    }
+
+    fn passes(product: SqliteProduct) {
+        let product: Arc<dyn Product> = Arc::new(product);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

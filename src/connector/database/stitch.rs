@@ -1,0 +1,777 @@
+//! Related records that the database does not embed: they are read in queries of their own and put into the records
+//! they belong to.
+//!
+//! Parents are read some hundreds at a time and kept as they came; for each relation one query reads what belongs to
+//! all of them, which nests. Then the parents are written, and with them what was found, as if the database had
+//! embedded it. What is in memory is bounded: when too much belongs to the parents at hand, they are taken in halves.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use indexmap::IndexMap;
+use serde_json::Map;
+
+use super::backend::{Database, DatabaseTransaction, Prepared};
+use super::catalog::{Column, Type};
+use super::link_key::{bound, folded, write_canonical};
+use super::options::DatabaseOptions;
+use super::plan::{Children, Condition, Expression, Output, Related, RelatedJunction, Select};
+use super::planner;
+use super::recorded::Recorded;
+use super::rows::{Frame, MAX_WHOLE_BYTES, RowWriter, Shape};
+use super::value::{Scalar, Value};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exchange::Format;
+
+/// Most parents whose related records are read together.
+const PARENTS_AT_ONCE: usize = 500;
+
+/// Most values of keys in one query, well below what any product lets a statement bind.
+const KEY_VALUES_AT_ONCE: usize = 1_000;
+
+/// About the most bytes of parents that are kept, and of what belongs to them. One parent alone may have
+/// [`MAX_WHOLE_BYTES`].
+const ROOM_BYTES: usize = 8 * 1024 * 1024;
+
+/// A select that is ready to run again and again, with what the gateway itself puts into its records.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    prepared: Prepared,
+    stitching: Option<Stitching>,
+}
+
+impl Reading {
+    /// Does once what the select needs only once.
+    pub(super) fn new(
+        database: &dyn Database,
+        select: Select,
+        options: &DatabaseOptions,
+    ) -> Result<Self> {
+        Ok(
+            match Stitching::of(&select, database.embeds_related(), options) {
+                None => Self {
+                    prepared: database.prepare(select)?,
+                    stitching: None,
+                },
+                Some(stitching) => Self {
+                    prepared: database.prepare(stitching.first())?,
+                    stitching: Some(stitching),
+                },
+            },
+        )
+    }
+
+    /// Reads; rows go to the writer, which is given back.
+    pub(super) async fn run(
+        &self,
+        database: &dyn Database,
+        key: &[Scalar],
+        rows: RowWriter,
+    ) -> Result<RowWriter> {
+        match &self.stitching {
+            None => database.read(&self.prepared, key, rows).await,
+            Some(stitching) => {
+                let source = Source::Database {
+                    database,
+                    first: &self.prepared,
+                };
+                stitching.run(source, key, rows).await
+            }
+        }
+    }
+}
+
+/// Runs a select within a transaction, with what the gateway itself puts into its records.
+pub(super) async fn select(
+    transaction: &mut dyn DatabaseTransaction,
+    select: &Select,
+    lock: bool,
+    rows: RowWriter,
+    embeds_related: bool,
+    options: &DatabaseOptions,
+) -> Result<RowWriter> {
+    match Stitching::of(select, embeds_related, options) {
+        None => transaction.select(select, lock, rows).await,
+        Some(stitching) => {
+            let source = Source::Transaction { transaction, lock };
+            stitching.run(source, &[], rows).await
+        }
+    }
+}
+
+/// Where queries run.
+enum Source<'a> {
+    /// On connections of the pool.
+    Database {
+        database: &'a dyn Database,
+        /// The first query for parents.
+        first: &'a Prepared,
+    },
+    /// In a transaction.
+    Transaction {
+        transaction: &'a mut dyn DatabaseTransaction,
+        lock: bool,
+    },
+}
+
+impl Source<'_> {
+    async fn parents(
+        &mut self,
+        select: Option<Select>,
+        stitching: &Stitching,
+        key: &[Scalar],
+        rows: RowWriter,
+    ) -> Result<RowWriter> {
+        match self {
+            Self::Database { database, first } => match select {
+                None => database.read(first, key, rows).await,
+                Some(select) => database.read(&database.prepare(select)?, key, rows).await,
+            },
+            Self::Transaction { transaction, lock } => {
+                let select = select.unwrap_or_else(|| stitching.first());
+                transaction.select(&select, *lock, rows).await
+            }
+        }
+    }
+
+    async fn children(&mut self, children: &Children, rows: RowWriter) -> Result<RowWriter> {
+        match self {
+            Self::Database { database, .. } => database.read_children(children, rows).await,
+            Self::Transaction { transaction, .. } => {
+                transaction.select_children(children, rows).await
+            }
+        }
+    }
+}
+
+/// A select whose related records are put into place by the gateway.
+#[derive(Clone, Debug)]
+struct Stitching {
+    level: Level,
+    resume: Resume,
+    shape: Shape,
+}
+
+/// How reading goes on after some parents.
+#[derive(Clone, Debug)]
+enum Resume {
+    /// Behind the values of the last one, which stand here in its row.
+    After(Vec<usize>),
+    /// Behind so many.
+    Offset,
+    /// Not at all: they are read at once.
+    Never,
+}
+
+/// A query and what is put into its rows.
+#[derive(Clone, Debug)]
+struct Level {
+    /// The query without what is put into its rows, with the values that this needs.
+    select: Select,
+    /// What each row of the answer consists of.
+    cells: Vec<Cell>,
+    stitches: Vec<Stitch>,
+}
+
+/// One value of a row of the answer.
+#[derive(Clone, Copy, Debug)]
+enum Cell {
+    /// The value at this place in the row that was read.
+    Value(usize),
+    /// What this stitch finds.
+    Related(usize),
+}
+
+/// One relation.
+#[derive(Clone, Debug)]
+struct Stitch {
+    /// Where the values that link stand in the row of the parent.
+    links: Vec<usize>,
+    /// The columns that they equal.
+    columns: Vec<usize>,
+    junction: Option<RelatedJunction>,
+    many: bool,
+    level: Level,
+    shape: Arc<Shape>,
+}
+
+/// What was found for some parents by one stitch.
+struct Found {
+    text: String,
+    /// Where in the text the JSON value of each key stands.
+    values: Vec<Option<Range<usize>>>,
+    /// The key of each parent.
+    keys: Vec<Option<usize>>,
+    many: bool,
+}
+
+impl Found {
+    /// The value of a parent.
+    fn value(&self, parent: usize) -> Value<'_> {
+        let key = self.keys.get(parent).copied().flatten();
+        let range = key.and_then(|key| self.values.get(key).cloned().flatten());
+        match range.and_then(|range| self.text.get(range)) {
+            Some(text) => Value::Json(text),
+            None if self.many => Value::Json("[]"),
+            None => Value::Null,
+        }
+    }
+}
+
+/// Why related records were not found.
+enum Stop {
+    /// They take more room than there is.
+    Full,
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Stitching {
+    /// None where the database does all of it.
+    fn of(select: &Select, embeds_related: bool, options: &DatabaseOptions) -> Option<Self> {
+        let mut level = Level::of(select, embeds_related, options);
+        if level.stitches.is_empty() {
+            return None;
+        }
+        let resume = level.resume();
+        Some(Self {
+            shape: planner::shape(
+                &select.table,
+                &select.output,
+                Frame::Bare,
+                Format::Json,
+                options,
+            ),
+            level,
+            resume,
+        })
+    }
+
+    /// The query for the first parents.
+    fn first(&self) -> Select {
+        Select {
+            limit: self.take(self.level.select.limit),
+            ..self.level.select.clone()
+        }
+    }
+
+    /// How many parents are read at once when so many are wanted.
+    fn take(&self, left: Option<u64>) -> Option<u64> {
+        let most = PARENTS_AT_ONCE as u64;
+        match self.resume {
+            Resume::Never => left,
+            // A page is read with one more, which only tells whether there is a next one.
+            Resume::After(_) | Resume::Offset => {
+                left.map(|left| if left <= most + 1 { left } else { most })
+            }
+        }
+    }
+
+    async fn run(
+        &self,
+        mut source: Source<'_>,
+        key: &[Scalar],
+        mut rows: RowWriter,
+    ) -> Result<RowWriter> {
+        let mut next: Option<Select> = None;
+        let mut left = self.level.select.limit;
+        let mut seen: u64 = 0;
+        let room = match self.resume {
+            Resume::Never => MAX_WHOLE_BYTES,
+            Resume::After(_) | Resume::Offset => ROOM_BYTES,
+        };
+        loop {
+            let take = self.take(left);
+            let recorded = source
+                .parents(next, self, key, RowWriter::recording(&self.shape, room))
+                .await?
+                .into_recorded();
+            let count = u64::try_from(recorded.len()).unwrap_or(u64::MAX);
+            if recorded.is_cut() && matches!(self.resume, Resume::Never) {
+                return Err(too_large());
+            }
+            if !self.level.write(&mut source, &recorded, &mut rows).await? {
+                return Ok(rows);
+            }
+            left = left.map(|left| left.saturating_sub(count));
+            seen = seen.saturating_add(count);
+            let is_last = !recorded.is_cut() && take.is_none_or(|take| count < take);
+            if is_last || left == Some(0) || count == 0 {
+                return Ok(rows);
+            }
+            let mut select = self.level.select.clone();
+            match &self.resume {
+                Resume::Never => return Ok(rows),
+                Resume::Offset => select.offset = select.offset.saturating_add(seen),
+                Resume::After(positions) => {
+                    let mut values = Vec::new();
+                    recorded.row(recorded.len().saturating_sub(1), &mut values)?;
+                    let last = positions.iter().map(|position| {
+                        let value = values.get(*position).unwrap_or(&Value::Null);
+                        Scalar::from_value(value)
+                    });
+                    let after = planner::after(&select.table, &select.order, last.collect())?;
+                    select.condition = Condition::And(vec![select.condition, after]);
+                    select.offset = 0;
+                }
+            }
+            select.limit = self.take(left);
+            next = Some(select);
+        }
+    }
+}
+
+impl Level {
+    fn of(select: &Select, embeds_related: bool, options: &DatabaseOptions) -> Self {
+        let mut own = Vec::with_capacity(select.output.len());
+        let mut cells = Vec::with_capacity(select.output.len());
+        let mut stitched: Vec<&Related> = Vec::new();
+        for output in &select.output {
+            match &output.expression {
+                Expression::Related(related) if !embeds_related => {
+                    cells.push(Cell::Related(stitched.len()));
+                    stitched.push(related);
+                }
+                _ => {
+                    cells.push(Cell::Value(own.len()));
+                    own.push(output.clone());
+                }
+            }
+        }
+        let mut level = Self {
+            select: Select {
+                visible: own.len(),
+                output: own,
+                ..select.clone()
+            },
+            cells,
+            stitches: Vec::new(),
+        };
+        for related in stitched {
+            let here = related.link.iter().map(|(_, here)| level.place(*here));
+            let stitch = Stitch {
+                links: here.collect(),
+                columns: related.link.iter().map(|(there, _)| *there).collect(),
+                junction: related.junction.clone(),
+                many: related.many,
+                shape: Arc::new(planner::shape(
+                    &related.select.table,
+                    &related.select.output,
+                    Frame::Bare,
+                    Format::Json,
+                    options,
+                )),
+                level: Self::of(&related.select, embeds_related, options),
+            };
+            level.stitches.push(stitch);
+        }
+        level
+    }
+
+    /// Where a column stands in the row; it is added if need be.
+    fn place(&mut self, column: usize) -> usize {
+        let output = &mut self.select.output;
+        let known = output.iter().position(
+            |output| matches!(output.expression, Expression::Column(index) if index == column),
+        );
+        known.unwrap_or_else(|| {
+            output.push(Output {
+                name: String::new(),
+                expression: Expression::Column(column),
+            });
+            output.len() - 1
+        })
+    }
+
+    /// How reading goes on after some rows. What that needs is added to them.
+    fn resume(&mut self) -> Resume {
+        let ordered: Option<Vec<usize>> = self
+            .select
+            .order
+            .iter()
+            .map(|order| match order.expression {
+                Expression::Column(index) => Some(index),
+                _ => None,
+            })
+            .collect();
+        let Some(ordered) = ordered else {
+            return Resume::Never;
+        };
+        if self.select.limit.is_none() || !self.select.table.is_total(&ordered) {
+            return Resume::Never;
+        }
+        let is_exact = ordered.iter().all(|index| {
+            let column = self.select.table.columns.get(*index);
+            column.is_some_and(|column| is_exact(&column.kind))
+        });
+        if !is_exact {
+            return Resume::Offset;
+        }
+        Resume::After(ordered.into_iter().map(|index| self.place(index)).collect())
+    }
+
+    /// Writes rows with all that belongs to them. False once the page is full.
+    async fn write(
+        &self,
+        source: &mut Source<'_>,
+        recorded: &Recorded,
+        rows: &mut RowWriter,
+    ) -> Result<bool> {
+        let wanted = rows
+            .left()
+            .map_or(recorded.len(), |left| recorded.len().min(left));
+        let mut start = 0;
+        let mut most = PARENTS_AT_ONCE;
+        while start < wanted {
+            let end = start.saturating_add(most).min(wanted);
+            let count = end - start;
+            let mut room = if count == 1 {
+                MAX_WHOLE_BYTES
+            } else {
+                ROOM_BYTES
+            };
+            let found = match self.find(source, recorded, start..end, &mut room).await {
+                Ok(found) => found,
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Full) if count == 1 => return Err(too_large()),
+                Err(Stop::Full) => {
+                    most = count.div_ceil(2);
+                    continue;
+                }
+            };
+            let mut values = Vec::new();
+            for row in start..end {
+                if !rows.begin_row() {
+                    return Ok(false);
+                }
+                recorded.row(row, &mut values)?;
+                self.write_row(&values, &found, row - start, rows);
+                if rows.end_row() {
+                    rows.flush().await?;
+                }
+            }
+            start = end;
+        }
+        // A row beyond the page is only told to the writer.
+        Ok(wanted == recorded.len() || rows.begin_row())
+    }
+
+    /// Writes the values of one row; the caller begins and ends it.
+    fn write_row(&self, values: &[Value<'_>], found: &[Found], row: usize, rows: &mut RowWriter) {
+        for cell in &self.cells {
+            let value = match cell {
+                Cell::Value(place) => values.get(*place).copied(),
+                Cell::Related(stitch) => found.get(*stitch).map(|found| found.value(row)),
+            };
+            rows.value(&value.unwrap_or(Value::Null));
+        }
+    }
+
+    /// What belongs to some rows, one find for each stitch.
+    fn find<'a>(
+        &'a self,
+        source: &'a mut Source<'_>,
+        recorded: &'a Recorded,
+        range: Range<usize>,
+        room: &'a mut usize,
+    ) -> BoxFuture<'a, Result<Vec<Found>, Stop>> {
+        Box::pin(async move {
+            let mut found = Vec::with_capacity(self.stitches.len());
+            for stitch in &self.stitches {
+                found.push(stitch.find(source, recorded, range.clone(), room).await?);
+            }
+            Ok(found)
+        })
+    }
+}
+
+/// Keys of parents: what equal ones have in common, and what is bound.
+type Keys = IndexMap<Vec<u8>, Vec<Scalar>>;
+
+impl Stitch {
+    async fn find(
+        &self,
+        source: &mut Source<'_>,
+        parents: &Recorded,
+        range: Range<usize>,
+        room: &mut usize,
+    ) -> Result<Found, Stop> {
+        let columns = self.link_columns()?;
+        let (keys, of_parents) = self.keys(parents, range, &columns)?;
+        let mut found = Found {
+            text: String::new(),
+            values: vec![None; keys.len()],
+            keys: of_parents,
+            many: self.many,
+        };
+        let at_once = (KEY_VALUES_AT_ONCE / columns.len().max(1)).clamp(1, PARENTS_AT_ONCE);
+        let mut start = 0;
+        while start < keys.len() {
+            let end = start.saturating_add(at_once).min(keys.len());
+            let children = self.children(&keys, start..end);
+            let rows = RowWriter::recording(&self.shape, *room);
+            let recorded = source.children(&children, rows).await?.into_recorded();
+            if recorded.is_cut() {
+                return Err(Stop::Full);
+            }
+            spend(room, recorded.size())?;
+            let inner = self
+                .level
+                .find(source, &recorded, 0..recorded.len(), room)
+                .await?;
+            let owners = self.owners(&recorded, &keys, start..end, &columns)?;
+            let before = found.text.len();
+            self.write(&recorded, &inner, &owners, start, &mut found, *room)?;
+            spend(room, found.text.len() - before)?;
+            start = end;
+        }
+        Ok(found)
+    }
+
+    /// The columns that the values of parents equal.
+    fn link_columns(&self) -> Result<Vec<&Column>> {
+        let table = match &self.junction {
+            Some(junction) => &junction.table,
+            None => &self.level.select.table,
+        };
+        if self.columns.is_empty() {
+            return Err(Error::internal("a relation without columns"));
+        }
+        self.columns
+            .iter()
+            .map(|index| table.column(*index))
+            .collect()
+    }
+
+    /// The keys of the parents, each once, and which one each parent has.
+    fn keys(
+        &self,
+        parents: &Recorded,
+        range: Range<usize>,
+        columns: &[&Column],
+    ) -> Result<(Keys, Vec<Option<usize>>)> {
+        let mut keys = Keys::new();
+        let mut of_parents = Vec::with_capacity(range.len());
+        let mut values = Vec::new();
+        for parent in range {
+            parents.row(parent, &mut values)?;
+            let links = self.links.iter().map(|place| values.get(*place));
+            of_parents.push(key_of(links, columns).map(|key| {
+                let entry = keys.entry(canonical(&key));
+                let index = entry.index();
+                entry.or_insert(key);
+                index
+            }));
+        }
+        Ok((keys, of_parents))
+    }
+
+    /// The query for what belongs to some of the keys.
+    fn children(&self, keys: &Keys, range: Range<usize>) -> Children {
+        let wanted = range.len();
+        let mut listed: Vec<Vec<Scalar>> = keys
+            .values()
+            .skip(range.start)
+            .take(wanted)
+            .cloned()
+            .collect();
+        // Lists have few lengths, so that databases see few statements.
+        if let Some(last) = listed.last().cloned() {
+            listed.resize(wanted.next_power_of_two(), last);
+        }
+        let keys = Condition::keys(&self.columns, &listed);
+        let both = |condition: &Condition| Condition::And(vec![keys.clone(), condition.clone()]);
+        let select = &self.level.select;
+        match &self.junction {
+            None => Children {
+                select: Select {
+                    condition: both(&select.condition),
+                    ..select.clone()
+                },
+                columns: self.columns.clone(),
+                junction: None,
+            },
+            Some(junction) => Children {
+                select: select.clone(),
+                columns: self.columns.clone(),
+                junction: Some(RelatedJunction {
+                    condition: both(&junction.condition),
+                    ..junction.clone()
+                }),
+            },
+        }
+    }
+
+    /// The records that belong to each of some keys.
+    fn owners(
+        &self,
+        recorded: &Recorded,
+        keys: &Keys,
+        range: Range<usize>,
+        columns: &[&Column],
+    ) -> Result<Vec<Vec<usize>>> {
+        let mut owners: Vec<Vec<usize>> = vec![Vec::new(); range.len()];
+        let mut loose: Option<HashMap<Vec<u8>, Vec<usize>>> = None;
+        let mut values = Vec::new();
+        let links = self.level.select.output.len();
+        for row in 0..recorded.len() {
+            recorded.row(row, &mut values)?;
+            let Some(key) = key_of(values.iter().skip(links).map(Some), columns) else {
+                continue;
+            };
+            let exact = keys.get_index_of(&canonical(&key));
+            if let Some(index) = exact.filter(|index| range.contains(index)) {
+                add(&mut owners, index - range.start, row);
+                continue;
+            }
+            // The database takes it for equal to one of the keys, by a collation that the gateway does not know.
+            let loose = loose.get_or_insert_with(|| loosely(keys, range.clone()));
+            for index in loose.get(&loosened(&key)).into_iter().flatten() {
+                add(&mut owners, *index, row);
+            }
+        }
+        if !self.many {
+            owners.iter_mut().for_each(|rows| rows.truncate(1));
+        }
+        Ok(owners)
+    }
+
+    /// Writes what belongs to each key.
+    fn write(
+        &self,
+        recorded: &Recorded,
+        inner: &[Found],
+        owners: &[Vec<usize>],
+        start: usize,
+        found: &mut Found,
+        room: usize,
+    ) -> Result<(), Stop> {
+        let mut rows = RowWriter::new(Arc::clone(&self.shape), None);
+        let mut values = Vec::new();
+        let mut ranges = Vec::with_capacity(owners.len());
+        for owned in owners {
+            // A comma parts records, also those of different keys.
+            let begin = rows.written() + usize::from(rows.rows() > 0);
+            for row in owned {
+                if !rows.begin_row() {
+                    break;
+                }
+                recorded.row(*row, &mut values)?;
+                self.level.write_row(&values, inner, *row, &mut rows);
+                rows.end_row();
+                if rows.written() > room {
+                    return Err(Stop::Full);
+                }
+            }
+            ranges.push((!owned.is_empty()).then(|| begin..rows.written()));
+        }
+        let bytes = rows.finish(&Map::new());
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| Error::internal("written rows are not UTF-8").with_source(error))?;
+        for (position, range) in ranges.into_iter().enumerate() {
+            let Some(records) = range.and_then(|range| text.get(range)) else {
+                continue;
+            };
+            let begin = found.text.len();
+            if self.many {
+                found.text.push('[');
+            }
+            found.text.push_str(records);
+            if self.many {
+                found.text.push(']');
+            }
+            if let Some(value) = found.values.get_mut(start.saturating_add(position)) {
+                *value = Some(begin..found.text.len());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The values of a key as the columns hold them. None if one is NULL or cannot be held: it then equals nothing.
+fn key_of<'a>(
+    values: impl Iterator<Item = Option<&'a Value<'a>>>,
+    columns: &[&Column],
+) -> Option<Vec<Scalar>> {
+    let key: Vec<Scalar> = values
+        .zip(columns)
+        .map(|(value, column)| bound(value?, column))
+        .collect::<Option<_>>()?;
+    (key.len() == columns.len()).then_some(key)
+}
+
+fn canonical(key: &[Scalar]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(16 * key.len());
+    key.iter()
+        .for_each(|value| write_canonical(&mut out, value));
+    out
+}
+
+/// What keys have in common that a database may take for equal.
+fn loosened(key: &[Scalar]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(16 * key.len());
+    for value in key {
+        match value {
+            Scalar::Text(text) => write_canonical(&mut out, &Scalar::Text(folded(text))),
+            value => write_canonical(&mut out, value),
+        }
+    }
+    out
+}
+
+/// Keys by what they may have in common, counted from the start of the range.
+fn loosely(keys: &Keys, range: Range<usize>) -> HashMap<Vec<u8>, Vec<usize>> {
+    let mut loose: HashMap<Vec<u8>, Vec<usize>> = HashMap::with_capacity(range.len());
+    for (index, key) in keys
+        .values()
+        .skip(range.start)
+        .take(range.len())
+        .enumerate()
+    {
+        loose.entry(loosened(key)).or_default().push(index);
+    }
+    loose
+}
+
+fn add(owners: &mut [Vec<usize>], index: usize, row: usize) {
+    if let Some(rows) = owners.get_mut(index) {
+        rows.push(row);
+    }
+}
+
+/// Whether values come out of every database with all their digits, so that reading can go on behind them.
+fn is_exact(kind: &Type) -> bool {
+    matches!(
+        kind,
+        Type::Boolean
+            | Type::SmallInt
+            | Type::Integer
+            | Type::BigInt
+            | Type::Decimal
+            | Type::Money
+            | Type::String
+            | Type::Text
+            | Type::Uuid
+            | Type::Date
+    )
+}
+
+fn spend(room: &mut usize, bytes: usize) -> Result<(), Stop> {
+    *room = room.checked_sub(bytes).ok_or(Stop::Full)?;
+    Ok(())
+}
+
+fn too_large() -> Error {
+    Error::new(
+        ErrorKind::PayloadTooLarge,
+        format!("a record with all that is related to it would be larger than {MAX_WHOLE_BYTES} bytes"),
+    )
+    .with_help("ask for fewer related records with `{relation}.limit`, or for fewer columns with `{relation}.fields`")
+}
