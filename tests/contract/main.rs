@@ -185,7 +185,11 @@ fn main() -> ExitCode {
         })
         .collect();
     // What goes through a driver has the types of its product, and is no part of the default features.
-    let documented = || PRODUCTS.iter().filter(|(name, ..)| !name.starts_with("odbc-"));
+    let documented = || {
+        PRODUCTS
+            .iter()
+            .filter(|(name, ..)| !name.starts_with("odbc-"))
+    };
     trials.extend(documented().map(|(name, _, product)| {
         let backends = Arc::clone(&backends);
         Trial::test(format!("{name}::reference_of_types"), move || {

@@ -4,25 +4,25 @@
 //! shown and embedded. It never sees a value: values are bound, and identifiers reach the text through
 //! [`Dialect::quote`] alone.
 
-#[cfg(any(feature = "odbc", test))]
+#[cfg(feature = "odbc")]
 mod ansi;
-#[cfg(any(feature = "odbc", test))]
+#[cfg(feature = "odbc")]
 mod db2;
-#[cfg(any(feature = "odbc", test))]
+#[cfg(feature = "odbc")]
 mod firebird;
 mod postgresql;
-#[cfg(any(feature = "odbc", test))]
+#[cfg(feature = "odbc")]
 mod snowflake;
 mod sqlite;
 
-#[cfg(any(feature = "odbc", test))]
+#[cfg(feature = "odbc")]
 pub use ansi::AnsiDialect;
-#[cfg(any(feature = "odbc", test))]
+#[cfg(feature = "odbc")]
 pub use db2::Db2Dialect;
-#[cfg(any(feature = "odbc", test))]
+#[cfg(feature = "odbc")]
 pub use firebird::FirebirdDialect;
 pub use postgresql::PostgresqlDialect;
-#[cfg(any(feature = "odbc", test))]
+#[cfg(feature = "odbc")]
 pub use snowflake::SnowflakeDialect;
 pub use sqlite::SqliteDialect;
 

@@ -18,6 +18,8 @@ use super::rows::RowWriter;
 use super::value::{DateTimeStyle, NumberStyle, Scalar};
 use crate::error::{Error, ErrorKind, Result};
 
+#[cfg(all(test, feature = "odbc"))]
+pub(in crate::connector::database) use render::render_insert;
 pub use render::{render_children, render_select, render_write};
 use reread::Reread;
 

@@ -356,9 +356,7 @@ impl<'c> Open<'c> {
             for guide in &guides {
                 number = number.saturating_add(1);
                 self.reader
-                    .value(cursor, number, *guide, &mut |value| {
-                        writer.value(value)
-                    })?;
+                    .value(cursor, number, *guide, &mut |value| writer.value(value))?;
             }
             if writer.end_row() {
                 watch.waiting(|| writer.flush_blocking())?;
@@ -391,7 +389,10 @@ impl<'c> Open<'c> {
     /// The number that a query of the gateway's own gives.
     pub(super) fn number(&mut self, sql: &str, watch: &Watch) -> Result<Option<i64>, Failure> {
         let rows = self.texts(sql, 1, watch)?;
-        let text = rows.into_iter().next().and_then(|row| row.into_iter().next());
+        let text = rows
+            .into_iter()
+            .next()
+            .and_then(|row| row.into_iter().next());
         Ok(text.flatten().and_then(|text| text.trim().parse().ok()))
     }
 

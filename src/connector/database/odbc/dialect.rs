@@ -67,9 +67,9 @@ impl Dialect for OdbcDialect {
 
     fn shown(&self, sql: &str, column: &Column) -> String {
         match (self.name, &column.kind) {
-            // Its driver reads doubles by way of a text of 15 digits.
+            // Its driver reads doubles by way of a text of 15 digits; `quote` gives as many as it takes.
             (DialectName::Sqlite, Type::Double | Type::Float) => {
-                format!("CASE typeof({sql}) WHEN 'real' THEN printf('%!.17g', {sql}) ELSE {sql} END")
+                format!("CASE typeof({sql}) WHEN 'real' THEN quote({sql}) ELSE {sql} END")
             }
             _ => self.inner.shown(sql, column),
         }

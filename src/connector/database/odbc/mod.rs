@@ -16,6 +16,8 @@ pub mod contract;
 mod dialect;
 mod error;
 mod pool;
+#[cfg(test)]
+mod tests;
 mod value;
 mod watch;
 

@@ -363,15 +363,8 @@ fn from_text(text: &str, guide: Guide) -> Value<'_> {
             .or_else(|_| text.parse().map(Value::UInt))
             .unwrap_or_else(|_| decimal(text)),
         Guide::Decimal => decimal(text),
-        Guide::Number => match text.parse() {
-            Ok(number) => Value::Float(number),
-            // SQLite's words for what is not finite.
-            Err(_) => match text {
-                "Inf" => Value::Float(f64::INFINITY),
-                "-Inf" => Value::Float(f64::NEG_INFINITY),
-                text => Value::Text(text),
-            },
-        },
+        // Infinity is `9.0e+999`.
+        Guide::Number => text.parse().map_or(Value::Text(text), Value::Float),
         Guide::Json if is_json(text) => Value::Json(text),
         Guide::Uuid => uuid::Uuid::try_parse(text.trim())
             .map_or(Value::Text(text), |value| Value::Uuid(value.into_bytes())),

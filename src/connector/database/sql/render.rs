@@ -136,7 +136,7 @@ pub fn render_write(
 }
 
 /// Writes an insert that gives the values of these columns as its only row, by [`Dialect::insert_output`].
-pub(super) fn render_insert(
+pub(in crate::connector::database) fn render_insert(
     dialect: &dyn Dialect,
     insert: &Insert,
     columns: &[usize],
