@@ -56,8 +56,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "exchange",
             "connector",
             "auth",
-            // A description of a database is its catalog.
+            // A description of a database is its catalog, with what a manifest says of the values.
             "connector::database::catalog",
+            "connector::database::convert",
+            "connector::database::validation",
         ],
     ),
     ("tree", &["telemetry"]),

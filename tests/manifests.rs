@@ -14,6 +14,7 @@
     reason = "tests may block and read the environment"
 )]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -26,6 +27,7 @@ use proptest::prelude::*;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
+use tidegate::connector::database::table_options::{self, TableOptions};
 use tidegate::connector::operation::{Effect, Operation};
 use tidegate::connector::{Connector, Family, Problem, Resources, ServiceConfig, ServiceType};
 use tidegate::error::{Error, Result};
@@ -83,6 +85,9 @@ struct ExampleConfig {
     /// Further servers.
     #[serde(default)]
     replicas: Vec<Replica>,
+    /// What to change about tables, as every database has it.
+    #[serde(default)]
+    table: BTreeMap<String, TableOptions>,
 }
 
 fn default_port() -> u16 {
@@ -108,6 +113,7 @@ impl ServiceConfig for ExampleConfig {
                 help: Some("write one host name".to_owned()),
             });
         }
+        problems.extend(table_options::problems(&self.table));
         problems
     }
 

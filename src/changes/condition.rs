@@ -229,6 +229,12 @@ fn canonical(filter: &Filter, operand: &dyn Fn(&Operand) -> Operand) -> Filter {
             alone(parts, Filter::Or)
         }
         Filter::Not(inner) => Filter::Not(Box::new(canonical(inner, operand))),
+        Filter::Exists { relation, filter } => Filter::Exists {
+            relation: name(relation),
+            filter: filter
+                .as_ref()
+                .map(|filter| Box::new(canonical(filter, operand))),
+        },
         Filter::Compare {
             field,
             operator,

@@ -161,7 +161,22 @@ fn changes_no_answer(difference: &Difference) -> bool {
         "application_name",
         "ca",
     ];
-    difference.kind != Kind::Value || HOW.contains(&difference.key().as_str())
+    difference.kind != Kind::Value
+        || HOW.contains(&difference.key().as_str())
+        || is_word_for_people(&difference.pointer)
+}
+
+/// Whether a key of a database's tables is only read by people: what they call tables, columns and relations. All else
+/// there may show what was hidden or let be written what was not.
+fn is_word_for_people(pointer: &str) -> bool {
+    let segments: Vec<&str> = pointer.split('/').skip(1).collect();
+    match segments.as_slice() {
+        ["table", _, key] => matches!(*key, "label" | "plural" | "description" | "name_field"),
+        ["table", _, "column" | "relation_alias", _, key] => {
+            matches!(*key, "label" | "description")
+        }
+        _ => false,
+    }
 }
 
 /// What to say of a key of a config that differs; never its value.

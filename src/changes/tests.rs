@@ -232,6 +232,55 @@ fn secrets_are_compared_by_their_references_and_never_shown() {
 }
 
 #[test]
+fn what_is_said_of_tables_is_compared_key_by_key() {
+    let with = |tables: &str| {
+        format!(
+            "[service.shop]\ntype = \"sqlite\"\n[service.shop.config]\ndatabase = \"a.db\"\n{tables}"
+        )
+    };
+    let column = |rest: &str| {
+        with(&format!(
+            "[service.shop.config.table.person.column.salary]\n{rest}"
+        ))
+    };
+    let open = "[access-widened, breaking, service-reopened]";
+    for (before, after, expected) in [
+        (
+            column("hidden = true"),
+            column("hidden = false"),
+            format!("table.person.column.salary.hidden differs @ 6:1 {open}"),
+        ),
+        (
+            column("hidden = true\nlabel = \"Pay\""),
+            with(""),
+            format!(
+                "table.person.column.salary.hidden differs, table.person.column.salary.label differs @ 6:1 (before), 7:1 (before) {open}"
+            ),
+        ),
+        (
+            column("read_only = true\nlabel = \"Pay\""),
+            column("label = \"Pay\""),
+            format!("table.person.column.salary.read_only differs @ 6:1 (before) {open}"),
+        ),
+        (
+            column("label = \"Pay\""),
+            column("label = \"Salary\""),
+            "table.person.column.salary.label differs @ 6:1 [service-reopened]".to_owned(),
+        ),
+        (
+            with("[service.shop.config.table.person]\nhidden = true"),
+            with("[service.shop.config.table.person]\ndescription = \"Who works here\""),
+            format!(
+                "table.person.description differs, table.person.hidden differs @ 6:1, 6:1 (before) {open}"
+            ),
+        ),
+    ] {
+        let said = lines(&before, &after).join("\n");
+        assert_eq!(said, format!("~ service shop is opened anew: {expected}"));
+    }
+}
+
+#[test]
 fn who_holds_a_digest_is_followed_from_key_to_key() {
     let role = "[role.reader]\n[[role.reader.access]]\nservice = \"*\"\ncomponent = \"*\"\nverbs = [\"GET\"]\n\
         [role.none]\n[service.shop]\ntype = \"sqlite\"\nconfig = { database = \"a.db\" }\n";

@@ -128,29 +128,89 @@ fn values(
     if same(&old, &new) {
         return Vec::new();
     }
-    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let written: Vec<&String> = keys
-        .into_iter()
-        .filter(|key| before.get(*key) != after.get(*key))
-        .collect();
+    let mut written = BTreeSet::new();
+    leaves(before, after, "", &mut written);
     let telling: Vec<&String> = written
         .iter()
-        .copied()
-        .filter(|key| {
-            let mut mixed = before.clone();
-            match after.get(*key) {
-                Some(value) => mixed.insert((*key).clone(), value.clone()),
-                None => mixed.shift_remove(*key),
-            };
-            !same(&old, &typed(&mixed))
+        .filter(|pointer| {
+            let mut mixed = Value::Object(before.clone());
+            exchange(&mut mixed, after, pointer);
+            match mixed {
+                Value::Object(mixed) => !same(&old, &typed(&mixed)),
+                _ => true,
+            }
         })
         .collect();
     // Keys may matter only together; then all that are written differently are named.
-    let keys = if telling.is_empty() { written } else { telling };
-    keys.into_iter()
-        .map(|key| Difference {
-            pointer: join("", key),
+    let pointers = if telling.is_empty() {
+        written.iter().collect()
+    } else {
+        telling
+    };
+    pointers
+        .into_iter()
+        .map(|pointer| Difference {
+            pointer: pointer.clone(),
             kind: Kind::Value,
         })
         .collect()
+}
+
+/// The pointers of the innermost keys that are written differently. A table that only one side has is gone through as
+/// if the other had an empty one.
+fn leaves(
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+    above: &str,
+    found: &mut BTreeSet<String>,
+) {
+    let empty = Map::new();
+    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    for key in keys {
+        let pointer = join(above, key);
+        match (before.get(key), after.get(key)) {
+            (left, right) if left == right => {}
+            (Some(Value::Object(left)), Some(Value::Object(right))) => {
+                leaves(left, right, &pointer, found);
+            }
+            (Some(Value::Object(only)), None) if !only.is_empty() => {
+                leaves(only, &empty, &pointer, found);
+            }
+            (None, Some(Value::Object(only))) if !only.is_empty() => {
+                leaves(&empty, only, &pointer, found);
+            }
+            _ => {
+                found.insert(pointer);
+            }
+        }
+    }
+}
+
+/// Gives the key at a pointer the value that it has in `from`; without one there, it is removed.
+fn exchange(config: &mut Value, from: &Map<String, Value>, pointer: &str) {
+    let mut segments = segments(pointer).peekable();
+    let mut source: Option<&Value> = None;
+    let mut place = config;
+    let mut is_first = true;
+    while let Some(key) = segments.next() {
+        source = if is_first {
+            from.get(&key)
+        } else {
+            source.and_then(|source| source.get(&key))
+        };
+        is_first = false;
+        let Value::Object(members) = place else {
+            return;
+        };
+        if segments.peek().is_none() {
+            match source {
+                Some(value) => members.insert(key, value.clone()),
+                None => members.shift_remove(&key),
+            };
+            return;
+        }
+        place = members
+            .entry(key)
+            .or_insert_with(|| Value::Object(Map::new()));
+    }
 }

@@ -26,6 +26,7 @@ use super::{Documents, Located, ManifestSet};
 use crate::auth::key::KeyDigest;
 use crate::auth::role::{AccessRow, CompiledRow, Role, RowProblem, compile, conflicts};
 use crate::auth::route::Question;
+use crate::connector::Family;
 use crate::connector::access::Pattern;
 use crate::connector::filter::{Filter, Operand};
 use crate::error::nearest;
@@ -358,7 +359,7 @@ impl Reader<'_> {
                 continue;
             };
             table.content = match kind {
-                "service" => self.service(spot, name, value, &mut findings),
+                "service" => self.service(spot, name, value, &mut findings, &mut table.mentions),
                 "role" => self.role(spot, name, value, &findings, &mut table.mentions),
                 _ if !is_sound(&pointer, &findings) => None,
                 "key" => {
@@ -410,10 +411,23 @@ impl Reader<'_> {
         name: &str,
         table: &Value,
         findings: &mut Vec<Finding>,
+        mentions: &mut Vec<Mention>,
     ) -> Option<Content> {
         let value = self.service_config(spot, table, findings)?;
         if !is_sound(spot.pointer, findings) {
             return None;
+        }
+        if value.service_type.family == Family::Database {
+            for mention in config_names(&value.pointer, &value.config) {
+                if (mention.kind, &*mention.name) == ("service", name) {
+                    let place = spot.document.value_place(&mention.pointer);
+                    let message = format!("the service `{name}` is this one");
+                    let help = "remove `service`: without it, the table is one of this service";
+                    self.problem(Diagnostic::error(place, message).with_help(help));
+                } else {
+                    mentions.push(mention);
+                }
+            }
         }
         let position = spot.document.value_position(spot.pointer);
         let service = Arc::new(Located { value, position });
@@ -787,6 +801,40 @@ impl Reader<'_> {
     }
 }
 
+/// The names in the config of a database, which stands at `pointer`: other services that relations lead to, and lookups
+/// that columns are set to. Every service type is a database as yet; when there are others, those are no targets.
+fn config_names(pointer: &str, config: &Value) -> Vec<Mention> {
+    let mut mentions = Vec::new();
+    let tables = config.get("table").and_then(Value::as_object);
+    for (table, said) in tables.into_iter().flatten() {
+        let pointer = join(&join(pointer, "table"), table);
+        let relations = said.get("relation").and_then(Value::as_array);
+        for (index, relation) in relations.into_iter().flatten().enumerate() {
+            if let Some(service) = relation.get("service").and_then(Value::as_str) {
+                let pointer = format!("{pointer}/relation/{index}/service");
+                mentions.push(Mention::new("service", service, pointer));
+            }
+        }
+        let columns = said.get("column").and_then(Value::as_object);
+        for (column, said) in columns.into_iter().flatten() {
+            let pointer = join(&join(&pointer, "column"), column);
+            for key in ["default", "on_create", "on_update"] {
+                let name = said.get(key).and_then(Value::as_str);
+                let name = name
+                    .and_then(|text| text.strip_prefix("{lookup."))
+                    .and_then(|text| text.strip_suffix('}'));
+                if let Some(name) = name {
+                    mentions.push(Mention {
+                        note: "; until then the column is left to the database",
+                        ..Mention::new("lookup", name, join(&pointer, key))
+                    });
+                }
+            }
+        }
+    }
+    mentions
+}
+
 /// The names in a row must exist.
 fn row_names(pointer: &str, row: &AccessRow, compiled: &CompiledRow, mentions: &mut Vec<Mention>) {
     if let Some(service) = &compiled.service {
@@ -1113,6 +1161,11 @@ fn lookups<'a>(filter: &'a Filter, names: &mut Vec<&'a str>) {
             }
         }
         Filter::Not(part) => lookups(part, names),
+        Filter::Exists { filter, .. } => {
+            if let Some(part) = filter {
+                lookups(part, names);
+            }
+        }
         Filter::Compare { value, .. } | Filter::Match { value, .. } => operands.push(value),
         Filter::In { values, .. } => operands.extend(values),
         Filter::Between { low, high, .. } => operands.extend([low, high]),

@@ -3,7 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use crate::connector::access::Grant;
-use crate::connector::database::catalog::{Column, DefaultValue, Table, Type};
+use crate::connector::database::catalog::{
+    Column, ColumnSettings, DefaultValue, Supplied, Table, Type,
+};
+use crate::connector::database::convert::to_json;
+use crate::connector::database::validation::Rule;
 
 /// What a schema of records is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub(super) fn record(table: &Table, grant: &Grant, purpose: Purpose) -> Value {
         .columns
         .iter()
         .filter(|column| grant.admits_field(&column.name))
-        .filter(|column| purpose == Purpose::Answer || !column.is_generated)
+        .filter(|column| may_be_sent(column, purpose))
     {
         properties.insert(column.name.clone(), of_column(column, purpose));
         if purpose == Purpose::Create && must_be_given(column) {
@@ -40,8 +44,71 @@ pub(super) fn record(table: &Table, grant: &Grant, purpose: Purpose) -> Value {
     Value::Object(schema)
 }
 
+/// Whether records for a purpose may have a column.
+fn may_be_sent(column: &Column, purpose: Purpose) -> bool {
+    let settings = column.settings.as_deref();
+    let has = |what: fn(&ColumnSettings) -> bool| settings.is_some_and(what);
+    match purpose {
+        Purpose::Answer => true,
+        _ if column.is_generated
+            || has(|settings| settings.read_only.is_some() || settings.on_update.is_some()) =>
+        {
+            false
+        }
+        Purpose::Create => !has(|settings| settings.on_create.is_some()),
+        Purpose::Change => !has(|settings| settings.create_only.is_some()),
+    }
+}
+
 fn must_be_given(column: &Column) -> bool {
-    !column.is_nullable && column.default.is_none() && !column.is_auto_increment
+    if column.default.is_some() || column.is_auto_increment {
+        return false;
+    }
+    let Some(settings) = &column.settings else {
+        return !column.is_nullable;
+    };
+    let is_ruled = || settings.checks.iter().any(|check| check.rule.needs_value());
+    !settings.is_supplied() && (!column.is_nullable || is_ruled())
+}
+
+/// What the manifest says of values that are sent.
+fn add_rules(schema: &mut Map<String, Value>, column: &Column, settings: &ColumnSettings) {
+    let is_text = matches!(column.kind, Type::String | Type::Text);
+    for check in &settings.checks {
+        match &check.rule {
+            Rule::Email if is_text => {
+                schema.insert("format".to_owned(), json!("email"));
+            }
+            Rule::Url if is_text => {
+                schema.insert("format".to_owned(), json!("uri"));
+            }
+            Rule::Match(expression) if is_text => {
+                schema.insert("pattern".to_owned(), json!(expression.as_str()));
+            }
+            Rule::Int(range) if column.kind.is_numeric() => {
+                for (key, bound) in [("minimum", range.min), ("maximum", range.max)] {
+                    if let Some(bound) = bound {
+                        schema.insert(key.to_owned(), json!(bound));
+                    }
+                }
+            }
+            Rule::Picklist if is_text => {
+                let mut values: Vec<Value> =
+                    settings.picklist.iter().map(|value| json!(value)).collect();
+                if column.is_nullable {
+                    values.push(Value::Null);
+                }
+                schema.insert("enum".to_owned(), Value::Array(values));
+            }
+            _ => {}
+        }
+    }
+    if let Some(Supplied::Constant(value)) = &settings.default
+        && let Ok(value) = to_json(value)
+        && let Ok(value) = serde_json::from_str(value.get())
+    {
+        schema.insert("default".to_owned(), value);
+    }
 }
 
 /// The schema of one column's values, null included where the column may be null.
@@ -64,15 +131,25 @@ fn of_column(column: &Column, purpose: Purpose) -> Value {
         }
         schema.insert("enum".to_owned(), Value::Array(values));
     }
+    let settings = column.settings.as_deref();
+    if let Some(settings) = settings.filter(|_| purpose != Purpose::Answer) {
+        add_rules(&mut schema, column, settings);
+    }
+    if let Some(label) = settings.and_then(|settings| settings.label.as_ref()) {
+        schema.insert("title".to_owned(), json!(label));
+    }
     if let Some(description) = description(column) {
         schema.insert("description".to_owned(), json!(description));
     }
     if purpose == Purpose::Answer {
-        if column.is_generated || column.is_auto_increment {
+        let is_read_only = settings.is_some_and(|settings| settings.read_only.is_some());
+        if column.is_generated || column.is_auto_increment || is_read_only {
             schema.insert("readOnly".to_owned(), json!(true));
         }
     } else if let Some(DefaultValue::Literal(value)) = &column.default {
-        schema.insert("default".to_owned(), value.clone());
+        // One of the manifest goes before that of the database.
+        let entry = schema.entry("default".to_owned());
+        entry.or_insert_with(|| value.clone());
     }
     Value::Object(schema)
 }

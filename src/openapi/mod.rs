@@ -186,12 +186,14 @@ impl Writer {
                     }
                 }
                 Some(catalog) if operation.path.contains(TABLE) => {
+                    let family = operation.path.trim_start_matches('/').split('/').next();
                     let choices: Vec<(&str, Grant)> = catalog
                         .tables()
                         .filter_map(|table| {
-                            let component = component_for(operation.path, &table.name);
+                            let name = table.name_in(family.unwrap_or_default());
+                            let component = component_for(operation.path, name);
                             let grant = granted(service, &component, &operation.method)?;
-                            Some((table.name.as_str(), grant))
+                            Some((name, grant))
                         })
                         .collect();
                     let Some((_, grant)) = choices.first() else {
@@ -587,7 +589,8 @@ fn relations_text(place: &Place<'_>) -> Option<String> {
         .relations
         .iter()
         .filter(|relation| {
-            admits_all(table, &place.grant, &relation.columns)
+            relation.service.is_none()
+                && admits_all(table, &place.grant, &relation.columns)
                 && may_read(&relation.target, &relation.target_columns)
                 && relation.junction.as_ref().is_none_or(|junction| {
                     may_read(&junction.table, &junction.near)

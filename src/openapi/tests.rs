@@ -137,6 +137,7 @@ fn column(name: &str, kind: Type) -> Column {
         scale: None,
         picklist: Vec::new(),
         description: None,
+        settings: None,
     }
 }
 

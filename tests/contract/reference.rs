@@ -50,8 +50,13 @@ pub(crate) fn types(name: &str, product: &Arc<dyn Product>) -> Result<(), Failed
             if schema == "{}" { "any" } else { &schema }
         );
     }
-    let folder = root().join("src/connector/database").join(name);
-    compare(&folder.join("types.md"), &text)
+    let folder = root().join("src/connector/database");
+    let path = match name {
+        // One driver serves both.
+        "mariadb" => folder.join("mysql/types_mariadb.md"),
+        _ => folder.join(name).join("types.md"),
+    };
+    compare(&path, &text)
 }
 
 /// Which cases each product passes, by area, in the README.

@@ -1,11 +1,18 @@
 //! Tables, columns, keys and the relations that follow from them.
 
+mod served;
+mod settings;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+pub use served::Served;
+pub use settings::{ColumnSettings, Supplied, TableSettings};
+
 use crate::error::{Error, ErrorKind, Result, brief, nearest};
+use crate::names::ServiceName;
 
 /// The tables and views of one database, as a driver found them, with their relations.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +20,8 @@ pub struct Catalog {
     tables: IndexMap<String, Arc<Table>>,
     /// Lower-cased names that stand for exactly one table.
     folded: HashMap<String, usize>,
+    has_always: bool,
+    has_aliases: bool,
 }
 
 /// A table or a view.
@@ -44,12 +53,14 @@ pub struct Table {
     pub is_writable: bool,
     /// Lower-cased column names. Filled by [`Catalog::new`].
     pub by_name: HashMap<String, usize>,
+    /// What the manifest says of it; drivers say nothing.
+    pub settings: Option<Arc<TableSettings>>,
 }
 
 /// A column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Column {
-    /// Its name.
+    /// What callers write. In the database it is called [`Column::own_name`].
     pub name: String,
     /// What kind of values it holds.
     pub kind: Type,
@@ -75,6 +86,8 @@ pub struct Column {
     pub picklist: Vec<String>,
     /// The comment in the database.
     pub description: Option<String>,
+    /// What the manifest says of it; drivers say nothing.
+    pub settings: Option<Arc<ColumnSettings>>,
 }
 
 /// What a column gets when nothing is written.
@@ -149,9 +162,11 @@ pub struct ForeignKey {
 }
 
 /// The kind of a relation, seen from this table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum RelationKind {
     /// This table holds the foreign key.
+    #[default]
     BelongsTo,
     /// Another table's foreign key points here, and is unique there.
     HasOne,
@@ -162,7 +177,7 @@ pub enum RelationKind {
 }
 
 /// Something that records of this table can be related to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relation {
     /// `customer_by_customer_id`, `invoice_by_customer_id`, `tag_by_invoice_tag` (reference 5.1).
     pub name: String,
@@ -172,10 +187,26 @@ pub struct Relation {
     pub columns: Vec<usize>,
     /// The API name of the related table.
     pub target: String,
-    /// Indexes of the columns there: they equal `columns`, or `junction.far` when there is a junction.
+    /// Indexes of the columns there: they equal `columns`, or `junction.far` when there is a junction. Empty for a
+    /// relation to another service, whose columns are known by [`Relation::service_columns`] alone.
     pub target_columns: Vec<usize>,
-    /// The table between, for [`RelationKind::ManyMany`].
+    /// The table between, for [`RelationKind::ManyMany`]. It is always one of this service.
     pub junction: Option<Junction>,
+    /// The other database service that has the related table; none for a table of this service.
+    pub service: Option<ServiceName>,
+    /// The columns of the related table as the other service calls them, in the order of `columns`, or of
+    /// `junction.far`. Empty for a table of this service.
+    pub service_columns: Vec<String>,
+    /// Whether a manifest declares it, and no foreign key.
+    pub is_virtual: bool,
+    /// Whether it is read along with every record of the table, asked for or not.
+    pub is_always: bool,
+    /// What it would be called without an alias; none where it has no alias.
+    pub own_name: Option<String>,
+    /// What people call it.
+    pub label: Option<String>,
+    /// What it means.
+    pub description: Option<String>,
 }
 
 /// The table between two others.
@@ -213,7 +244,41 @@ impl Type {
     }
 }
 
+impl Column {
+    /// Its name in the database.
+    pub fn own_name(&self) -> &str {
+        self.settings
+            .as_deref()
+            .and_then(|settings| settings.own_name.as_deref())
+            .unwrap_or(&self.name)
+    }
+}
+
 impl Table {
+    /// What callers would write if the manifest gave it no other name. Descriptions (`_schema`) use it.
+    pub fn own_name(&self) -> &str {
+        self.settings
+            .as_deref()
+            .and_then(|settings| settings.own_name.as_deref())
+            .unwrap_or(&self.name)
+    }
+
+    /// Its name in a family of resources: its own under `_schema`, what callers write elsewhere.
+    pub fn name_in(&self, family: &str) -> &str {
+        if family == "_schema" {
+            self.own_name()
+        } else {
+            &self.name
+        }
+    }
+
+    /// Columns that exist in the database and not for callers. Their indexes follow those of `columns`.
+    pub fn hidden(&self) -> &[Column] {
+        self.settings
+            .as_deref()
+            .map_or(&[], |settings| &settings.hidden)
+    }
+
     /// The index of a column. The exact name goes before one that differs in ASCII case.
     pub fn column_index(&self, name: &str) -> Option<usize> {
         self.columns
@@ -222,18 +287,34 @@ impl Table {
             .or_else(|| self.by_name.get(&name.to_ascii_lowercase()).copied())
     }
 
-    /// A column by its index, which came from this table.
+    /// A column by its index, which came from this table; hidden ones too.
     pub fn column(&self, index: usize) -> Result<&Column> {
         self.columns
             .get(index)
+            .or_else(|| self.hidden().get(index.checked_sub(self.columns.len())?))
             .ok_or_else(|| Error::internal(format!("table {} has no column {index}", self.name)))
     }
 
-    /// Whether no two records can agree in all of these columns: they contain the primary key or a unique key.
-    pub fn is_unique(&self, columns: &[usize]) -> bool {
-        std::iter::once(&self.primary_key)
+    /// Whether the primary key is one that the manifest declares: the database does not see to it.
+    pub fn is_key_virtual(&self) -> bool {
+        self.settings
+            .as_deref()
+            .is_some_and(|settings| settings.is_key_virtual)
+    }
+
+    /// The keys that the database sees to, the primary one first. No two records agree in one, but for NULL.
+    pub fn enforced_keys(&self) -> impl Iterator<Item = &Vec<usize>> {
+        Some(&self.primary_key)
+            .filter(|_| !self.is_key_virtual())
+            .into_iter()
             .chain(&self.unique_keys)
-            .any(|key| !key.is_empty() && key.iter().all(|index| columns.contains(index)))
+            .filter(|key| !key.is_empty())
+    }
+
+    /// Whether no two records can agree in all of these columns: they contain a primary or unique key of the database.
+    pub fn is_unique(&self, columns: &[usize]) -> bool {
+        self.enforced_keys()
+            .any(|key| key.iter().all(|index| columns.contains(index)))
     }
 
     /// The keys that tell any two records apart: the primary key, and unique keys that are never NULL.
@@ -272,6 +353,19 @@ impl Catalog {
     /// Takes the tables that a driver found, indexes their names and derives their relations.
     pub fn new(tables: Vec<Table>) -> Self {
         let mut relations = derive_relations(&tables);
+        Self::of(
+            tables
+                .into_iter()
+                .map(|table| Table {
+                    relations: relations.remove(&table.name).unwrap_or_default(),
+                    ..table
+                })
+                .collect(),
+        )
+    }
+
+    /// Takes tables with their relations and indexes their names.
+    fn of(tables: Vec<Table>) -> Self {
         let mut catalog = Self::default();
         for mut table in tables {
             table.by_name = table
@@ -281,7 +375,8 @@ impl Catalog {
                 .rev()
                 .map(|(index, column)| (column.name.to_ascii_lowercase(), index))
                 .collect();
-            table.relations = relations.remove(&table.name).unwrap_or_default();
+            catalog.has_aliases |= table.own_name() != table.name;
+            catalog.has_always |= table.relations.iter().any(|relation| relation.is_always);
             catalog.tables.insert(table.name.clone(), Arc::new(table));
         }
         let mut seen: HashMap<String, Option<usize>> = HashMap::new();
@@ -302,11 +397,33 @@ impl Catalog {
         self.tables.values()
     }
 
+    /// Whether any relation is read along unasked.
+    pub fn has_always(&self) -> bool {
+        self.has_always
+    }
+
     /// A table by its own name, which came from this catalog.
     pub fn get(&self, name: &str) -> Result<&Arc<Table>> {
         self.tables
             .get(name)
             .ok_or_else(|| Error::internal(format!("the catalog has no table {name}")))
+    }
+
+    /// A table by its own name, as descriptions have it; otherwise as [`Catalog::table`].
+    pub fn described(&self, name: &str, admits: impl Fn(&str) -> bool) -> Result<&Arc<Table>> {
+        if !self.has_aliases {
+            return self.table(name, admits);
+        }
+        let tables = || self.tables.values();
+        if let Some(table) = tables().find(|table| table.own_name() == name) {
+            return Ok(table);
+        }
+        let mut folded = tables().filter(|table| table.own_name().eq_ignore_ascii_case(name));
+        if let (Some(table), None) = (folded.next(), folded.next()) {
+            return Ok(table);
+        }
+        let known = tables().map(|table| table.own_name());
+        Err(no_table(name, known.filter(|name| admits(name))))
     }
 
     /// A table by the name that callers write: exact first, then without regard to ASCII case if that is
@@ -323,22 +440,19 @@ impl Catalog {
         if let Some((_, table)) = folded {
             return Ok(table);
         }
-        let error = Error::new(
-            ErrorKind::UnknownTable,
-            format!("table '{}' does not exist in the database", brief(name)),
-        );
-        Err(
-            match nearest(
-                name,
-                self.tables
-                    .keys()
-                    .map(String::as_str)
-                    .filter(|name| admits(name)),
-            ) {
-                Some(near) => error.with_help(format!("did you mean '{near}'?")),
-                None => error,
-            },
-        )
+        let known = self.tables.keys().map(String::as_str);
+        Err(no_table(name, known.filter(|name| admits(name))))
+    }
+}
+
+fn no_table<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Error {
+    let error = Error::new(
+        ErrorKind::UnknownTable,
+        format!("table '{}' does not exist in the database", brief(name)),
+    );
+    match nearest(name, known) {
+        Some(near) => error.with_help(format!("did you mean '{near}'?")),
+        None => error,
     }
 }
 
@@ -433,6 +547,7 @@ fn derive_relations(tables: &[Table]) -> HashMap<String, Vec<Relation>> {
                 target: reference.target.name.clone(),
                 target_columns: reference.target_columns.clone(),
                 junction: None,
+                ..Relation::default()
             },
         );
     }
@@ -452,6 +567,7 @@ fn derive_relations(tables: &[Table]) -> HashMap<String, Vec<Relation>> {
                 target: reference.table.name.clone(),
                 target_columns: reference.columns.to_vec(),
                 junction: None,
+                ..Relation::default()
             },
         );
     }
@@ -475,6 +591,7 @@ fn derive_relations(tables: &[Table]) -> HashMap<String, Vec<Relation>> {
                         near: near.columns.to_vec(),
                         far: far.columns.to_vec(),
                     }),
+                    ..Relation::default()
                 },
             );
         }
@@ -552,6 +669,7 @@ mod tests {
             scale: None,
             picklist: Vec::new(),
             description: None,
+            settings: None,
         }
     }
 

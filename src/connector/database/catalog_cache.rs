@@ -1,5 +1,6 @@
 //! The catalog of a live database: read on first use, by one caller for all, and kept until it is known to be old.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
@@ -8,12 +9,19 @@ use tokio::sync::Mutex;
 use tokio::time::timeout_at;
 
 use super::backend::Database;
-use super::catalog::Catalog;
+use super::catalog::{Catalog, Served};
+use super::table_options::TableOptions;
 use crate::error::{Error, ErrorKind, Result};
+use crate::names::ServiceName;
 
 /// What is known of the tables and columns.
-#[derive(Default)]
 pub(super) struct CatalogCache {
+    /// The service, for the log.
+    service: ServiceName,
+    /// What the manifest says of tables and columns.
+    tables: BTreeMap<String, TableOptions>,
+    /// What the manifest named in vain when the catalog was read last, so that the log has it once.
+    notices: RwLock<Vec<String>>,
     current: RwLock<Option<Arc<Catalog>>>,
     /// A statement failed in a way that says that tables or columns changed.
     is_stale: AtomicBool,
@@ -23,6 +31,19 @@ pub(super) struct CatalogCache {
 }
 
 impl CatalogCache {
+    /// Knows nothing yet.
+    pub(super) fn new(service: ServiceName, tables: BTreeMap<String, TableOptions>) -> Self {
+        Self {
+            service,
+            tables,
+            notices: RwLock::default(),
+            current: RwLock::default(),
+            is_stale: AtomicBool::default(),
+            attempts: AtomicU64::default(),
+            loading: Mutex::default(),
+        }
+    }
+
     /// The catalog as it was read last, if it was.
     pub(super) fn current(&self) -> Option<Arc<Catalog>> {
         self.current
@@ -96,7 +117,7 @@ impl CatalogCache {
         self.attempts.fetch_add(1, Ordering::AcqRel);
         match outcome {
             Ok(catalog) => {
-                let catalog = Arc::new(catalog);
+                let catalog = Arc::new(self.served(catalog));
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) =
                     Some(Arc::clone(&catalog));
                 *failure = None;
@@ -107,6 +128,18 @@ impl CatalogCache {
                 Err(error)
             }
         }
+    }
+
+    /// What callers see of what the database has. What the manifest names in vain is no error, because tables come and
+    /// go without it; the log has it, each time that it becomes something else.
+    fn served(&self, catalog: Catalog) -> Catalog {
+        let Served { catalog, notices } = catalog.with(&self.tables);
+        let mut known = self.notices.write().unwrap_or_else(PoisonError::into_inner);
+        for notice in notices.iter().filter(|notice| !known.contains(notice)) {
+            tracing::warn!(service = %self.service, "the manifest does not fit the database: {notice}");
+        }
+        *known = notices;
+        catalog
     }
 }
 

@@ -60,9 +60,9 @@ impl DatabaseConnector {
     ) -> DatabaseConnector {
         Self {
             database: Arc::new(database),
-            options,
             plans: PlanCache::new(),
-            catalog: CatalogCache::default(),
+            catalog: CatalogCache::new(resources.service.clone(), options.table.clone()),
+            options,
             clock: Arc::clone(&resources.clock),
         }
     }
@@ -109,8 +109,7 @@ impl DatabaseConnector {
             .catalog_for(context, listing.refresh)
             .await
             .unwrap_or_default();
-        let names: Vec<&str> = catalog.tables().map(|table| table.name.as_str()).collect();
-        Reply::document(format, &listing::root(&call.access, &names, &listing))
+        Reply::document(format, &listing::root(&call.access, &catalog, &listing))
     }
 
     async fn list_tables(
@@ -141,7 +140,7 @@ impl DatabaseConnector {
             catalog: &catalog,
             access: &call.access,
         };
-        let table = catalog.table(call.parameters.get("table")?, |name| {
+        let table = catalog.described(call.parameters.get("table")?, |name| {
             !call.access.verbs(&component_of("_schema", name)).is_empty()
         })?;
         let grant = grant_for(call, "_schema", table)?;
@@ -197,7 +196,7 @@ pub(super) fn grant_for(call: &Asked, family: &str, table: &Table) -> Result<Gra
 
 /// The component of a call, with the table's own name in it.
 pub(super) fn component_for(call: &Asked, family: &str, table: &Table) -> String {
-    let mut component = component_of(family, &table.name);
+    let mut component = component_of(family, table.name_in(family));
     for segment in call.component.segments().iter().skip(2) {
         component.push('/');
         component.push_str(&segment.replace('/', "%2F"));

@@ -471,6 +471,7 @@ mod tests {
             scale: None,
             picklist: Vec::new(),
             description: None,
+            settings: None,
         }
     }
 

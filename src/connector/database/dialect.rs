@@ -10,6 +10,7 @@ mod ansi;
 mod db2;
 #[cfg(feature = "odbc")]
 mod firebird;
+pub mod mysql;
 mod postgresql;
 #[cfg(feature = "odbc")]
 mod snowflake;
@@ -21,6 +22,7 @@ pub use ansi::AnsiDialect;
 pub use db2::Db2Dialect;
 #[cfg(feature = "odbc")]
 pub use firebird::FirebirdDialect;
+pub use mysql::MysqlDialect;
 pub use postgresql::PostgresqlDialect;
 #[cfg(feature = "odbc")]
 pub use snowflake::SnowflakeDialect;
@@ -69,6 +71,12 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// A column as the driver wants to read it.
     fn shown(&self, sql: &str, column: &Column) -> String;
+
+    /// A placeholder as it is stored in a column.
+    fn stored(&self, placeholder: &str, column: &Column) -> String {
+        let _ = column;
+        placeholder.to_owned()
+    }
 
     /// What follows an output to name it; empty where the driver knows the type by itself.
     fn named_column(&self, column: &Column) -> String;

@@ -62,6 +62,7 @@ fn column(name: &str, kind: Type) -> Column {
         scale: None,
         picklist: Vec::new(),
         description: None,
+        settings: None,
     }
 }
 

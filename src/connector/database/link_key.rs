@@ -134,6 +134,7 @@ mod tests {
             scale: None,
             picklist: Vec::new(),
             description: None,
+            settings: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::catalog::Table;
+use super::catalog::{Catalog, Table};
 use super::operations::component_of;
 use super::schema::SchemaView;
 use crate::connector::access::{Access, Verbs};
@@ -102,18 +102,18 @@ impl ListingQuery {
         Ok(listing)
     }
 
-    fn admits(&self, table: &Table) -> bool {
+    fn admits(&self, table: &Table, family: &str) -> bool {
         let in_schema = self.schema.as_ref().is_none_or(|schema| {
             table.schema.as_deref() == Some(schema)
                 || table
-                    .name
+                    .name_in(family)
                     .strip_prefix(schema.as_str())
                     .is_some_and(|rest| rest.starts_with('.'))
         });
-        let is_named = self
-            .ids
-            .as_ref()
-            .is_none_or(|ids| ids.iter().any(|id| id.eq_ignore_ascii_case(&table.name)));
+        let is_named = self.ids.as_ref().is_none_or(|ids| {
+            let name = table.name_in(family);
+            ids.iter().any(|id| id.eq_ignore_ascii_case(name))
+        });
         in_schema && is_named
     }
 
@@ -154,16 +154,17 @@ pub(super) fn tables(view: &SchemaView<'_>, family: &str, query: &ListingQuery) 
     query.list(
         view.catalog
             .tables()
-            .filter(|table| query.admits(table))
+            .filter(|table| query.admits(table, family))
             .filter_map(|table| {
-                let verbs = view.access.verbs(&component_of(family, &table.name));
+                let name = table.name_in(family);
+                let verbs = view.access.verbs(&component_of(family, name));
                 if verbs.is_empty() {
                     return None;
                 }
                 let mut entry = if query.is_full {
-                    view.entry(table)
+                    view.entry(table, family)
                 } else {
-                    name_entry(&table.name)
+                    name_entry(name)
                 };
                 if query.include_access || query.is_full {
                     entry.insert("access".into(), verbs.names().collect());
@@ -181,12 +182,12 @@ pub(super) fn descriptions(
 ) -> Result<Value> {
     let mut entries = Vec::with_capacity(ids.len());
     for id in ids {
-        let table = view.catalog.table(id, |name| {
+        let table = view.catalog.described(id, |name| {
             !view.access.verbs(&component_of("_schema", name)).is_empty()
         })?;
         let grant = view
             .access
-            .of(&component_of("_schema", &table.name), &Method::GET)?;
+            .of(&component_of("_schema", table.own_name()), &Method::GET)?;
         match view.table(table, Some(&grant)) {
             Value::Object(entry) => entries.push(entry),
             _ => return Err(Error::internal("a description is not an object")),
@@ -214,7 +215,7 @@ pub(super) fn named_list(descriptions: Vec<(String, Value)>, query: &ListingQuer
 }
 
 /// What lies below the service root. `tables` are those known; a role may reach `_table` through one of them alone.
-pub(super) fn root(access: &Access, tables: &[&str], query: &ListingQuery) -> Value {
+pub(super) fn root(access: &Access, tables: &Catalog, query: &ListingQuery) -> Value {
     if query.as_access_list {
         return access_list(access, tables);
     }
@@ -240,22 +241,21 @@ pub(super) fn root(access: &Access, tables: &[&str], query: &ListingQuery) -> Va
     }))
 }
 
-fn reaches(access: &Access, family: &str, tables: &[&str]) -> bool {
-    tables
-        .iter()
-        .any(|table| !access.verbs(&component_of(family, table)).is_empty())
+fn reaches(access: &Access, family: &str, tables: &Catalog) -> bool {
+    let mut names = tables.tables().map(|table| table.name_in(family));
+    names.any(|table| !access.verbs(&component_of(family, table)).is_empty())
 }
 
 /// Every component that a role could name, as far as the caller may know of it.
-fn access_list(access: &Access, tables: &[&str]) -> Value {
+fn access_list(access: &Access, tables: &Catalog) -> Value {
     if access.is_empty() {
         return json!({ "resource": [] });
     }
     let mut components = vec![String::new(), "*".to_owned()];
     for (family, _) in RESOURCES {
         let known: Vec<&str> = tables
-            .iter()
-            .copied()
+            .tables()
+            .map(|table| table.name_in(family))
             .filter(|table| access.verbs(&component_of(family, table)) != Verbs::NONE)
             .collect();
         if known.is_empty() && access.verbs(family).is_empty() {
@@ -343,7 +343,10 @@ mod tests {
     #[test]
     fn the_root_lists_what_can_be_reached() {
         let query = |text: &str| ListingQuery::parse(&Query::parse(text).unwrap()).unwrap();
-        let names = ["customer"];
+        let names = Catalog::new(vec![Table {
+            name: "customer".into(),
+            ..Table::default()
+        }]);
         let one = access(&[("", Verbs::ALL), ("_table/customer", Verbs::ALL)]);
         assert_eq!(
             root(&one, &names, &query("as_list=1")),

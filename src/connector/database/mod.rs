@@ -15,6 +15,8 @@ mod download;
 mod fixture;
 mod link_key;
 mod listing;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 mod nested;
 #[cfg(feature = "odbc")]
 pub mod odbc;
@@ -35,9 +37,11 @@ pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod stitch;
+pub mod table_options;
 #[cfg(any(feature = "odbc", feature = "sqlite"))]
 mod temporal;
 pub mod tls;
+pub mod validation;
 pub mod value;
 mod write;
 
@@ -49,6 +53,10 @@ pub(super) const TYPES: &[ServiceType] = &[
     ServiceType::of::<sqlite::SqliteConfig>(),
     #[cfg(feature = "postgres")]
     ServiceType::of::<postgresql::PostgresqlConfig>(),
+    #[cfg(feature = "mysql")]
+    ServiceType::of::<mysql::MysqlConfig>(),
+    #[cfg(feature = "mysql")]
+    ServiceType::of::<mysql::MariadbConfig>(),
     #[cfg(feature = "odbc")]
     ServiceType::of::<odbc::OdbcConfig>(),
 ];

@@ -1,9 +1,13 @@
 //! Settings that every database type shares.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::table_options::{self, TableOptions};
 use super::value::{DateTimeStyle, NumberStyle};
+use crate::connector::Problem;
 
 /// Settings that every database type shares. Config structs flatten them into their own; the schema of a config, not
 /// serde, is what refuses unknown keys then.
@@ -25,6 +29,17 @@ pub struct DatabaseOptions {
     /// What happens to members of a record that are no columns: `refuse` or `ignore`.
     #[serde(default)]
     pub unknown_members: UnknownMembers,
+    /// What to change about tables and their columns, by the names that the tables have in the database; `schema.table`
+    /// outside the default schema.
+    #[serde(default)]
+    pub table: BTreeMap<String, TableOptions>,
+}
+
+impl DatabaseOptions {
+    /// What a schema cannot say, for `check` of every database type. Pure.
+    pub fn problems(&self) -> Vec<Problem> {
+        table_options::problems(&self.table)
+    }
 }
 
 /// What happens to members of a record that are no columns.
@@ -55,6 +70,7 @@ impl Default for DatabaseOptions {
             numbers: NumberStyle::default(),
             datetimes: DateTimeStyle::default(),
             unknown_members: UnknownMembers::default(),
+            table: BTreeMap::new(),
         }
     }
 }

@@ -143,9 +143,33 @@ pub enum Condition {
     IsNull(Expression),
     /// `left LIKE …`
     Match(Expression, Matching, Bind),
+    /// There is a related record that satisfies a condition; never NULL.
+    Exists(Box<Exists>),
+}
+
+/// That there is a related record.
+#[derive(Clone, Debug)]
+pub struct Exists {
+    /// The related table.
+    pub table: Arc<Table>,
+    /// Pairs of (column of the related table or of the junction, column of this table) that are equal.
+    pub link: Vec<(usize, usize)>,
+    /// The table between.
+    pub junction: Option<RelatedJunction>,
+    /// What the related record must satisfy, the role's filter on it included.
+    pub condition: Condition,
 }
 
 impl Condition {
+    /// That both hold.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::True, only) | (only, Self::True) => only,
+            (left, right) => Self::And(vec![left, right]),
+        }
+    }
+
     /// That the columns have one of these lists of values.
     pub fn keys(columns: &[usize], keys: &[Vec<Scalar>]) -> Self {
         if keys.is_empty() {

@@ -512,7 +512,7 @@ impl Planner<'_> {
         };
         let lookups = self.access.lookups();
         let role = condition::of_role(target.table, target.grant, lookups)?;
-        let filter = condition::of_caller(target.table, filtered, lookups, query.filter.as_ref())?;
+        let filter = self.of_caller(target.table, filtered, query.filter.as_ref())?;
         Ok(condition::all([keys, role, filter]))
     }
 

@@ -226,6 +226,7 @@ impl DatabaseConnector {
             // One record has neither pages nor a choice among records.
             asked.filter = None;
             asked.ids = None;
+            planner.add_always(&table, &grant, &mut asked);
             let plan = planner.read(&table, &grant, &asked, &Selector::Key)?;
             let mut shape = plan.shape(Frame::Single, format, &self.options);
             shape.digest = asked.related.is_empty();
@@ -251,6 +252,7 @@ impl DatabaseConnector {
             asked.related = Vec::new();
             Frame::Identifiers
         } else {
+            planner.add_always(&table, &grant, &mut asked);
             Frame::List
         };
         let keys = self.keys_of(call, &catalog, &table, &grant, &asked, &body)?;

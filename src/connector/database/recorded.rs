@@ -203,7 +203,9 @@ mod tests {
         let mut recorded = Recorded::new(usize::MAX);
         for _ in 0..2 {
             assert!(recorded.begin_row());
-            row.iter().for_each(|value| recorded.push(value));
+            for value in &row {
+                recorded.push(value);
+            }
         }
         assert!(recorded.begin_row());
         let mut values = Vec::new();

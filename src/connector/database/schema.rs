@@ -7,9 +7,10 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::catalog::{
-    Catalog, Column, DefaultValue, ForeignKey, Relation, RelationKind, Table, Type,
+    Catalog, Column, ColumnSettings, DefaultValue, ForeignKey, Relation, RelationKind, Table, Type,
 };
 use super::operations::component_of;
+use super::validation;
 use crate::connector::access::{Access, Decision, Grant, Verbs};
 use crate::error::{Error, ErrorKind, Result, brief, nearest};
 
@@ -62,6 +63,48 @@ impl<'a> VisibleColumns<'a> {
     }
 }
 
+/// Which names a description uses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    /// Those of the database, with the aliases beside them.
+    Own,
+    /// Those that callers write, where there is no place for an alias.
+    Served,
+}
+
+impl Naming {
+    fn table(self, table: &Table) -> &str {
+        match self {
+            Self::Own => table.own_name(),
+            Self::Served => &table.name,
+        }
+    }
+
+    fn column(self, column: &Column) -> &str {
+        match self {
+            Self::Own => column.own_name(),
+            Self::Served => &column.name,
+        }
+    }
+
+    fn relation(self, relation: &Relation) -> &str {
+        match self {
+            Self::Own => relation.own_name.as_deref().unwrap_or(&relation.name),
+            Self::Served => &relation.name,
+        }
+    }
+
+    fn names_of<'a>(self, table: &'a Table, indexes: &[usize]) -> Vec<&'a str> {
+        let columns = indexes.iter().filter_map(|index| table.columns.get(*index));
+        columns.map(|column| self.column(column)).collect()
+    }
+
+    /// The alias, where it is shown.
+    fn alias<'a>(self, own: &str, served: &'a str) -> Option<&'a str> {
+        (self == Self::Own && own != served).then_some(served)
+    }
+}
+
 /// Methods that can be granted.
 const METHODS: [Method; 5] = [
     Method::GET,
@@ -101,8 +144,9 @@ impl<'a> SchemaView<'a> {
     /// The whole description of a table (reference 6.1).
     pub(super) fn table(&self, table: &'a Table, call: Option<&'a Grant>) -> Value {
         let mut description = Map::new();
-        description.insert("alias".into(), Value::Null);
-        for (name, value) in self.table_without_alias(table, call) {
+        let alias = Naming::Own.alias(table.own_name(), &table.name);
+        description.insert("alias".into(), json!(alias));
+        for (name, value) in self.description(table, call, Naming::Own) {
             description.insert(name, value);
         }
         Value::Object(description)
@@ -114,36 +158,60 @@ impl<'a> SchemaView<'a> {
         table: &'a Table,
         call: Option<&'a Grant>,
     ) -> Map<String, Value> {
+        self.description(table, call, Naming::Served)
+    }
+
+    fn description(
+        &self,
+        table: &'a Table,
+        call: Option<&'a Grant>,
+        naming: Naming,
+    ) -> Map<String, Value> {
         let columns = self.columns(table, call);
-        let mut description = heading(table);
+        let mut description = heading(table, naming);
+        let visible = |index: &usize| {
+            let column = table.columns.get(*index);
+            column.filter(|column| columns.admit(column))
+        };
         let key: Vec<&str> = table
             .primary_key
             .iter()
-            .filter_map(|index| table.columns.get(*index))
-            .filter(|column| columns.admit(column))
-            .map(|column| column.name.as_str())
+            .filter_map(visible)
+            .map(|column| naming.column(column))
             .collect();
+        let settings = table.settings.as_deref();
+        let name_field = settings
+            .and_then(|settings| settings.name_field)
+            .and_then(|index| visible(&index))
+            .map(|column| naming.column(column));
         description.insert("primary_key".into(), json!(key));
-        description.insert("name_field".into(), Value::Null);
+        description.insert("name_field".into(), json!(name_field));
         description.insert(
             "field".into(),
             columns
                 .iter()
-                .map(|(index, column)| self.field_of(table, index, column))
+                .map(|(index, column)| self.field_of(table, index, column, naming))
                 .collect(),
         );
         description.insert(
             "related".into(),
-            self.relations_of(&columns).map(relation_object).collect(),
+            self.relations_of(&columns)
+                .map(|found| relation_object(found, naming))
+                .collect(),
         );
-        description.insert("constraints".into(), self.constraints(&columns));
+        description.insert("constraints".into(), self.constraints(&columns, naming));
         description.insert("access".into(), json!(self.verbs(table).mask()));
         description
     }
 
     /// The entry of a table in a list with `fields=*`.
-    pub(super) fn entry(&self, table: &Table) -> Map<String, Value> {
-        let mut entry = heading(table);
+    pub(super) fn entry(&self, table: &Table, family: &str) -> Map<String, Value> {
+        let naming = if family == "_schema" {
+            Naming::Own
+        } else {
+            Naming::Served
+        };
+        let mut entry = heading(table, naming);
         entry.insert("access".into(), self.verbs(table).names().collect());
         entry
     }
@@ -152,7 +220,10 @@ impl<'a> SchemaView<'a> {
     pub(super) fn fields(&self, table: &'a Table, call: Option<&'a Grant>) -> Vec<(String, Value)> {
         self.columns(table, call)
             .iter()
-            .map(|(index, column)| (column.name.clone(), self.field_of(table, index, column)))
+            .map(|(index, column)| {
+                let field = self.field_of(table, index, column, Naming::Own);
+                (column.own_name().to_owned(), field)
+            })
             .collect()
     }
 
@@ -163,7 +234,10 @@ impl<'a> SchemaView<'a> {
         call: Option<&'a Grant>,
     ) -> Vec<(String, Value)> {
         self.relations_of(&self.columns(table, call))
-            .map(|found| (found.2.name.clone(), relation_object(found)))
+            .map(|found| {
+                let name = Naming::Own.relation(found.2).to_owned();
+                (name, relation_object(found, Naming::Own))
+            })
             .collect()
     }
 
@@ -198,7 +272,8 @@ impl<'a> SchemaView<'a> {
                     .is_some_and(|column| grant.admits_field(&column.name))
             })
         };
-        may_read(&relation.target, &[&relation.target_columns])
+        // What lies in another service is not for this role to grant: the manifest names it, and that service decides.
+        (relation.service.is_some() || may_read(&relation.target, &[&relation.target_columns]))
             && relation
                 .junction
                 .as_ref()
@@ -217,7 +292,7 @@ impl<'a> SchemaView<'a> {
     }
 
     /// One field (reference 6.2).
-    fn field_of(&self, table: &Table, index: usize, column: &Column) -> Value {
+    fn field_of(&self, table: &Table, index: usize, column: &Column, naming: Naming) -> Value {
         let is_key = table.primary_key.contains(&index);
         let reference = table
             .foreign_keys
@@ -225,10 +300,16 @@ impl<'a> SchemaView<'a> {
             .find(|key| key.columns.contains(&index))
             // A reference tells of its target only to those who may read that.
             .filter(|key| self.may_know_target(key));
+        let target = reference.map(|key| self.target_of(key, naming));
         let target_column = reference.and_then(|key| {
             let position = key.columns.iter().position(|other| *other == index)?;
-            key.target_columns.get(position)
+            target.as_ref()?.1.get(position)
         });
+        let settings = column.settings.as_deref();
+        let picklist = settings
+            .map(|settings| &settings.picklist)
+            .filter(|picklist| !picklist.is_empty())
+            .unwrap_or(&column.picklist);
         let default = match &column.default {
             None => Value::Null,
             Some(DefaultValue::Literal(value)) => value.clone(),
@@ -237,11 +318,14 @@ impl<'a> SchemaView<'a> {
         let is_required = !column.is_nullable
             && column.default.is_none()
             && !column.is_auto_increment
-            && !column.is_generated;
+            && !column.is_generated
+            && !settings.is_some_and(ColumnSettings::is_supplied);
+        let name = naming.column(column);
+        let label = settings.and_then(|settings| settings.label.clone());
         json!({
-            "alias": null,
-            "name": column.name,
-            "label": label_of(&column.name),
+            "alias": naming.alias(name, &column.name),
+            "name": name,
+            "label": label.unwrap_or_else(|| label_of(&column.name)),
             "description": column.description,
             "native": [],
             "type": simple_type(table, index, column, reference.is_some()),
@@ -259,98 +343,133 @@ impl<'a> SchemaView<'a> {
             "is_unique": table.unique_keys.iter().any(|key| key.as_slice() == [index]),
             "is_index": table.indexed.contains(&index),
             "is_foreign_key": reference.is_some(),
-            "ref_table": reference.map(|key| &key.target),
+            "ref_table": target.as_ref().map(|(table, _)| table),
             "ref_field": target_column,
             "ref_on_update": reference.map(|key| &key.on_update),
             "ref_on_delete": reference.map(|key| &key.on_delete),
-            "picklist": (!column.picklist.is_empty()).then_some(&column.picklist),
-            "validation": null,
+            "picklist": (!picklist.is_empty()).then_some(picklist),
+            "validation": validation::described(column),
             "db_function": null,
             "is_virtual": false,
             "is_aggregate": false,
         })
     }
 
-    fn constraints(&self, columns: &VisibleColumns<'_>) -> Value {
+    fn constraints(&self, columns: &VisibleColumns<'_>, naming: Naming) -> Value {
         let table = columns.table;
         let mut constraints = Map::new();
         for key in &table.foreign_keys {
             if columns.admit_all(&key.columns) && self.may_know_target(key) {
-                constraints.insert(constraint_name(table, key), constraint(table, key));
+                let target = self.target_of(key, naming);
+                constraints.insert(
+                    constraint_name(table, key),
+                    constraint(table, key, &target, naming),
+                );
             }
         }
         Value::Object(constraints)
     }
+
+    /// What a foreign key points to: the names of the table and of its columns.
+    fn target_of(&self, key: &ForeignKey, naming: Naming) -> (String, Vec<String>) {
+        let Ok(table) = self.catalog.table(&key.target, |_| false) else {
+            return (key.target.clone(), key.target_columns.clone());
+        };
+        let column = |name: &String| {
+            let column = table
+                .column_index(name)
+                .and_then(|index| table.columns.get(index));
+            column
+                .map_or(name.as_str(), |column| naming.column(column))
+                .to_owned()
+        };
+        let columns = key.target_columns.iter().map(column).collect();
+        (naming.table(table).to_owned(), columns)
+    }
 }
 
-fn names_of<'a>(table: &'a Table, indexes: &'a [usize]) -> impl Iterator<Item = &'a str> {
-    indexes
-        .iter()
-        .filter_map(|index| table.columns.get(*index))
-        .map(|column| column.name.as_str())
-}
-
-fn joined(table: &Table, indexes: &[usize]) -> String {
-    names_of(table, indexes).collect::<Vec<_>>().join(",")
+fn joined(table: &Table, indexes: &[usize], naming: Naming) -> String {
+    naming.names_of(table, indexes).join(",")
 }
 
 fn constraint_name(table: &Table, key: &ForeignKey) -> String {
     if key.name.is_empty() {
-        let columns = names_of(table, &key.columns).collect::<Vec<_>>().join("_");
+        let columns = Naming::Own.names_of(table, &key.columns).join("_");
         format!("fk_{}_{columns}", table.native)
     } else {
         key.name.clone()
     }
 }
 
-fn constraint(table: &Table, key: &ForeignKey) -> Value {
-    let (target_schema, target) = match key.target.split_once('.') {
+fn constraint(
+    table: &Table,
+    key: &ForeignKey,
+    (target, target_columns): &(String, Vec<String>),
+    naming: Naming,
+) -> Value {
+    let (target_schema, target) = match target.split_once('.') {
         Some((schema, name)) if table.schema.is_some() => (Some(schema), name),
-        _ => (table.schema.as_deref(), key.target.as_str()),
+        _ => (table.schema.as_deref(), target.as_str()),
     };
     json!({
         "constraint_type": "foreign key",
         "constraint_name": constraint_name(table, key),
         "constraint_schema": table.schema,
         "table_schema": table.schema,
-        "table_name": table.native,
-        "column_name": names_of(table, &key.columns).collect::<Vec<_>>(),
+        "table_name": match naming {
+            Naming::Own => table.native.as_str(),
+            Naming::Served if table.own_name() == table.name => table.native.as_str(),
+            Naming::Served => table.name.as_str(),
+        },
+        "column_name": naming.names_of(table, &key.columns),
         "referenced_table_schema": target_schema,
         "referenced_table_name": target,
-        "referenced_column_name": key.target_columns,
+        "referenced_column_name": target_columns,
         "update_rule": key.on_update,
         "delete_rule": key.on_delete,
     })
 }
 
 /// What lists and descriptions begin with.
-fn heading(table: &Table) -> Map<String, Value> {
-    let label = label_of(&table.name);
+fn heading(table: &Table, naming: Naming) -> Map<String, Value> {
+    let settings = table.settings.as_deref();
+    let label = settings
+        .and_then(|settings| settings.label.clone())
+        .unwrap_or_else(|| label_of(&table.name));
+    let plural = settings
+        .and_then(|settings| settings.plural.clone())
+        .unwrap_or_else(|| plural_of(&label));
     let mut heading = Map::new();
-    heading.insert("name".into(), json!(table.name));
+    heading.insert("name".into(), json!(naming.table(table)));
     heading.insert("label".into(), json!(label));
     heading.insert("description".into(), json!(table.description));
     heading.insert("native".into(), json!([]));
-    heading.insert("plural".into(), json!(plural_of(&label)));
+    heading.insert("plural".into(), json!(plural));
     heading.insert("is_view".into(), json!(table.is_view));
     heading
 }
 
 /// One relation (reference 6.3).
-fn relation_object((catalog, table, relation): (&Catalog, &Table, &Relation)) -> Value {
-    let named = |name: &str, indexes: &[usize]| {
-        catalog
-            .table(name, |_| false)
-            .map(|table| joined(table, indexes))
-            .ok()
+fn relation_object(
+    (catalog, table, relation): (&Catalog, &Table, &Relation),
+    naming: Naming,
+) -> Value {
+    let there = |name: &str| catalog.table(name, |_| false).ok();
+    let named = |name: &str, indexes: &[usize]| Some(joined(there(name)?, indexes, naming));
+    let called = |name: &str| {
+        there(name)
+            .map_or(name, |table| naming.table(table))
+            .to_owned()
     };
     let junction = relation.junction.as_ref();
     let rules = rules_of(catalog, table, relation);
+    let name = naming.relation(relation);
+    let label = relation.label.clone();
     json!({
-        "alias": null,
-        "name": relation.name,
-        "label": label_of(&relation.name),
-        "description": null,
+        "alias": naming.alias(name, &relation.name),
+        "name": name,
+        "label": label.unwrap_or_else(|| label_of(&relation.name)),
+        "description": relation.description,
         "native": [],
         "type": match relation.kind {
             RelationKind::BelongsTo => "belongs_to",
@@ -358,18 +477,25 @@ fn relation_object((catalog, table, relation): (&Catalog, &Table, &Relation)) ->
             RelationKind::HasMany => "has_many",
             RelationKind::ManyMany => "many_many",
         },
-        "field": joined(table, &relation.columns),
-        "is_virtual": false,
+        "field": joined(table, &relation.columns, naming),
+        "is_virtual": relation.is_virtual,
         "ref_service_id": null,
-        "ref_table": relation.target,
-        "ref_field": named(&relation.target, &relation.target_columns),
+        "ref_service": relation.service,
+        "ref_table": match &relation.service {
+            Some(_) => relation.target.clone(),
+            None => called(&relation.target),
+        },
+        "ref_field": match &relation.service {
+            Some(_) => Some(relation.service_columns.join(",")),
+            None => named(&relation.target, &relation.target_columns),
+        },
         "ref_on_update": rules.as_ref().map(|rules| &rules.0),
         "ref_on_delete": rules.as_ref().map(|rules| &rules.1),
         "junction_service_id": null,
-        "junction_table": junction.map(|junction| &junction.table),
+        "junction_table": junction.map(|junction| called(&junction.table)),
         "junction_field": junction.and_then(|junction| named(&junction.table, &junction.near)),
         "junction_ref_field": junction.and_then(|junction| named(&junction.table, &junction.far)),
-        "always_fetch": false,
+        "always_fetch": relation.is_always,
         "flatten": false,
         "flatten_drop_prefix": false,
     })
@@ -377,6 +503,9 @@ fn relation_object((catalog, table, relation): (&Catalog, &Table, &Relation)) ->
 
 /// The rules of the foreign key that a relation follows, seen from the side that holds it.
 fn rules_of(catalog: &Catalog, table: &Table, relation: &Relation) -> Option<(String, String)> {
+    if relation.is_virtual {
+        return None;
+    }
     let (holder, columns, target) = match relation.kind {
         RelationKind::BelongsTo => (table, &relation.columns, &relation.target),
         RelationKind::HasOne | RelationKind::HasMany => (
@@ -533,6 +662,7 @@ mod tests {
             scale: None,
             picklist: Vec::new(),
             description: None,
+            settings: None,
         }
     }
 

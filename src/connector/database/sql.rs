@@ -163,6 +163,7 @@ impl<D: Dialect, P: SqlPool> Sql<D, P> {
 
     /// The same without the dialect's own way to embed related records, so that tests can compare the two.
     #[cfg(any(test, feature = "testing"))]
+    #[must_use]
     pub fn stitching(self) -> Self {
         Self {
             embeds_related: false,

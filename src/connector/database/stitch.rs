@@ -318,7 +318,7 @@ impl Stitching {
                         Scalar::from_value(value)
                     });
                     let after = planner::after(&select.table, &select.order, last.collect())?;
-                    select.condition = Condition::And(vec![select.condition, after]);
+                    select.condition = select.condition.and(after);
                     select.offset = 0;
                 }
             }
@@ -587,7 +587,7 @@ impl Stitch {
             listed.resize(wanted.next_power_of_two(), last);
         }
         let keys = Condition::keys(&self.columns, &listed);
-        let both = |condition: &Condition| Condition::And(vec![keys.clone(), condition.clone()]);
+        let both = |condition: &Condition| keys.clone().and(condition.clone());
         let select = &self.level.select;
         match &self.junction {
             None => Children {
@@ -638,7 +638,9 @@ impl Stitch {
             }
         }
         if !self.many {
-            owners.iter_mut().for_each(|rows| rows.truncate(1));
+            for rows in &mut owners {
+                rows.truncate(1);
+            }
         }
         Ok(owners)
     }
@@ -709,8 +711,9 @@ fn key_of<'a>(
 
 fn canonical(key: &[Scalar]) -> Vec<u8> {
     let mut out = Vec::with_capacity(16 * key.len());
-    key.iter()
-        .for_each(|value| write_canonical(&mut out, value));
+    for value in key {
+        write_canonical(&mut out, value);
+    }
     out
 }
 

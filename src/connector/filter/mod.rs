@@ -7,19 +7,21 @@
 //! filter     := conjunction { (OR | "||") conjunction }
 //! conjunction:= negation { (AND | "&&") negation }
 //! negation   := { NOT } ( "(" filter ")" | condition )
-//! condition  := field comparison value
+//! condition  := EXISTS relation [ "(" [ filter ] ")" ]
+//!             | field comparison value
 //!             | field [NOT] IN "(" value { "," value } ")"
 //!             | field [NOT] BETWEEN value AND value
 //!             | field [NOT] (LIKE | ILIKE | CONTAINS | STARTS WITH | ENDS WITH) value
 //!             | field IS [NOT] NULL
 //! comparison := = | != | <> | > | >= | < | <= | EQ | NE | GT | GTE | LT | LTE
+//! relation   := field
 //! field      := name | "name" | `name` | [name]
 //! value      := 'text' | "text" | number | true | false | null | words | :parameter | {lookup} | (NOW())
 //! ```
 //!
 //! Words are operators in any letter case. A quote inside quotes is written twice. Unquoted text goes up to the
 //! next delimiter, `AND` or `OR`; a word that is an operator must be quoted to be text, so that a forgotten
-//! `AND` is an error and not a longer text.
+//! `AND` is an error and not a longer text. `EXISTS` is one only before a relation.
 
 mod lexer;
 mod parser;
@@ -59,6 +61,14 @@ pub enum Filter {
     Or(Vec<Filter>),
     /// It does not hold.
     Not(Box<Filter>),
+    /// `EXISTS relation(filter)`: a related record satisfies the filter, whose names are those of the related table.
+    /// Never in the filter of a role.
+    Exists {
+        /// The relation.
+        relation: Field,
+        /// What one of the related records must satisfy; without it, that there is one.
+        filter: Option<Box<Filter>>,
+    },
     /// `field op value`; the value is never [`Operand::Null`]: `x = null` becomes [`Filter::IsNull`].
     Compare {
         /// The column.
@@ -194,7 +204,8 @@ pub const TIME_FUNCTIONS: &[(&str, Now)] = &[
 ];
 
 impl Filter {
-    /// All fields, in the order in which they were written; one that occurs twice comes twice.
+    /// All fields, in the order in which they were written; one that occurs twice comes twice. Those of related tables
+    /// are not among them.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
         self.conditions().filter_map(|condition| match condition {
             Self::Compare { field, .. }
@@ -202,15 +213,26 @@ impl Filter {
             | Self::Between { field, .. }
             | Self::IsNull { field, .. }
             | Self::Match { field, .. } => Some(field),
-            Self::And(_) | Self::Or(_) | Self::Not(_) => None,
+            Self::And(_) | Self::Or(_) | Self::Not(_) | Self::Exists { .. } => None,
         })
     }
 
     /// The names of all lookups, in the order in which they were written.
     pub fn lookups(&self) -> impl Iterator<Item = &str> {
-        self.conditions()
-            .flat_map(|condition| -> Box<dyn Iterator<Item = &Operand>> {
+        self.operands().filter_map(|operand| match operand {
+            Operand::Lookup(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// All values, those for related tables included.
+    fn operands(&self) -> Box<dyn Iterator<Item = &Operand> + '_> {
+        Box::new(self.conditions().flat_map(
+            |condition| -> Box<dyn Iterator<Item = &Operand> + '_> {
                 match condition {
+                    Self::Exists { filter, .. } => {
+                        Box::new(filter.iter().flat_map(|filter| filter.operands()))
+                    }
                     Self::Compare { value, .. } | Self::Match { value, .. } => {
                         Box::new(std::iter::once(value))
                     }
@@ -220,11 +242,8 @@ impl Filter {
                         Box::new(std::iter::empty())
                     }
                 }
-            })
-            .filter_map(|operand| match operand {
-                Operand::Lookup(name) => Some(name.as_str()),
-                _ => None,
-            })
+            },
+        ))
     }
 
     /// The conditions at the leaves, from left to right.
@@ -280,6 +299,18 @@ impl fmt::Display for Filter {
             Self::Not(inner) => {
                 formatter.write_str("NOT ")?;
                 part(formatter, inner, 1)
+            }
+            Self::Exists { relation, filter } => {
+                // In quotes, because an operator would not be taken for a relation.
+                write!(
+                    formatter,
+                    "EXISTS \"{}\"(",
+                    relation.name.replace('"', "\"\"")
+                )?;
+                if let Some(filter) = filter {
+                    write!(formatter, "{filter}")?;
+                }
+                formatter.write_str(")")
             }
             Self::Compare {
                 field,

@@ -41,7 +41,10 @@ const FOREIGN_OPERATORS: &[(&str, &str)] = &[
     ("RLIKE", "use LIKE, CONTAINS, STARTS WITH or ENDS WITH"),
     ("REGEXP", "use LIKE, CONTAINS, STARTS WITH or ENDS WITH"),
     ("SIMILAR", "use LIKE, CONTAINS, STARTS WITH or ENDS WITH"),
-    ("EXISTS", "ask for related records with `related`"),
+    (
+        "EXISTS",
+        "name a relation and what one of its records must satisfy: EXISTS invoice_by_customer_id(total > 5)",
+    ),
     ("DOES", "use IS NULL or IS NOT NULL"),
     ("ALL", "use IN or ="),
     ("ANY", "use IN"),
@@ -219,7 +222,70 @@ impl<'a> Parser<'a> {
         Ok(inner)
     }
 
+    /// Whether `EXISTS relation` stands here; a column may be called `exists` all the same.
+    fn is_exists(&self) -> Result<bool, FilterError> {
+        if !self.is_word("EXISTS") {
+            return Ok(false);
+        }
+        Ok(match self.ahead()?.kind {
+            Kind::Word(word) => {
+                let mut operators = OPERATORS.iter().chain(&["STARTS", "ENDS"]);
+                is_bare_name(word) && !operators.any(|known| known.eq_ignore_ascii_case(word))
+            }
+            Kind::Quoted(_) | Kind::Name(_) => true,
+            _ => false,
+        })
+    }
+
+    fn exists(&mut self) -> Result<Filter, FilterError> {
+        if matches!(self.source, Source::Role | Source::Having(_)) {
+            return Err(self
+                .error("EXISTS is only for the filters of callers")
+                .with_help("write a condition on columns of the table itself"));
+        }
+        self.deeper()?;
+        self.advance()?;
+        let relation = Field {
+            name: match &self.token.kind {
+                Kind::Quoted(name) | Kind::Name(name) if !name.is_empty() => {
+                    name.clone().into_owned()
+                }
+                Kind::Word(word) if is_bare_name(word) => (*word).to_owned(),
+                _ => return Err(self.unexpected("a relation")),
+            },
+            position: self.token.position,
+        };
+        self.advance()?;
+        if self.token.kind != Kind::Open {
+            self.depth -= 1;
+            return Ok(Filter::Exists {
+                relation,
+                filter: None,
+            });
+        }
+        let opener = self.advance()?;
+        let filter = match self.token.kind {
+            Kind::Close => None,
+            _ => Some(Box::new(self.disjunction()?)),
+        };
+        match self.token.kind {
+            Kind::Close => self.advance()?,
+            Kind::End => {
+                return Err(
+                    FilterError::new(opener.position, "this `(` is never closed")
+                        .with_help("every `(` needs a `)` after it"),
+                );
+            }
+            _ => return Err(self.after_condition()),
+        };
+        self.depth -= 1;
+        Ok(Filter::Exists { relation, filter })
+    }
+
     fn condition(&mut self) -> Result<Filter, FilterError> {
+        if self.is_exists()? {
+            return self.exists();
+        }
         let field = self.field()?;
         if let Kind::Comparison(operator) = self.token.kind {
             self.advance()?;

@@ -34,6 +34,10 @@ fn without_positions(filter: Filter) -> Filter {
         Filter::And(parts) => Filter::And(parts.into_iter().map(without_positions).collect()),
         Filter::Or(parts) => Filter::Or(parts.into_iter().map(without_positions).collect()),
         Filter::Not(inner) => Filter::Not(Box::new(without_positions(*inner))),
+        Filter::Exists { relation, filter } => Filter::Exists {
+            relation: plain(relation),
+            filter: filter.map(|filter| Box::new(without_positions(*filter))),
+        },
         Filter::Compare {
             field,
             operator,
@@ -215,6 +219,48 @@ fn values_are_read_as_they_were_meant() {
         canonical("(email = :e) AND (name contains :e)"),
         "email = 'ann@example.org' AND name CONTAINS 'ann@example.org'"
     );
+}
+
+#[test]
+fn relations_are_asked_with_exists_and_a_column_may_be_called_so() {
+    for (written, expected) in [
+        ("exists r(a=1)", "EXISTS \"r\"(a = 1)"),
+        ("NOT EXISTS r()", "NOT EXISTS \"r\"()"),
+        (
+            "EXISTS \"the r\" (a=1 or b=2)",
+            "EXISTS \"the r\"(a = 1 OR b = 2)",
+        ),
+        (
+            "x=1 and exists s.r(exists q(not a is null))",
+            "x = 1 AND EXISTS \"s.r\"(EXISTS \"q\"(NOT a IS NULL))",
+        ),
+        (
+            "exists r and exists [of q] or not exists `s`",
+            "EXISTS \"r\"() AND EXISTS \"of q\"() OR NOT EXISTS \"s\"()",
+        ),
+        ("exists = 1", "exists = 1"),
+        ("exists starts with 'x'", "exists STARTS WITH 'x'"),
+        ("exists and a = 1", ""),
+        ("exists in (1)", "exists IN (1)"),
+        ("exists not in (1) and exists(1)", ""),
+        ("exists is null", "exists IS NULL"),
+    ] {
+        let printed = parse(written, &Parameters::default()).map(|filter| filter.to_string());
+        assert_eq!(printed.unwrap_or_default(), expected, "{written}");
+    }
+    for text in ["EXISTS r(a = 1)", "a = 1 AND NOT EXISTS r()"] {
+        for error in [
+            parse_role(text).unwrap_err(),
+            parse_having(text, &Parameters::default()).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("only for"), "{text}: {error}");
+        }
+    }
+    let deep = format!("{}a = 1{}", "EXISTS r(".repeat(65), ")".repeat(65));
+    assert!(parse(&deep, &Parameters::default()).is_err());
+    let filter = parsed("a = 1 AND EXISTS r(b = {user.id})");
+    assert_eq!(filter.fields().count(), 1);
+    assert_eq!(filter.lookups().collect::<Vec<_>>(), ["user.id"]);
 }
 
 #[test]
@@ -517,7 +563,11 @@ fn filter() -> impl Strategy<Value = Filter> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 2..4).prop_map(Filter::And),
             prop::collection::vec(inner.clone(), 2..4).prop_map(Filter::Or),
-            inner.prop_map(|inner| Filter::Not(Box::new(inner))),
+            inner.clone().prop_map(|inner| Filter::Not(Box::new(inner))),
+            (name(), prop::option::of(inner)).prop_map(|(name, inner)| Filter::Exists {
+                relation: Field { name, position: 0 },
+                filter: inner.map(Box::new),
+            }),
         ]
     })
 }

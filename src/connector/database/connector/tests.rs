@@ -53,6 +53,7 @@ fn table() -> Table {
         scale: None,
         picklist: Vec::new(),
         description: None,
+        settings: None,
     };
     Table {
         name: "item".to_owned(),

@@ -17,29 +17,39 @@ cases![
     messages_quote_little_of_what_callers_write,
 ];
 
-const TABLE: &str = "we ird%41 \"ta'ble\" 😀";
-const COLUMNS: [&str; 9] = [
-    "select",
-    "a b",
-    "c\"d",
-    "e'f",
-    "100%",
-    "😀",
-    "back\\slash",
-    "semi;colon--",
-    "UPPER",
-];
+/// The name of a table.
+fn weird(words: &Words) -> String {
+    format!("we ird%41 \"ta'ble\" `{}", words.strange_letter)
+}
+
+/// Names of its columns.
+fn columns(words: &Words) -> [&'static str; 11] {
+    [
+        "select",
+        "a b",
+        "c\"d",
+        "e'f",
+        "100%",
+        words.strange_letter,
+        "back\\slash",
+        "back`tick",
+        "co:lon ?",
+        "semi;colon--",
+        "UPPER",
+    ]
+}
 
 fn statements(words: &Words) -> Vec<String> {
     let quote = words.quote;
-    let columns: Vec<String> = COLUMNS
+    let table = quote(&weird(words));
+    let columns: Vec<String> = columns(words)
         .iter()
         .map(|column| format!("{} {}", quote(column), words.text))
         .collect();
     vec![
         format!(
             "CREATE TABLE {} ({} {}, {})",
-            quote(TABLE),
+            table,
             quote("the id"),
             words.auto_key,
             columns.join(", ")
@@ -50,7 +60,7 @@ fn statements(words: &Words) -> Vec<String> {
             words.auto_key,
             quote("group"),
             words.integer,
-            quote(TABLE),
+            table,
             quote("the id"),
             quote("limit"),
             words.text
@@ -65,14 +75,15 @@ fn quoted(name: &str) -> String {
 
 async fn filled(tester: &Tester) -> Caller {
     let caller = tester.open(&statements(&tester.words())).await;
-    let record: Value = COLUMNS
+    let table = encoded(&weird(&tester.words()));
+    let record: Value = columns(&tester.words())
         .iter()
         .map(|column| ((*column).to_owned(), json!(format!("value of {column}"))))
         .collect::<serde_json::Map<_, _>>()
         .into();
     caller
         .post(
-            &format!("_table/{}", encoded(TABLE)),
+            &format!("_table/{table}"),
             json!({"resource": [record, {"select": "second"}]}),
         )
         .await
@@ -82,26 +93,25 @@ async fn filled(tester: &Tester) -> Caller {
 
 async fn tables_with_hostile_names_are_served(tester: Tester) {
     let caller = filled(&tester).await;
+    let name = weird(&tester.words());
+    let table = encoded(&name);
     let names = caller.get("_table?as_list=true").await.ok_json();
     let mut names = values(names["resource"].clone());
     names.sort_by_key(ToString::to_string);
-    assert_eq!(names, values(json!(["order", TABLE])));
-    assert_eq!(caller.count(&encoded(TABLE)).await, 2);
+    assert_eq!(names, values(json!(["order", name])));
+    assert_eq!(caller.count(&table).await, 2);
     caller
-        .delete(&format!("_table/{}/2", encoded(TABLE)))
+        .delete(&format!("_table/{table}/2"))
         .await
         .is(&json!({"the id": 2}));
-    let description = caller
-        .get(&format!("_schema/{}", encoded(TABLE)))
-        .await
-        .ok_json();
-    assert_eq!(description["name"], TABLE);
+    let description = caller.get(&format!("_schema/{table}")).await.ok_json();
+    assert_eq!(description["name"], name);
 }
 
 async fn columns_with_hostile_names_are_read_and_written(tester: Tester) {
     let caller = filled(&tester).await;
-    let table = encoded(TABLE);
-    for column in COLUMNS {
+    let table = encoded(&weird(&tester.words()));
+    for column in columns(&tester.words()) {
         let target = with(&format!("_table/{table}/1"), &[("fields", &quoted(column))]);
         caller
             .get(&target)
@@ -116,8 +126,8 @@ async fn columns_with_hostile_names_are_read_and_written(tester: Tester) {
 
 async fn columns_with_hostile_names_are_filtered_and_ordered(tester: Tester) {
     let caller = filled(&tester).await;
-    let table = format!("_table/{}", encoded(TABLE));
-    for column in COLUMNS {
+    let table = format!("_table/{}", encoded(&weird(&tester.words())));
+    for column in columns(&tester.words()) {
         let filter = format!("{} = :v", quoted(column));
         let found = caller
             .get(&with(

@@ -21,6 +21,7 @@ mod paging;
 mod reading;
 mod relations;
 mod roles;
+mod tables;
 mod types;
 mod writing;
 
@@ -54,6 +55,8 @@ pub struct Words {
     pub boolean: &'static str,
     /// Text.
     pub text: &'static str,
+    /// Text of any length, which need not be a key.
+    pub long_text: &'static str,
     /// JSON.
     pub json: &'static str,
     /// A UUID.
@@ -74,6 +77,10 @@ pub struct Words {
     pub truths: [&'static str; 2],
     /// Whether numbers of more than 15 digits are kept exactly. Where not, they must be refused.
     pub has_exact_decimals: bool,
+    /// Whether there is a type for UUIDs, in whatever spelling they come.
+    pub has_uuids: bool,
+    /// The strangest letter that a name can have.
+    pub strange_letter: &'static str,
     /// Quotes a name.
     pub quote: fn(&str) -> String,
 }
@@ -157,6 +164,7 @@ pub fn suite() -> Vec<Case> {
         roles::CASES,
         hostile::CASES,
         listing::CASES,
+        tables::CASES,
         formats::CASES,
         attacks::CASES,
     ]
@@ -208,6 +216,7 @@ fn shop(words: &Words) -> Vec<String> {
         money,
         boolean,
         text,
+        long_text,
         date,
         truths: [no, yes],
         ..
@@ -221,7 +230,7 @@ fn shop(words: &Words) -> Vec<String> {
             "CREATE TABLE invoice (id {auto_key}, customer_id {integer} REFERENCES customer (id), \
              number {text} NOT NULL UNIQUE, total {money} NOT NULL CHECK (total >= 0))"
         ),
-        format!("CREATE TABLE tag (id {auto_key}, label {text} NOT NULL)"),
+        format!("CREATE TABLE tag (id {auto_key}, label {long_text} NOT NULL)"),
         format!(
             "CREATE TABLE invoice_tag (invoice_id {integer} NOT NULL REFERENCES invoice (id), \
              tag_id {integer} NOT NULL REFERENCES tag (id), PRIMARY KEY (invoice_id, tag_id))"

@@ -32,13 +32,15 @@ fn walk(words: &Words) -> Vec<String> {
             format!("({rank}, 'name {:02}', {number}.25)", number % 7)
         })
         .collect();
+    // MySQL reserves the word.
+    let rank = (words.quote)("rank");
     vec![
         format!(
-            "CREATE TABLE walk (id {}, rank {}, name {}, amount {})",
+            "CREATE TABLE walk (id {}, {rank} {}, name {}, amount {})",
             words.auto_key, words.integer, words.text, words.money
         ),
         format!(
-            "INSERT INTO walk (rank, name, amount) VALUES {}",
+            "INSERT INTO walk ({rank}, name, amount) VALUES {}",
             rows.join(", ")
         ),
     ]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::cases;
 
 use super::Words;
-use super::driver::{Tester, allow, deny, with};
+use super::driver::{Caller, Tester, allow, deny, with};
 use crate::connector::database::options::DatabaseOptions;
 
 cases![
@@ -33,6 +33,11 @@ cases![
     a_self_reference_has_a_name_for_each_direction,
     several_relations_to_one_table_have_names_of_their_own,
     related_records_stand_in_every_format,
+    a_filter_asks_for_related_records,
+    a_filter_on_relations_of_one_table_to_itself_and_twice_to_another_confuses_nothing,
+    a_filter_on_relations_is_no_way_around_a_role,
+    a_filter_on_relations_chooses_what_is_written_and_what_is_embedded,
+    filters_on_relations_are_bounded,
 ];
 
 async fn the_parent_is_embedded(tester: Tester) {
@@ -347,7 +352,7 @@ async fn keys_of_every_type_are_followed(tester: Tester) {
             .iter()
             .map(numbers)
             .collect();
-        owned.sort_by_key(|numbers| numbers.len());
+        owned.sort_by_key(Vec::len);
         assert_eq!(json!(owned), json!([[2], [1, 4]]), "{kind}: {document}");
     }
 }
@@ -562,6 +567,291 @@ async fn related_records_stand_in_every_format(tester: Tester) {
     );
 }
 
+async fn a_filter_asks_for_related_records(tester: Tester) {
+    let shop = tester.shop().await;
+    for (table, filter, expected) in [
+        ("customer", "EXISTS invoice_by_customer_id()", "1,3"),
+        ("customer", "NOT EXISTS invoice_by_customer_id()", "2,4"),
+        ("customer", "NOT EXISTS invoice_by_customer_id", "2,4"),
+        ("customer", "exists invoice_by_customer_id(total > 10)", "1"),
+        ("customer", "invoice_by_customer_id.total > 10", "1"),
+        (
+            "customer",
+            "EXISTS invoice_by_customer_id(total < 8 AND NOT number STARTS WITH 'A')",
+            "3",
+        ),
+        (
+            "customer",
+            "invoice_by_customer_id.total < 8 AND invoice_by_customer_id.number STARTS WITH 'A'",
+            "1",
+        ),
+        (
+            "customer",
+            "region = 'south' OR invoice_by_customer_id.number = 'B-1'",
+            "2,3",
+        ),
+        ("customer", "profile_by_customer_id.bio = 'first'", "1"),
+        (
+            "invoice",
+            "customer_by_customer_id.region = 'north'",
+            "1,2,3,4",
+        ),
+        (
+            "invoice",
+            "NOT customer_by_customer_id.region = 'north'",
+            "5",
+        ),
+        ("invoice", "customer_by_customer_id.credit IS NULL", ""),
+        ("invoice", "NOT EXISTS customer_by_customer_id()", "5"),
+        ("invoice", "tag_by_invoice_tag.label = 'urgent'", "1"),
+        (
+            "invoice",
+            "EXISTS tag_by_invoice_tag(label IN ('paid')) AND id > 1",
+            "2",
+        ),
+        ("invoice", "NOT EXISTS tag_by_invoice_tag()", "3,4,5"),
+        (
+            "tag",
+            "invoice_by_invoice_tag.customer_by_customer_id.email CONTAINS 'ann'",
+            "1,2",
+        ),
+        (
+            "tag",
+            "EXISTS invoice_by_invoice_tag(EXISTS customer_by_customer_id(region = 'north') AND total > 15)",
+            "2",
+        ),
+        (
+            "customer",
+            "EXISTS \"INVOICE_by_customer_id\"(\"line_by_invoice_id.product\" = 'bolt')",
+            "1",
+        ),
+    ] {
+        let target = with(
+            &format!("_table/{table}"),
+            &[("filter", filter), ("fields", "id"), ("order", "id")],
+        );
+        let found: Vec<String> = shop
+            .column(&target, "id")
+            .await
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(found.join(","), expected, "{filter}");
+        let target = with(
+            &format!("_table/{table}"),
+            &[("filter", filter), ("count_only", "true")],
+        );
+        assert_eq!(shop.get(&target).await.ok_json(), found.len(), "{filter}");
+    }
+    for (filter, kind) in [
+        ("EXISTS invoice_by_customer(total > 1)", "unknown_relation"),
+        ("invoice_by_customer.total > 1", "unknown_field"),
+        ("invoice_by_customer_id.sum > 1", "unknown_field"),
+        (
+            "EXISTS invoice_by_customer_id(region = 'north')",
+            "unknown_field",
+        ),
+        (
+            "EXISTS invoice_by_customer_id(total > 'x')",
+            "invalid_value",
+        ),
+        ("EXISTS invoice_by_customer_id(total > 1", "invalid_filter"),
+        ("EXISTS (SELECT 1)", "invalid_filter"),
+    ] {
+        shop.filtered("customer", filter).await.refused(400, kind);
+    }
+}
+
+async fn a_filter_on_relations_of_one_table_to_itself_and_twice_to_another_confuses_nothing(
+    tester: Tester,
+) {
+    let Words { integer, text, .. } = tester.words();
+    let staff = tester
+        .open(&[
+            format!("CREATE TABLE town (id {integer} NOT NULL PRIMARY KEY, name {text} NOT NULL)"),
+            format!(
+                "CREATE TABLE employee (id {integer} NOT NULL PRIMARY KEY, name {text} NOT NULL, \
+                 manager_id {integer} REFERENCES employee (id), born_in {integer} REFERENCES town (id), \
+                 lives_in {integer} REFERENCES town (id))"
+            ),
+            "INSERT INTO town VALUES (1, 'Oslo'), (2, 'Bergen')".to_owned(),
+            "INSERT INTO employee VALUES (1, 'Eve', NULL, 1, 1), (2, 'Dan', 1, 1, 2), (3, 'Fay', 1, 2, 1), \
+             (4, 'Gus', 3, 2, 2)"
+                .to_owned(),
+        ])
+        .await;
+    for (filter, expected) in [
+        ("employee_by_manager_id.name = 'Eve'", vec![2, 3]),
+        ("employee_by_manager_id_children.name = 'Gus'", vec![3]),
+        (
+            "employee_by_manager_id.employee_by_manager_id.name = 'Eve'",
+            vec![4],
+        ),
+        (
+            "NOT EXISTS employee_by_manager_id_children() AND EXISTS employee_by_manager_id(name = 'Eve')",
+            vec![2],
+        ),
+        (
+            "town_by_born_in.name = 'Oslo' AND town_by_lives_in.name = 'Bergen'",
+            vec![2],
+        ),
+        (
+            "EXISTS town_by_born_in(EXISTS employee_by_lives_in(name = 'Gus'))",
+            vec![3, 4],
+        ),
+    ] {
+        let target = with("_table/employee", &[("filter", filter), ("order", "id")]);
+        let found = staff.column(&target, "id").await;
+        assert_eq!(json!(found), json!(expected), "{filter}");
+    }
+}
+
+async fn a_filter_on_relations_is_no_way_around_a_role(tester: Tester) {
+    let shop = tester.shop().await;
+    let ids = async |caller: &Caller, table: &str, filter: &str| {
+        let target = with(
+            &format!("_table/{table}"),
+            &[("filter", filter), ("fields", "id"), ("order", "id")],
+        );
+        json!(caller.column(&target, "id").await)
+    };
+    let denied = shop.with_role(&[
+        allow("_table/*", &["GET"]),
+        deny("_table/customer/*", &["GET"]),
+        deny("_table/invoice_tag/*", &["GET"]),
+    ]);
+    for filter in [
+        "customer_by_customer_id.region = 'north'",
+        "EXISTS customer_by_customer_id()",
+        "EXISTS tag_by_invoice_tag(label = 'paid')",
+        "NOT EXISTS line_by_invoice_id(EXISTS invoice_by_invoice_id(EXISTS customer_by_customer_id()))",
+    ] {
+        denied
+            .filtered("invoice", filter)
+            .await
+            .refused(403, "forbidden");
+    }
+    let some = shop.with_role(&[
+        allow("_table/*", &["GET"]),
+        allow("_table/invoice/*", &["GET"]).filter("total > 8 OR total < 6"),
+        allow("_table/invoice_tag/*", &["GET"]).filter("tag_id = 1"),
+        allow("_table/customer/*", &["GET"]).fields(&["id", "full_name"]),
+    ]);
+    assert_eq!(
+        ids(&some, "customer", "EXISTS invoice_by_customer_id()").await,
+        json!([1]),
+        "the only record of customer 3 is not for this role"
+    );
+    assert_eq!(
+        ids(&some, "customer", "invoice_by_customer_id.total = 7").await,
+        json!([])
+    );
+    assert_eq!(
+        ids(
+            &some,
+            "customer",
+            "EXISTS invoice_by_customer_id(total = 7 OR total > 0)"
+        )
+        .await,
+        json!([1])
+    );
+    assert_eq!(
+        ids(&some, "tag", "EXISTS invoice_by_invoice_tag()").await,
+        json!([1]),
+        "the pairs of tag 2 are not for this role"
+    );
+    for filter in [
+        "customer_by_customer_id.email CONTAINS 'ann'",
+        "EXISTS customer_by_customer_id(region = 'north')",
+        "NOT EXISTS customer_by_customer_id(credit IS NULL)",
+    ] {
+        some.filtered("invoice", filter)
+            .await
+            .refused(400, "unknown_field");
+    }
+    let hidden = shop.with_role(&[
+        allow("_table/*", &["GET"]),
+        allow("_table/invoice/*", &["GET"]).fields(&["id", "number"]),
+    ]);
+    hidden
+        .filtered("invoice", "EXISTS customer_by_customer_id()")
+        .await
+        .refused(400, "unknown_relation");
+    for (table, filter) in [
+        ("invoice", "customer_by_customer_id.id = 1"),
+        ("customer", "invoice_by_customer_id.id = 1"),
+    ] {
+        hidden
+            .filtered(table, filter)
+            .await
+            .refused(400, "unknown_field");
+    }
+}
+
+async fn a_filter_on_relations_chooses_what_is_written_and_what_is_embedded(tester: Tester) {
+    let shop = tester.shop().await;
+    let target = with(
+        "_table/customer/1",
+        &[
+            ("fields", "id"),
+            ("related", "invoice_by_customer_id"),
+            ("invoice_by_customer_id.fields", "number"),
+            (
+                "invoice_by_customer_id.filter",
+                "EXISTS tag_by_invoice_tag(label = 'paid') AND customer_by_customer_id.region = 'north'",
+            ),
+            ("invoice_by_customer_id.order", "number"),
+        ],
+    );
+    shop.get(&target)
+        .await
+        .is(&json!({"id": 1, "invoice_by_customer_id": [{"number": "A-1"}, {"number": "A-2"}]}));
+    let unread = with(
+        "_table/customer",
+        &[("filter", "NOT EXISTS invoice_by_customer_id()")],
+    );
+    let changed = shop
+        .patch(&unread, json!({"resource": [{"region": "none"}]}))
+        .await;
+    assert_eq!(changed.ok_json()["resource"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        shop.column("_table/customer?order=id", "region").await,
+        [json!("north"), json!("none"), json!("north"), json!("none")]
+    );
+    let lines = with(
+        "_table/line",
+        &[(
+            "filter",
+            "invoice_by_invoice_id.customer_by_customer_id.id = 1 AND quantity < 5",
+        )],
+    );
+    let removed = shop.delete(&lines).await;
+    assert_eq!(removed.ok_json()["resource"].as_array().unwrap().len(), 2);
+    assert_eq!(shop.count("line").await, 1);
+}
+
+async fn filters_on_relations_are_bounded(tester: Tester) {
+    let shop = tester.shop().await;
+    let there_and_back = |steps: usize| {
+        let names = ["invoice_by_customer_id", "customer_by_customer_id"];
+        let path: Vec<&str> = (0..steps).map(|step| names[step % 2]).collect();
+        format!("{}.id = 1", path.join("."))
+    };
+    assert_eq!(
+        shop.filtered("customer", &there_and_back(5))
+            .await
+            .column("id"),
+        [1]
+    );
+    shop.filtered("customer", &there_and_back(6))
+        .await
+        .refused(400, "invalid_filter");
+    let many = vec!["invoice_by_customer_id.id = 1"; 101].join(" OR ");
+    shop.filtered("customer", &many)
+        .await
+        .refused(400, "invalid_filter");
+}
+
 #[cfg(all(test, feature = "sqlite"))]
 mod tests {
     use std::sync::Arc;
@@ -614,6 +904,39 @@ mod tests {
                     "{target} as {format}"
                 );
                 assert_eq!(left.headers, right.headers, "{target} as {format}");
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn more_than_there_is_room_for_is_taken_in_halves() {
+        let folder = tempfile::tempdir().unwrap();
+        let product = SqliteProduct::new(folder.path().to_owned()).stitching();
+        let database = Tester::new(Arc::new(product))
+            .open(&[
+                "CREATE TABLE parent (id INTEGER PRIMARY KEY)".to_owned(),
+                "CREATE TABLE child (id INTEGER PRIMARY KEY, parent_id INTEGER REFERENCES parent, text TEXT)"
+                    .to_owned(),
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 37) \
+                 INSERT INTO parent SELECT i FROM n"
+                    .to_owned(),
+                "INSERT INTO child (parent_id, text) SELECT parent.id, printf('%.*c', 200000, 'x') \
+                 FROM parent, (SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3)"
+                    .to_owned(),
+            ])
+            .await;
+        let document = database
+            .get("_table/parent?related=child_by_parent_id.parent_by_parent_id")
+            .await
+            .ok_json();
+        let parents = document["resource"].as_array().unwrap();
+        assert_eq!(parents.len(), 37);
+        for parent in parents {
+            let children = parent["child_by_parent_id"].as_array().unwrap();
+            assert_eq!(children.len(), 3);
+            for child in children {
+                assert_eq!(child["parent_by_parent_id"]["id"], parent["id"]);
+                assert_eq!(child["text"].as_str().unwrap().len(), 200_000);
             }
         }
     }

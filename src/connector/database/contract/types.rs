@@ -20,7 +20,7 @@ cases![
     dates_and_times_round_trip,
     dates_that_do_not_exist_are_refused,
     json_columns_hold_json,
-    uuids_round_trip,
+    uuids_round_trip if |words| words.has_uuids => "it has no type for UUIDs",
     bytes_are_base64,
     arrays_are_arrays if |words| words.integer_array.is_some() => "it has no arrays",
     nulls_round_trip,

@@ -10,6 +10,7 @@ use super::connection::{Asked, AskedTable, Open};
 use super::error::{Cause, Failure};
 use super::watch::Watch;
 use crate::connector::database::catalog::{Catalog, Column, DefaultValue, ForeignKey, Table, Type};
+use crate::connector::database::dialect::mysql::NATIVE_JSON;
 use crate::error::ErrorKind;
 
 /// Which tables are served.
@@ -273,9 +274,15 @@ fn column(row: &Row, dialect: DialectName) -> Option<Column> {
         is_auto_increment,
         is_generated: false,
         length: size.filter(|size| is_limited && *size > 0),
-        precision: size.filter(|_| is_exact),
+        // Of times, the digits of the fraction of a second.
+        precision: if kind.is_temporal() {
+            digits
+        } else {
+            size.filter(|_| is_exact)
+        },
         scale: digits.filter(|_| is_exact),
         picklist: Vec::new(),
+        settings: None,
         description: text(row, 11).filter(|remark| !remark.is_empty()),
         kind,
     })
@@ -593,11 +600,22 @@ fn mark_numbered(
         if let Some(index) = find(&table.columns, &name)
             && let Some(column) = table.columns.get_mut(index)
         {
-            if how.trim() == "2" {
-                column.is_generated = true;
-            } else {
-                column.is_auto_increment = true;
-                column.is_nullable = false;
+            match how.trim() {
+                "1" => {
+                    column.is_auto_increment = true;
+                    column.is_nullable = false;
+                }
+                "2" => column.is_generated = true,
+                "boolean" => column.kind = Type::Boolean,
+                "uuid" => column.kind = Type::Uuid,
+                "json" => {
+                    // MySQL's own type, unlike MariaDB's, is no text.
+                    if column.db_type.eq_ignore_ascii_case("json") {
+                        column.native = NATIVE_JSON;
+                    }
+                    column.kind = Type::Json;
+                }
+                _ => {}
             }
         }
     }

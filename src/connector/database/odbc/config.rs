@@ -72,6 +72,8 @@ pub struct OdbcConfig {
 pub enum DialectName {
     /// PostgreSQL 13 or newer.
     PostgreSql,
+    /// MySQL 8 or newer, MariaDB 10.6 or newer.
+    MySql,
     /// SQLite 3.38 or newer; records that are written need 3.35.
     Sqlite,
     /// Db2 for Linux, UNIX and Windows 11 or newer.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use odbc_api::{ConnectionOptions, environment};
 use serde_json::json;
 
-use super::OdbcConfig;
+use super::{DialectName, OdbcConfig};
 use crate::clock::system;
 use crate::connector::database::contract::{Product, Words};
 use crate::connector::database::options::DatabaseOptions;
@@ -27,6 +27,7 @@ pub const POSTGRESQL: Words = Words {
     double: "double precision",
     boolean: "boolean",
     text: "text",
+    long_text: "text",
     json: "jsonb",
     uuid: "uuid",
     binary: "bytea",
@@ -38,7 +39,37 @@ pub const POSTGRESQL: Words = Words {
     integer_array: None,
     truths: ["false", "true"],
     has_exact_decimals: true,
+    has_uuids: true,
+    strange_letter: "😀",
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
+};
+
+/// How MariaDB behind its driver spells tables.
+pub const MARIADB: Words = Words {
+    product: "odbc-mariadb",
+    auto_key: "int AUTO_INCREMENT PRIMARY KEY",
+    integer: "int",
+    big_integer: "bigint",
+    money: "decimal(12,2)",
+    decimal: "decimal(30,9)",
+    double: "double",
+    boolean: "boolean",
+    text: "varchar(255) COLLATE utf8mb4_nopad_bin",
+    long_text: "longtext",
+    json: "json",
+    uuid: "uuid",
+    binary: "blob",
+    date: "date",
+    time: "time(6)",
+    date_time: "datetime(6)",
+    timestamp: "timestamp(6) NULL",
+    integer_array: None,
+    truths: ["false", "true"],
+    has_exact_decimals: true,
+    has_uuids: true,
+    // Names go no further than U+FFFF.
+    strange_letter: "語",
+    quote: |name| format!("`{}`", name.replace('`', "``")),
 };
 
 /// How SQLite behind its driver spells tables.
@@ -52,6 +83,7 @@ pub const SQLITE: Words = Words {
     double: "DOUBLE",
     boolean: "BOOLEAN",
     text: "TEXT",
+    long_text: "TEXT",
     json: "JSON",
     uuid: "UUID",
     binary: "BLOB",
@@ -62,6 +94,9 @@ pub const SQLITE: Words = Words {
     integer_array: None,
     truths: ["0", "1"],
     has_exact_decimals: false,
+    has_uuids: true,
+    // Its driver has no Unicode functions, so that statements hold ASCII alone.
+    strange_letter: "x",
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
 };
 
@@ -84,6 +119,13 @@ enum Place {
         username: String,
         password: String,
     },
+    /// Databases of a MariaDB server on 127.0.0.1.
+    Mariadb {
+        driver: PathBuf,
+        port: u16,
+        username: String,
+        password: String,
+    },
     /// Files of SQLite in a folder.
     Sqlite { driver: PathBuf, folder: PathBuf },
 }
@@ -103,6 +145,19 @@ impl OdbcProduct {
                 driver,
                 port,
                 database: database.to_owned(),
+                username: username.to_owned(),
+                password: password.to_owned(),
+            },
+        )
+    }
+
+    /// A MariaDB server on this port, through the driver's library, with an account that may make databases.
+    pub fn mariadb(driver: PathBuf, port: u16, username: &str, password: &str) -> Self {
+        Self::new(
+            MARIADB,
+            Place::Mariadb {
+                driver,
+                port,
                 username: username.to_owned(),
                 password: password.to_owned(),
             },
@@ -154,6 +209,28 @@ impl OdbcProduct {
                 ];
                 (config, before)
             }
+            Place::Mariadb {
+                driver,
+                port,
+                username,
+                password,
+            } => {
+                let database = format!("odbc_case{number}");
+                let config = json!({
+                    "dialect": "mysql",
+                    "driver": driver,
+                    "server": "127.0.0.1",
+                    "options": {"Port": port.to_string(), "Database": database, "Charset": "utf8mb4"},
+                    "username": username,
+                    "password": password,
+                    "max_connections": 2,
+                });
+                let before = vec![
+                    format!("CREATE DATABASE {database} CHARACTER SET utf8mb4"),
+                    format!("USE {database}"),
+                ];
+                (config, before)
+            }
             Place::Sqlite { driver, folder } => {
                 let config = json!({
                     "dialect": "sqlite",
@@ -185,7 +262,12 @@ impl Product for OdbcProduct {
     async fn open(&self, statements: &[String], options: DatabaseOptions) -> Arc<dyn Connector> {
         let (mut config, mut run) = self.config();
         run.extend_from_slice(statements);
-        let text = config.connection_string();
+        let mut maker = config.clone();
+        if config.dialect == DialectName::MySql {
+            // It is about to be made.
+            maker.attributes.remove("Database");
+        }
+        let text = maker.connection_string();
         tokio::task::spawn_blocking(move || {
             let connection = environment()
                 .unwrap()

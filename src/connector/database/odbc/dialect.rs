@@ -6,8 +6,8 @@
 use super::config::DialectName;
 use crate::connector::database::catalog::{Column, Table, Type};
 use crate::connector::database::dialect::{
-    AnsiDialect, Computed, Db2Dialect, Dialect, FirebirdDialect, InsertOutput, PostgresqlDialect,
-    Returning, SnowflakeDialect, SqliteDialect,
+    AnsiDialect, Computed, Db2Dialect, Dialect, FirebirdDialect, InsertOutput, MysqlDialect,
+    PostgresqlDialect, Returning, SnowflakeDialect, SqliteDialect,
 };
 use crate::connector::database::plan::Nulls;
 use crate::connector::database::sql::RenderOptions;
@@ -24,6 +24,8 @@ impl OdbcDialect {
     pub(super) fn new(name: DialectName) -> Self {
         let inner: Box<dyn Dialect> = match name {
             DialectName::PostgreSql => Box::new(PostgresqlDialect),
+            // What MariaDB has beyond it, drivers of MySQL do not tell.
+            DialectName::MySql => Box::new(MysqlDialect::MYSQL),
             DialectName::Sqlite => Box::new(SqliteDialect),
             DialectName::Db2 => Box::new(Db2Dialect),
             DialectName::Snowflake => Box::new(SnowflakeDialect),
@@ -73,6 +75,10 @@ impl Dialect for OdbcDialect {
             }
             _ => self.inner.shown(sql, column),
         }
+    }
+
+    fn stored(&self, placeholder: &str, column: &Column) -> String {
+        self.inner.stored(placeholder, column)
     }
 
     fn named_column(&self, _column: &Column) -> String {
@@ -130,6 +136,10 @@ impl Dialect for OdbcDialect {
 
     fn lock_hint(&self) -> &'static str {
         self.inner.lock_hint()
+    }
+
+    fn locks_pages(&self) -> bool {
+        self.inner.locks_pages()
     }
 
     fn returning(&self) -> Returning {
@@ -204,6 +214,7 @@ impl DialectName {
     pub(super) fn session(self) -> &'static [&'static str] {
         match self {
             Self::PostgreSql => &["SET TIME ZONE 'UTC'"],
+            Self::MySql => &["SET time_zone = '+00:00'"],
             Self::Snowflake => &["ALTER SESSION SET TIMEZONE = 'UTC'"],
             Self::Sqlite => &["PRAGMA foreign_keys = ON"],
             Self::Db2 | Self::Firebird | Self::Ansi => &[],
@@ -212,13 +223,13 @@ impl DialectName {
 
     /// Whether the session is in UTC, so that a timestamp that the driver gives without its zone is.
     pub(super) fn session_is_utc(self) -> bool {
-        matches!(self, Self::PostgreSql | Self::Snowflake)
+        matches!(self, Self::PostgreSql | Self::MySql | Self::Snowflake)
     }
 
     /// A statement that costs nothing and fails where the connection is gone; none where the product has no such.
     pub(super) fn probe(self) -> Option<&'static str> {
         match self {
-            Self::PostgreSql | Self::Sqlite | Self::Snowflake => Some("SELECT 1"),
+            Self::PostgreSql | Self::MySql | Self::Sqlite | Self::Snowflake => Some("SELECT 1"),
             Self::Db2 => Some("SELECT 1 FROM SYSIBM.SYSDUMMY1"),
             Self::Firebird => Some("SELECT 1 FROM RDB$DATABASE"),
             Self::Ansi => None,
@@ -230,7 +241,7 @@ impl DialectName {
         let from = match self {
             Self::Db2 => " FROM SYSIBM.SYSDUMMY1",
             Self::Firebird => " FROM RDB$DATABASE",
-            Self::PostgreSql | Self::Sqlite | Self::Snowflake | Self::Ansi => "",
+            Self::PostgreSql | Self::MySql | Self::Sqlite | Self::Snowflake | Self::Ansi => "",
         };
         format!("SELECT '{text}'{from}")
     }
@@ -238,7 +249,9 @@ impl DialectName {
     /// How savepoints are spelled; none where there are none.
     pub(super) fn savepoints(self) -> Option<Savepoints> {
         match self {
-            Self::PostgreSql | Self::Sqlite | Self::Firebird => Some(STANDARD_SAVEPOINTS),
+            Self::PostgreSql | Self::MySql | Self::Sqlite | Self::Firebird => {
+                Some(STANDARD_SAVEPOINTS)
+            }
             Self::Db2 => Some(Savepoints {
                 // The clause is not optional ("SAVEPOINT statement").
                 set: "SAVEPOINT tidegate ON ROLLBACK RETAIN CURSORS",
@@ -254,6 +267,7 @@ impl DialectName {
     pub(super) fn last_key(self) -> Option<&'static str> {
         match self {
             Self::Sqlite => Some("SELECT last_insert_rowid()"),
+            Self::MySql => Some("SELECT LAST_INSERT_ID()"),
             _ => None,
         }
     }
@@ -269,6 +283,18 @@ impl DialectName {
                  FROM pg_catalog.pg_attribute a WHERE a.attnum > 0), \
                  (SELECT concat_ws('.', count(*), sum(hashtextextended(concat_ws(' ', k.oid, k.xmin), 0))) \
                  FROM pg_catalog.pg_constraint k))",
+            ),
+            Self::MySql => Some(
+                "SELECT CONCAT_WS('-', \
+                 (SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CRC32(CONCAT_WS('/', TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION, \
+                 COLUMN_NAME, COLUMN_TYPE, COALESCE(COLUMN_DEFAULT, '-'), IS_NULLABLE, EXTRA)))) \
+                 FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE()), \
+                 (SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CRC32(CONCAT_WS('/', TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, \
+                 SEQ_IN_INDEX, NON_UNIQUE, COALESCE(COLUMN_NAME, '-'))))) \
+                 FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE()), \
+                 (SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CRC32(CONCAT_WS('/', TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, \
+                 COLUMN_NAME, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME)))) \
+                 FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = DATABASE()))",
             ),
             Self::Sqlite => Some("PRAGMA schema_version"),
             Self::Db2 => Some(
@@ -300,6 +326,14 @@ impl DialectName {
                  WHERE i.indisunique AND NOT i.indisprimary AND i.indimmediate AND i.indisvalid \
                  AND i.indpred IS NULL AND i.indexprs IS NULL AND k.place <= i.indnkeyatts \
                  ORDER BY i.indexrelid, k.place",
+            ),
+            Self::MySql => Some(
+                "SELECT NULL, s.TABLE_NAME, s.INDEX_NAME, s.COLUMN_NAME FROM information_schema.STATISTICS s \
+                 WHERE s.TABLE_SCHEMA = DATABASE() AND s.NON_UNIQUE = 0 AND s.INDEX_NAME <> 'PRIMARY' \
+                 AND NOT EXISTS (SELECT 1 FROM information_schema.STATISTICS x WHERE x.TABLE_SCHEMA = s.TABLE_SCHEMA \
+                 AND x.TABLE_NAME = s.TABLE_NAME AND x.INDEX_NAME = s.INDEX_NAME \
+                 AND (x.SUB_PART IS NOT NULL OR x.COLUMN_NAME IS NULL)) \
+                 ORDER BY s.TABLE_NAME, s.INDEX_NAME, s.SEQ_IN_INDEX",
             ),
             Self::Sqlite => Some(
                 "SELECT NULL, m.name, l.name, i.name FROM sqlite_schema m \
@@ -333,8 +367,8 @@ impl DialectName {
         }
     }
 
-    /// A query for columns that the database numbers (`1`) or computes (`2`): schema (may be NULL), table, column, and
-    /// which. `SQLColumns` tells neither, and `SQLSpecialColumns` is not in the safe interface of ODBC.
+    /// A query for columns that the database numbers (`1`) or computes (`2`), or whose kind drivers do not tell (its
+    /// word): schema (may be NULL), table, column, and which. `SQLColumns` tells none of it, and `SQLSpecialColumns` is not in the safe interface of ODBC.
     pub(super) fn numbered_columns(self) -> Option<&'static str> {
         match self {
             Self::PostgreSql => Some(
@@ -346,6 +380,20 @@ impl DialectName {
                  WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') \
                  AND (a.attgenerated <> '' OR a.attidentity <> '' \
                  OR pg_catalog.pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%')",
+            ),
+            // A JSON column of MariaDB is a text with a check.
+            Self::MySql => Some(
+                "SELECT NULL, c.TABLE_NAME, c.COLUMN_NAME, CASE \
+                 WHEN c.EXTRA LIKE '%auto_increment%' THEN '1' \
+                 WHEN c.EXTRA LIKE '%GENERATED%' AND c.EXTRA NOT LIKE '%DEFAULT_GENERATED%' THEN '2' \
+                 WHEN c.COLUMN_TYPE IN ('tinyint(1)', 'bit(1)') THEN 'boolean' \
+                 WHEN c.DATA_TYPE = 'uuid' THEN 'uuid' ELSE 'json' END \
+                 FROM information_schema.COLUMNS c WHERE c.TABLE_SCHEMA = DATABASE() \
+                 AND (c.EXTRA LIKE '%auto_increment%' OR c.EXTRA LIKE '%GENERATED%' \
+                 OR c.COLUMN_TYPE IN ('tinyint(1)', 'bit(1)') OR c.DATA_TYPE IN ('uuid', 'json') OR EXISTS (SELECT 1 \
+                 FROM information_schema.CHECK_CONSTRAINTS k WHERE k.CONSTRAINT_SCHEMA = c.TABLE_SCHEMA \
+                 AND c.DATA_TYPE = 'longtext' AND k.CONSTRAINT_NAME = c.COLUMN_NAME \
+                 AND k.CHECK_CLAUSE LIKE CONCAT('json_valid(`', c.COLUMN_NAME, '`)')))",
             ),
             Self::Sqlite => Some(
                 "SELECT NULL, m.name, x.name, CASE WHEN x.hidden IN (2, 3) THEN '2' ELSE '1' END \
@@ -381,13 +429,13 @@ impl DialectName {
             Self::PostgreSql => Some("SELECT current_schema()::text"),
             Self::Db2 => Some("SELECT TRIM(CURRENT SCHEMA) FROM SYSIBM.SYSDUMMY1"),
             Self::Snowflake => Some("SELECT CURRENT_SCHEMA()"),
-            Self::Sqlite | Self::Firebird | Self::Ansi => None,
+            Self::MySql | Self::Sqlite | Self::Firebird | Self::Ansi => None,
         }
     }
 
     /// Whether tables belong to schemas.
     pub(super) fn has_schemas(self) -> bool {
-        !matches!(self, Self::Sqlite | Self::Firebird)
+        !matches!(self, Self::MySql | Self::Sqlite | Self::Firebird)
     }
 
     /// Whether a table is the product's own.
@@ -410,7 +458,7 @@ impl DialectName {
                 schema.eq_ignore_ascii_case("information_schema")
                     || schema.eq_ignore_ascii_case("definition_schema")
             }
-            Self::Sqlite | Self::Firebird => false,
+            Self::MySql | Self::Sqlite | Self::Firebird => false,
         }
     }
 }

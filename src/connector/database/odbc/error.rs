@@ -209,6 +209,33 @@ fn by_native_code(
             10 | 11 | 13 | 14 | 26 => UNAVAILABLE,
             _ => return None,
         }),
+        // MySQL manual, "Server Error Message Reference"; MariaDB manual, "MariaDB Error Code Reference".
+        DialectName::MySql => Some(match native {
+            1022 | 1062 | 1169 | 1586 | 1859 => UNIQUE,
+            1216 | 1217 | 1451 | 1452 => FOREIGN_KEY,
+            1048 | 1263 | 1364 | 1566 => NOT_NULL,
+            1369 | 3819 | 4025 => CHECK,
+            1020 | 1205 | 1213 | 1412 | 1613..=1615 | 3572 => COLLISION,
+            1317 | 1969 | 3024 => SLOW,
+            1051 | 1109 | 1146 => NO_TABLE,
+            1054 => NO_COLUMN,
+            1142 | 1143 | 1227 | 1370 => FORBIDDEN,
+            1290 | 1792 | 1836 => READ_ONLY,
+            1264..=1267
+            | 1292
+            | 1300
+            | 1365..=1367
+            | 1406
+            | 1411
+            | 1416
+            | 1525
+            | 1690
+            | 3140..=3146
+            | 4038 => WRONG_VALUE,
+            1040 | 1044 | 1045 | 1049 | 1053 | 1129 | 1130 | 1203 | 1226 | 2002 | 2003 | 2006
+            | 2013 => UNAVAILABLE,
+            _ => return None,
+        }),
         // "SQLCODE and SQLSTATE codes" of Db2: -803 duplicate, -530/-531/-532 foreign keys, -407 null, -545 check,
         // -911/-913 deadlock or timeout, -204 table, -206 column, -551 privilege.
         DialectName::Db2 => Some(match native {
@@ -301,7 +328,7 @@ mod tests {
 
     #[test]
     fn every_code_a_caller_can_meet_has_its_kind() {
-        use DialectName::{Ansi, Db2, Firebird, PostgreSql, Snowflake, Sqlite};
+        use DialectName::{Ansi, Db2, Firebird, MySql, PostgreSql, Snowflake, Sqlite};
         use ErrorKind::{
             BackendFailure, BackendTimeout, BackendUnavailable, CheckViolation, Forbidden,
             ForeignKeyViolation, InvalidValue, NotNullViolation, SerializationFailure,
@@ -369,6 +396,16 @@ mod tests {
             ),
             (Sqlite, "HY000", 1, "no such table: a (1)", UnknownTable),
             (Sqlite, "HY000", 8, "attempt to write", Forbidden),
+            (MySql, "23000", 1062, "", UniqueViolation),
+            (MySql, "23000", 1452, "", ForeignKeyViolation),
+            (MySql, "23000", 1048, "", NotNullViolation),
+            (MySql, "HY000", 3819, "", CheckViolation),
+            (MySql, "23000", 4025, "", CheckViolation),
+            (MySql, "40001", 1213, "", SerializationFailure),
+            (MySql, "HY000", 1205, "", SerializationFailure),
+            (MySql, "42S02", 1146, "", UnknownTable),
+            (MySql, "08S01", 2006, "", BackendUnavailable),
+            (MySql, "HY000", 1290, "", Forbidden),
             (Db2, "23505", -803, "", UniqueViolation),
             (Db2, "23503", -530, "", ForeignKeyViolation),
             (Db2, "40001", -911, "", SerializationFailure),

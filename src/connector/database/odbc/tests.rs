@@ -24,9 +24,10 @@ use crate::exchange::Format;
 #[path = "../../../../tests/support/odbc.rs"]
 mod support;
 
-/// Every product but those whose dialects have tests of their own.
-const DIALECTS: [DialectName; 6] = [
+/// Every product.
+const DIALECTS: [DialectName; 7] = [
     DialectName::PostgreSql,
+    DialectName::MySql,
     DialectName::Sqlite,
     DialectName::Db2,
     DialectName::Snowflake,

@@ -1,10 +1,16 @@
 //! Filters → conditions: names looked up, values typed.
 
+use std::cell::Cell;
+use std::sync::Arc;
+
 use super::super::catalog::{Column, Table, Type};
 use super::super::convert;
-use super::super::plan::{Aggregate, Bind, Condition, Expression};
+use super::super::plan::{Aggregate, Bind, Condition, Exists, Expression, RelatedJunction};
+use super::super::request::MAX_RELATED_DEPTH;
 use super::super::value::Scalar;
 use super::names::{self, Columns};
+use super::related::links;
+use super::{MAX_RELATIONS, Planner, Target};
 use crate::connector::access::{Grant, Lookups};
 use crate::connector::filter::{Comparison, Field, Filter, Matching, Now, Operand};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,6 +28,19 @@ struct Conditions<'a> {
     columns: Columns<'a>,
     lookups: &'a Lookups,
     names: Names<'a>,
+    /// How relations are followed, where they may be.
+    relations: Option<Relations<'a>>,
+}
+
+/// How the relations of a table are followed.
+#[derive(Clone, Copy)]
+struct Relations<'a> {
+    planner: &'a Planner<'a>,
+    target: Target<'a>,
+    /// How often a relation of a relation may be followed.
+    depth: usize,
+    /// How many relations the whole filter may still name.
+    left: &'a Cell<usize>,
 }
 
 /// Why there is no condition.
@@ -37,19 +56,29 @@ impl From<Error> for Stop {
     }
 }
 
-/// The caller's filter, on columns that the grant admits.
-pub(super) fn of_caller(
-    table: &Table,
-    grant: &Grant,
-    lookups: &Lookups,
-    filter: Option<&Filter>,
-) -> Result<Condition> {
-    let conditions = Conditions {
-        columns: Columns::admitted(table, grant),
-        lookups,
-        names: Names::Columns,
-    };
-    conditions.plan(filter)
+impl Planner<'_> {
+    /// The caller's filter, on columns that the grant admits and on relations of which the role may read everything that
+    /// takes part, the records of each table among those that the role admits.
+    pub(super) fn of_caller(
+        &self,
+        table: &Arc<Table>,
+        grant: &Grant,
+        filter: Option<&Filter>,
+    ) -> Result<Condition> {
+        let left = Cell::new(MAX_RELATIONS);
+        let conditions = Conditions {
+            columns: Columns::admitted(table, grant),
+            lookups: self.access.lookups(),
+            names: Names::Columns,
+            relations: Some(Relations {
+                planner: self,
+                target: Target::new(table, grant),
+                depth: MAX_RELATED_DEPTH,
+                left: &left,
+            }),
+        };
+        conditions.plan(filter)
+    }
 }
 
 /// `having`: a filter on the columns of a group and on aggregates by their names.
@@ -64,6 +93,7 @@ pub(super) fn of_group(
         columns: Columns::admitted(table, grant),
         lookups,
         names: Names::Group(group),
+        relations: None,
     };
     conditions.plan(filter)
 }
@@ -75,6 +105,7 @@ pub(super) fn of_role(table: &Table, grant: &Grant, lookups: &Lookups) -> Result
         columns: Columns::all(table),
         lookups,
         names: Names::Columns,
+        relations: None,
     };
     conditions.plan(grant.filter.as_deref()).map_err(|error| {
         Error::new(
@@ -126,8 +157,11 @@ impl Conditions<'_> {
         }
     }
 
-    /// Recursion is bounded by the depth that the parser admits.
+    /// Recursion is bounded by the depth that the parser admits, and by that of relations.
     fn condition(&self, filter: &Filter) -> Result<Condition, Stop> {
+        if let Some((relation, inner)) = self.dotted(filter)? {
+            return self.exists(&relation, Some(&inner));
+        }
         let list = |filters: &[Filter]| {
             let conditions = filters.iter().map(|filter| self.condition(filter));
             conditions.collect::<Result<Vec<_>, _>>()
@@ -136,6 +170,7 @@ impl Conditions<'_> {
             Filter::And(filters) => Condition::And(list(filters)?),
             Filter::Or(filters) => Condition::Or(list(filters)?),
             Filter::Not(filter) => Condition::Not(Box::new(self.condition(filter)?)),
+            Filter::Exists { relation, filter } => self.exists(relation, filter.as_deref())?,
             Filter::Compare {
                 field,
                 operator,
@@ -209,6 +244,94 @@ impl Conditions<'_> {
                 negate(Condition::Match(expression, *how, text), *negated)
             }
         })
+    }
+
+    /// `relation.column` in the place of a column: the relation, and the condition without it. A column of just this
+    /// name goes before, and the longest name of a relation before shorter ones.
+    fn dotted(&self, filter: &Filter) -> Result<Option<(Field, Filter)>> {
+        let (Some(relations), Some(field)) = (self.relations, of_leaf(filter)) else {
+            return Ok(None);
+        };
+        if self.columns.position(&field.name).is_some() {
+            return Ok(None);
+        }
+        for (dot, _) in field.name.rmatch_indices('.') {
+            let (Some(relation), Some(column)) = (
+                field.name.get(..dot),
+                field.name.get(dot.saturating_add(1)..),
+            ) else {
+                continue;
+            };
+            // A relation that is hidden is none, and one to a table that is not granted refuses the request.
+            let known = relations.planner.followed(relations.target, relation);
+            if column.is_empty() || known?.is_none() {
+                continue;
+            }
+            let at = |name: &str| Field {
+                name: name.to_owned(),
+                position: field.position,
+            };
+            return Ok(Some((at(relation), with_field(filter, at(column)))));
+        }
+        Ok(None)
+    }
+
+    /// That a related record satisfies a filter.
+    fn exists(&self, name: &Field, filter: Option<&Filter>) -> Result<Condition, Stop> {
+        let refused = |message: String| {
+            Error::new(ErrorKind::InvalidFilter, message)
+                .with_fact("position", name.position.to_string())
+        };
+        let Some(relations) = self.relations else {
+            let error = refused("EXISTS can not stand here".to_owned());
+            return Err(Stop::Refused(
+                error.with_help("write a condition on columns of the table itself"),
+            ));
+        };
+        let depth = relations.depth.checked_sub(1).ok_or_else(|| {
+            refused(format!(
+                "the filter follows more than {MAX_RELATED_DEPTH} relations one behind another"
+            ))
+        })?;
+        let left = relations.left.get().checked_sub(1).ok_or_else(|| {
+            refused(format!(
+                "the filter names more than {MAX_RELATIONS} relations"
+            ))
+        })?;
+        relations.left.set(left);
+        let planner = relations.planner;
+        let relation = planner.relation(relations.target, &name.name)?;
+        let reached = planner.reached(relations.target, relation)?;
+        let inner = Conditions {
+            columns: Columns::admitted(&reached.table, &reached.grant),
+            lookups: self.lookups,
+            names: Names::Columns,
+            relations: Some(Relations {
+                target: Target::new(&reached.table, &reached.grant),
+                depth,
+                ..relations
+            }),
+        };
+        let wanted = filter.map(|filter| inner.condition(filter)).transpose()?;
+        let role = of_role(&reached.table, &reached.grant, self.lookups)?;
+        let junction = match (&relation.junction, &reached.junction) {
+            (Some(between), Some((table, grant))) => Some(RelatedJunction {
+                far: links(&between.far, &relation.target_columns),
+                condition: of_role(table, grant, self.lookups)?,
+                table: Arc::clone(table),
+            }),
+            _ => None,
+        };
+        let near = relation
+            .junction
+            .as_ref()
+            .map_or(&relation.target_columns, |between| &between.near);
+        Ok(Condition::Exists(Box::new(Exists {
+            link: links(near, &relation.columns),
+            junction,
+            condition: all([role, wanted.unwrap_or(Condition::True)]),
+            table: Arc::clone(&reached.table),
+        })))
     }
 
     fn field(&self, field: &Field) -> Result<(Expression, Column)> {
@@ -288,6 +411,32 @@ impl Conditions<'_> {
     }
 }
 
+/// The field of a condition that has one.
+fn of_leaf(filter: &Filter) -> Option<&Field> {
+    match filter {
+        Filter::Compare { field, .. }
+        | Filter::In { field, .. }
+        | Filter::Between { field, .. }
+        | Filter::IsNull { field, .. }
+        | Filter::Match { field, .. } => Some(field),
+        Filter::And(_) | Filter::Or(_) | Filter::Not(_) | Filter::Exists { .. } => None,
+    }
+}
+
+/// The same condition on another field.
+fn with_field(filter: &Filter, other: Field) -> Filter {
+    let mut changed = filter.clone();
+    match &mut changed {
+        Filter::Compare { field, .. }
+        | Filter::In { field, .. }
+        | Filter::Between { field, .. }
+        | Filter::IsNull { field, .. }
+        | Filter::Match { field, .. } => *field = other,
+        Filter::And(_) | Filter::Or(_) | Filter::Not(_) | Filter::Exists { .. } => {}
+    }
+    changed
+}
+
 /// Whether a pattern ends in a backslash that escapes nothing.
 fn ends_in_escape(pattern: &str) -> bool {
     let backslashes = pattern.bytes().rev().take_while(|byte| *byte == b'\\');
@@ -334,5 +483,6 @@ pub(super) fn aggregate_column(
         scale: None,
         picklist: Vec::new(),
         description: None,
+        settings: None,
     }
 }

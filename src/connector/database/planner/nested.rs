@@ -50,6 +50,18 @@ impl Planner<'_> {
                 .nested
                 .iter()
                 .any(|(known, _)| known.name == relation.name);
+            if let Some(service) = &relation.service {
+                return Err(Error::new(
+                    ErrorKind::InvalidBody,
+                    format!(
+                        "relation '{}' leads to the service '{service}' and can only be read",
+                        relation.name
+                    ),
+                )
+                .with_help(
+                    "one transaction holds one database: write there by a request of its own",
+                ));
+            }
             if is_twice {
                 return Err(Error::new(
                     ErrorKind::InvalidBody,
@@ -79,7 +91,8 @@ impl Planner<'_> {
         let columns = Columns::admitted(table, &named);
         table.relation(name).filter(|relation| {
             let touched = |table: &str| self.access.verbs(&super::component(table)) != Verbs::NONE;
-            relation.columns.iter().all(|index| columns.admits(*index))
+            relation.service.is_none()
+                && relation.columns.iter().all(|index| columns.admits(*index))
                 && touched(&relation.target)
                 && relation
                     .junction

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::super::catalog::{Relation, RelationKind, Table};
 use super::super::plan::{Condition, Expression, Output, Related, RelatedJunction, Select};
-use super::super::request::{MAX_RELATED_DEPTH, RelatedRequest};
+use super::super::request::{MAX_RELATED_DEPTH, RecordsQuery, RelatedRequest};
 use super::names::{Columns, help};
-use super::{MAX_RELATIONS, Planner, Target, condition};
+use super::{MAX_RELATIONS, Planner, Target, condition, is_grouped};
 use crate::connector::access::Grant;
 use crate::error::{Error, ErrorKind, Result, brief};
 
@@ -67,6 +67,49 @@ impl Planner<'_> {
         Ok(outputs)
     }
 
+    /// Adds the relations that the manifest has read along with every record, at every level, as far as the role may
+    /// read them. No table is entered a second time.
+    pub fn add_always(&self, table: &Arc<Table>, grant: &Grant, query: &mut RecordsQuery) {
+        if !is_grouped(query) && self.catalog.has_always() {
+            let target = Target::new(table, grant);
+            self.always(target, &mut query.related, &mut Vec::new());
+        }
+    }
+
+    fn always(
+        &self,
+        target: Target<'_>,
+        requests: &mut Vec<RelatedRequest>,
+        above: &mut Vec<String>,
+    ) {
+        if above.len() >= MAX_RELATED_DEPTH || above.contains(&target.table.name) {
+            return;
+        }
+        let wanted: Vec<&Relation> = self
+            .all_but(target, requests)
+            .into_iter()
+            .filter(|relation| relation.is_always && !above.contains(&relation.target))
+            .collect();
+        if !requests.iter().any(|request| request.name == "*") {
+            requests.extend(wanted.into_iter().map(|relation| RelatedRequest {
+                name: relation.name.clone(),
+                ..RelatedRequest::default()
+            }));
+        }
+        above.push(target.table.name.clone());
+        for request in requests {
+            let reached = target
+                .table
+                .relation(&request.name)
+                .and_then(|relation| self.reach(target, relation).ok());
+            if let Some(reached) = reached {
+                let there = Target::new(&reached.table, &reached.grant);
+                self.always(there, &mut request.related, above);
+            }
+        }
+        above.pop();
+    }
+
     /// The relations that the role may read, but for those that are named.
     fn all_but<'t>(&self, target: Target<'t>, requests: &[RelatedRequest]) -> Vec<&'t Relation> {
         let is_named = |relation: &Relation| {
@@ -101,7 +144,8 @@ impl Planner<'_> {
             .filter(|relation| self.reach(target, relation).is_ok())
     }
 
-    fn relation<'t>(&self, target: Target<'t>, name: &str) -> Result<&'t Relation> {
+    /// A relation by its name, or 400 with a help that names those that the role may read.
+    pub(super) fn relation<'t>(&self, target: Target<'t>, name: &str) -> Result<&'t Relation> {
         let table: &'t Table = target.table;
         let unknown = || {
             let names: Vec<&str> = self
@@ -127,6 +171,31 @@ impl Planner<'_> {
         }
     }
 
+    /// A relation by its name, none if it is not there or hidden; 403 if it leads to what is not granted.
+    pub(super) fn followed<'t>(
+        &self,
+        target: Target<'t>,
+        name: &str,
+    ) -> Result<Option<&'t Relation>> {
+        let table: &'t Table = target.table;
+        let Some(relation) = table.relation(name) else {
+            return Ok(None);
+        };
+        match self.reach(target, relation) {
+            Ok(_) => Ok(Some(relation)),
+            Err(Reach::Refused(error)) => Err(error),
+            Err(Reach::Hidden) => Ok(None),
+        }
+    }
+
+    /// The tables of a relation that was found by [`Planner::relation`], and what may be read of them.
+    pub(super) fn reached(&self, target: Target<'_>, relation: &Relation) -> Result<Reached> {
+        self.reach(target, relation).map_err(|reach| match reach {
+            Reach::Refused(error) => error,
+            Reach::Hidden => Error::internal("a hidden relation was planned"),
+        })
+    }
+
     /// The tables of a relation and what may be read of them.
     fn reach(&self, target: Target<'_>, relation: &Relation) -> Result<Reached, Reach> {
         let admits = |columns: &Columns<'_>, indexes: &[usize]| {
@@ -134,6 +203,18 @@ impl Planner<'_> {
         };
         if !admits(&target.columns, &relation.columns) {
             return Err(Reach::Hidden);
+        }
+        if let Some(service) = &relation.service {
+            return Err(Reach::Refused(
+                Error::new(
+                    ErrorKind::InvalidParameter,
+                    format!(
+                        "relation '{}' leads to the service '{service}' and can not be read from here",
+                        relation.name
+                    ),
+                )
+                .with_help(format!("read the table '{}' there", relation.target)),
+            ));
         }
         let table = Arc::clone(self.catalog.get(&relation.target)?);
         let grant = self.grant(&table.name)?;
@@ -167,10 +248,7 @@ impl Planner<'_> {
         depth: usize,
         left: &mut usize,
     ) -> Result<Related> {
-        let reached = self.reach(target, relation).map_err(|reach| match reach {
-            Reach::Refused(error) => error,
-            Reach::Hidden => Error::internal("a hidden relation was planned"),
-        })?;
+        let reached = self.reached(target, relation)?;
         let there = Target::new(&reached.table, &reached.grant);
         let lookups = self.access.lookups();
         let mut output = there.fields(&request.fields, &there.shown())?;
@@ -185,12 +263,7 @@ impl Planner<'_> {
             output,
             condition: condition::all([
                 condition::of_role(&reached.table, &reached.grant, lookups)?,
-                condition::of_caller(
-                    &reached.table,
-                    &reached.grant,
-                    lookups,
-                    request.filter.as_ref(),
-                )?,
+                self.of_caller(&reached.table, &reached.grant, request.filter.as_ref())?,
             ]),
             group: Vec::new(),
             having: Condition::True,
@@ -201,20 +274,17 @@ impl Planner<'_> {
             limit: Some(if many { self.limit(request.limit) } else { 1 }),
             offset: if many { request.offset } else { 0 },
         };
-        let pairs = |left: &[usize], right: &[usize]| -> Vec<(usize, usize)> {
-            left.iter().copied().zip(right.iter().copied()).collect()
-        };
         let junction = match (&relation.junction, reached.junction) {
             (Some(between), Some((table, grant))) => Some(RelatedJunction {
-                far: pairs(&between.far, &relation.target_columns),
+                far: links(&between.far, &relation.target_columns),
                 condition: condition::of_role(&table, &grant, lookups)?,
                 table,
             }),
             _ => None,
         };
         let link = match &relation.junction {
-            Some(between) => pairs(&between.near, &relation.columns),
-            None => pairs(&relation.target_columns, &relation.columns),
+            Some(between) => links(&between.near, &relation.columns),
+            None => links(&relation.target_columns, &relation.columns),
         };
         Ok(Related {
             select,
@@ -225,10 +295,17 @@ impl Planner<'_> {
     }
 }
 
-struct Reached {
-    table: Arc<Table>,
-    grant: Grant,
-    junction: Option<(Arc<Table>, Grant)>,
+/// Pairs of columns that are equal.
+pub(super) fn links(left: &[usize], right: &[usize]) -> Vec<(usize, usize)> {
+    left.iter().copied().zip(right.iter().copied()).collect()
+}
+
+/// The tables of a relation and what may be read of them.
+pub(super) struct Reached {
+    pub(super) table: Arc<Table>,
+    pub(super) grant: Grant,
+    /// The table between.
+    pub(super) junction: Option<(Arc<Table>, Grant)>,
 }
 
 /// Why a relation cannot be followed.

@@ -5,16 +5,39 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::super::catalog::{Column, Table, Type};
+use super::super::catalog::{Column, ColumnSettings, Supplied, Table, Type};
 use super::super::convert;
 use super::super::options::UnknownMembers;
 use super::super::plan::{Bind, Delete, Insert, Output, Selector, Update, Upsert};
 use super::super::request::{Fields, Record, RecordsQuery};
+use super::super::validation;
 use super::super::value::Scalar;
 use super::{Planner, Target, condition, key_columns, needs_re_read, nothing_shown};
 use crate::connector::access::Grant;
-use crate::connector::filter::TIME_FUNCTIONS;
+use crate::connector::filter::{Now, TIME_FUNCTIONS};
 use crate::error::{Error, ErrorKind, Result};
+
+/// What a record is for.
+#[derive(Clone, Copy)]
+enum Purpose<'a> {
+    /// It is added.
+    Create,
+    /// It changes the record that these columns tell apart.
+    Change {
+        /// The columns; they are left as they are.
+        key: &'a [usize],
+    },
+}
+
+impl Purpose<'_> {
+    /// Whether a column only says which record is meant.
+    fn names_by(self, index: usize) -> bool {
+        match self {
+            Self::Create => false,
+            Self::Change { key } => key.contains(&index),
+        }
+    }
+}
 
 impl Planner<'_> {
     /// One record to be added. With `upsert`, the grant for changing, a record whose key exists is changed instead.
@@ -31,17 +54,18 @@ impl Planner<'_> {
         let target = Target::new(table, grant);
         writable(table)?;
         let lookups = self.access.lookups();
-        let values = self.assignments(target, record)?;
+        let mut values = self.assignments(target, record, Purpose::Create)?;
+        let written: Vec<usize> = values.iter().map(|(index, _)| *index).collect();
+        self.supply(table, Purpose::Create, &mut values)?;
         require(target, &values)?;
         let mut check = condition::of_role(table, grant, lookups)?;
         let upsert = match upsert {
             None => None,
             Some(change) => {
                 check = condition::all([check, condition::of_role(table, change, lookups)?]);
-                self.upsert(table, change, &values, query)?
+                self.upsert(table, change, &values, &written, query)?
             }
         };
-        let written: Vec<usize> = values.iter().map(|(index, _)| *index).collect();
         Ok(Insert {
             table: Arc::clone(table),
             values,
@@ -71,7 +95,7 @@ impl Planner<'_> {
             Selector::Query => Vec::new(),
             Selector::Key | Selector::Keys(_) => key_columns(table, &named, &query.id_field)?,
         };
-        let mut set = self.assignments(target, record)?;
+        let mut set = self.assignments(target, record, Purpose::Change { key: &key })?;
         set.retain(|(index, _)| {
             let column = table.columns.get(*index);
             !key.contains(index) && column.is_some_and(|column| !column.is_auto_increment)
@@ -83,6 +107,7 @@ impl Planner<'_> {
             );
         }
         let written: Vec<usize> = set.iter().map(|(index, _)| *index).collect();
+        self.supply(table, Purpose::Change { key: &key }, &mut set)?;
         Ok(Update {
             table: Arc::clone(table),
             set,
@@ -177,14 +202,13 @@ impl Planner<'_> {
         table: &Arc<Table>,
         grant: &Grant,
         values: &[(usize, Bind)],
+        written: &[usize],
         query: &RecordsQuery,
     ) -> Result<Option<Upsert>> {
         let mut key = key_columns(table, &self.named(table, grant), &query.id_field)?;
-        let is_known = std::iter::once(&table.primary_key)
-            .chain(&table.unique_keys)
-            .any(|unique| {
-                unique.len() == key.len() && unique.iter().all(|index| key.contains(index))
-            });
+        let is_known = table.enforced_keys().any(|unique| {
+            unique.len() == key.len() && unique.iter().all(|index| key.contains(index))
+        });
         if !is_known {
             return Err(Error::new(
                 ErrorKind::InvalidParameter,
@@ -207,6 +231,18 @@ impl Planner<'_> {
             if key.contains(index) || column.is_auto_increment {
                 continue;
             }
+            let settings = column.settings.as_deref();
+            // What the gateway sets at every write it sets here too; its other values are for new records, as are
+            // those that only new records may have.
+            if settings.is_some_and(|settings| settings.on_update.is_some()) {
+                set.push(*index);
+                continue;
+            }
+            if !written.contains(index)
+                || settings.is_some_and(|settings| settings.create_only.is_some())
+            {
+                continue;
+            }
             if !columns.admits(*index) {
                 return Err(columns.unknown(&column.name));
             }
@@ -219,8 +255,13 @@ impl Planner<'_> {
         }))
     }
 
-    /// The members of a record as columns and values.
-    fn assignments(&self, target: Target<'_>, record: &Record) -> Result<Vec<(usize, Bind)>> {
+    /// The members of a record as columns and values, held against the rules of the manifest.
+    fn assignments(
+        &self,
+        target: Target<'_>,
+        record: &Record,
+        purpose: Purpose<'_>,
+    ) -> Result<Vec<(usize, Bind)>> {
         let mut values = Vec::with_capacity(record.len());
         let mut seen = HashSet::new();
         for (name, value) in record {
@@ -244,6 +285,12 @@ impl Planner<'_> {
                     format!("field '{}' stands twice in the record", column.name),
                 ));
             }
+            if let Some(settings) = &column.settings
+                && !purpose.names_by(index)
+                && !may_be_sent(column, settings, purpose)?
+            {
+                continue;
+            }
             if column.is_generated {
                 return Err(Error::new(
                     ErrorKind::InvalidValue,
@@ -251,7 +298,20 @@ impl Planner<'_> {
                 )
                 .with_help("leave it out of the record"));
             }
-            let value = self.value(column, value)?;
+            let value = match self.value(column, value) {
+                Ok(value) => value,
+                Err(error) if error.kind() == ErrorKind::InvalidValue => {
+                    validation::refused(column, error)?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if let Bind::Value(value) = &value
+                && !purpose.names_by(index)
+                && !validation::admits(column, value)?
+            {
+                continue;
+            }
             if value == Bind::Value(Scalar::Null) && !column.is_nullable {
                 // NULL asks the database for the next number, as leaving the column out does.
                 if column.is_auto_increment {
@@ -262,6 +322,44 @@ impl Planner<'_> {
             values.push((index, value));
         }
         Ok(values)
+    }
+
+    /// Adds what the gateway sets by itself. What the manifest sets at every write goes before what was sent; a lookup
+    /// without a value sets nothing.
+    fn supply(
+        &self,
+        table: &Table,
+        purpose: Purpose<'_>,
+        values: &mut Vec<(usize, Bind)>,
+    ) -> Result<()> {
+        let Some(of_table) = &table.settings else {
+            return Ok(());
+        };
+        for index in &of_table.set_by_gateway {
+            let column = table.column(*index)?;
+            let Some(settings) = &column.settings else {
+                continue;
+            };
+            let is_created = matches!(purpose, Purpose::Create);
+            let is_sent = values.iter().any(|(sent, _)| sent == index);
+            let created = settings.on_create.as_ref().filter(|_| is_created);
+            let default = settings.default.as_ref().filter(|_| is_created && !is_sent);
+            let supplied = created.or(settings.on_update.as_ref()).or(default);
+            let Some(supplied) = supplied.filter(|_| !purpose.names_by(*index)) else {
+                continue;
+            };
+            let value = match supplied {
+                Supplied::Constant(value) => Bind::Value(value.clone()),
+                Supplied::Now => Bind::Now(condition::now(column, Now::Timestamp)?),
+                Supplied::Lookup(name) => match self.access.lookups().get(name) {
+                    Some(text) => Bind::Value(convert::from_text(column, text)?),
+                    None => continue,
+                },
+            };
+            values.retain(|(sent, _)| sent != index);
+            values.push((*index, value));
+        }
+        Ok(())
     }
 
     fn value(&self, column: &Column, value: &RawValue) -> Result<Bind> {
@@ -286,6 +384,19 @@ impl Planner<'_> {
             Some(value) => convert::from_text(column, value),
             None => convert::from_json(column, value),
         }
+    }
+}
+
+/// Whether a record may have a column at all; false if it is to be dropped.
+fn may_be_sent(column: &Column, settings: &ColumnSettings, purpose: Purpose<'_>) -> Result<bool> {
+    if let Some(failure) = &settings.read_only {
+        return failure.refuse(column, "is read only");
+    }
+    match (&settings.create_only, purpose) {
+        (Some(failure), Purpose::Change { .. }) => {
+            failure.refuse(column, "can only be set during record creation")
+        }
+        _ => Ok(true),
     }
 }
 
@@ -318,12 +429,16 @@ fn not_null(column: &Column) -> Error {
 
 /// Refuses a record without a value for a column that must have one.
 fn require(target: Target<'_>, values: &[(usize, Bind)]) -> Result<()> {
-    for (index, column) in target.table.columns.iter().enumerate() {
-        let is_required = !column.is_nullable
-            && column.default.is_none()
-            && !column.is_auto_increment
-            && !column.is_generated;
-        if !is_required || values.iter().any(|(written, _)| *written == index) {
+    let columns = target.table.columns.iter().chain(target.table.hidden());
+    for (index, column) in columns.enumerate() {
+        let is_filled = column.default.is_some() || column.is_auto_increment || column.is_generated;
+        if is_filled || values.iter().any(|(written, _)| *written == index) {
+            continue;
+        }
+        if target.columns.admits(index) {
+            validation::admits_absence(column)?;
+        }
+        if column.is_nullable {
             continue;
         }
         if target.columns.admits(index) {

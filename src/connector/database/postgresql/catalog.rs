@@ -337,6 +337,7 @@ impl Draft {
             scale,
             picklist: labels.get(&resolved.oid).cloned().unwrap_or_default(),
             description: row.try_get(10)?,
+            settings: None,
             kind: resolved.kind,
         };
         let Some(found) = self.table(table) else {

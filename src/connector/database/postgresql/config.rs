@@ -174,6 +174,7 @@ impl PostgresqlConfig {
                 );
             }
         }
+        problems.extend(self.options.problems());
         problems
     }
 }

@@ -27,6 +27,7 @@ pub const WORDS: Words = Words {
     double: "double precision",
     boolean: "boolean",
     text: "text",
+    long_text: "text",
     json: "jsonb",
     uuid: "uuid",
     binary: "bytea",
@@ -37,6 +38,8 @@ pub const WORDS: Words = Words {
     integer_array: Some("integer[]"),
     truths: ["false", "true"],
     has_exact_decimals: true,
+    has_uuids: true,
+    strange_letter: "😀",
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
 };
 

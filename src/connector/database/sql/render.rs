@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::super::catalog::{Column, Table, Type};
 use super::super::dialect::{Computed, Dialect, InsertOutput, Returning, pattern};
 use super::super::plan::{
-    Aggregate, Bind, Children, Condition, Delete, Expression, Insert, Order, Output, Related,
-    RelatedJunction, Select, Update, Write,
+    Aggregate, Bind, Children, Condition, Delete, Exists, Expression, Insert, Order, Output,
+    Related, RelatedJunction, Select, Update, Write,
 };
 use super::super::value::Scalar;
 use super::{RenderOptions, Statement};
@@ -222,7 +222,7 @@ impl<'a> Renderer<'a> {
     }
 
     fn column(&self, scope: Scope<'_>, index: usize) -> Result<String> {
-        let name = self.dialect.quote(&scope.table.column(index)?.name);
+        let name = self.dialect.quote(scope.table.column(index)?.own_name());
         Ok(match scope.alias {
             Some(alias) => format!("{alias}.{name}"),
             None => name,
@@ -720,7 +720,49 @@ impl<'a> Renderer<'a> {
                 let matching = self.dialect.matching(&sql, &column, *how, &placeholder);
                 self.sql.push_str(&matching);
             }
+            Condition::Exists(exists) => self.exists(scope, exists)?,
         }
+        Ok(())
+    }
+
+    /// A correlated subquery. Every table in a statement has an alias of its own, so none takes another's columns.
+    fn exists(&mut self, parent: Scope<'_>, exists: &Exists) -> Result<()> {
+        if parent.alias.is_none() {
+            return Err(misplaced());
+        }
+        let alias = self.alias('t');
+        let scope = Scope {
+            table: &exists.table,
+            alias: Some(&alias),
+        };
+        let table = self.table_name(&exists.table);
+        let between = self.dialect.table_alias();
+        let _ = write!(
+            self.sql,
+            "EXISTS (SELECT 1 FROM {table}{between}{alias} WHERE "
+        );
+        match &exists.junction {
+            None => self.link(scope, parent, &exists.link)?,
+            Some(junction) => {
+                let alias = self.alias('t');
+                let inner = Scope {
+                    table: &junction.table,
+                    alias: Some(&alias),
+                };
+                let table = self.table_name(&junction.table);
+                let _ = write!(
+                    self.sql,
+                    "EXISTS (SELECT 1 FROM {table}{between}{alias} WHERE "
+                );
+                self.link(inner, parent, &exists.link)?;
+                self.sql.push_str(" AND ");
+                self.link(inner, scope, &junction.far)?;
+                self.filter(" AND ", inner, &junction.condition)?;
+                self.sql.push(')');
+            }
+        }
+        self.filter(" AND ", scope, &exists.condition)?;
+        self.sql.push(')');
         Ok(())
     }
 
@@ -852,6 +894,17 @@ impl<'a> Renderer<'a> {
     }
 
     /// What is written to a column.
+    fn stored(&mut self, bind: &Bind, column: &Column) -> String {
+        match bind {
+            Bind::Now(now) => self.dialect.now(*now, column),
+            Bind::Value(_) | Bind::Key(_) => {
+                let placeholder = self.bind(bind.clone());
+                self.dialect.stored(&placeholder, column)
+            }
+        }
+    }
+
+    /// A placeholder, or the current time.
     fn written(&mut self, bind: &Bind, column: &Column) -> String {
         match bind {
             Bind::Now(now) => self.dialect.now(*now, column),
@@ -887,7 +940,7 @@ impl<'a> Renderer<'a> {
                 if position > 0 {
                     self.sql.push_str(", ");
                 }
-                let value = self.written(bind, insert.table.column(*index)?);
+                let value = self.stored(bind, insert.table.column(*index)?);
                 self.sql.push_str(&value);
             }
             self.sql.push(')');
@@ -936,7 +989,7 @@ impl<'a> Renderer<'a> {
                 self.sql.push_str(", ");
             }
             let name = self.plain_names(&update.table, &[*index])?;
-            let value = self.written(bind, update.table.column(*index)?);
+            let value = self.stored(bind, update.table.column(*index)?);
             let _ = write!(self.sql, "{name} = {value}");
         }
         let scope = Scope {

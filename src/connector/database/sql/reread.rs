@@ -149,7 +149,7 @@ impl Reread<'_> {
                 .map(|index| {
                     given(insert, *index).or_else(|| {
                         let is_left_out = !insert.values.iter().any(|(column, _)| column == index);
-                        let column = table.columns.get(*index).filter(|_| is_left_out)?;
+                        let column = table.column(*index).ok().filter(|_| is_left_out)?;
                         constant_default(column)
                     })
                 })
@@ -157,15 +157,14 @@ impl Reread<'_> {
             // NULL equals nothing, not even itself.
             values.filter(|values| !values.contains(&Scalar::Null))
         };
-        let keys = || std::iter::once(&table.primary_key).chain(&table.unique_keys);
-        let found = keys()
-            .filter(|key| !key.is_empty())
+        let found = table
+            .enforced_keys()
             .find_map(|key| Some((key.clone(), known(key)?)));
         if found.is_some() {
             self.run(&Write::Insert(plain)).await?;
             return Ok(found);
         }
-        let Some(key) = keys().find(|key| !key.is_empty()) else {
+        let Some(key) = table.enforced_keys().next() else {
             self.run(&Write::Insert(plain)).await?;
             return Ok(None);
         };
@@ -187,7 +186,7 @@ impl Reread<'_> {
         let values: Option<Vec<Scalar>> = key
             .iter()
             .map(|index| {
-                let column = table.columns.get(*index)?;
+                let column = table.column(*index).ok()?;
                 given(insert, *index).or_else(|| {
                     generated
                         .filter(|_| column.is_auto_increment)
@@ -490,14 +489,15 @@ fn constant_default(column: &Column) -> Option<Scalar> {
 fn telling_apart(table: &Table) -> Option<Vec<usize>> {
     let never_null = |key: &&Vec<usize>| {
         key.iter().all(|index| {
-            let column = table.columns.get(*index);
-            column.is_some_and(|column| !column.is_nullable)
+            let column = table.column(*index);
+            column.is_ok_and(|column| !column.is_nullable)
         })
     };
-    std::iter::once(&table.primary_key)
-        .filter(|key| !key.is_empty())
-        .chain(table.unique_keys.iter().filter(never_null))
-        .find(|key| !key.is_empty())
+    // A key that only the manifest declares may be that of several records.
+    let primary = Some(&table.primary_key);
+    primary
+        .filter(|key| !key.is_empty() && !table.is_key_virtual())
+        .or_else(|| table.unique_keys.iter().find(never_null))
         .cloned()
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::super::catalog::Table;
 use super::super::dialect::{PostgresqlDialect, SqliteDialect};
 use super::super::fixture::*;
-use super::super::plan::Selector;
+use super::super::plan::{Condition, Expression, Selector};
 use super::super::request::{Fields, RecordsQuery, RelatedRequest};
 use super::*;
 
@@ -246,6 +246,72 @@ fn related_records_come_as_one_value() {
             one("employee", "employee_by_manager_id"),
             one("employee", "employee_by_manager_id_children"),
             select(&shop, "customer", &nested(), &Selector::Key),
+        ]
+        .join("\n")
+    );
+}
+
+/// What belongs to these parents by the first relation of a query, as a query of its own.
+fn children(shop: &Shop, table: &str, query: &RecordsQuery, keys: &[Vec<Scalar>]) -> String {
+    let select = read(shop, table, query, &Selector::Query);
+    let related = select
+        .output
+        .iter()
+        .find_map(|output| match &output.expression {
+            Expression::Related(related) => Some(related),
+            _ => None,
+        });
+    let related = related.unwrap();
+    let columns: Vec<usize> = related.link.iter().map(|(there, _)| *there).collect();
+    let listed = Condition::keys(&columns, keys);
+    let mut children = Children {
+        select: related.select.clone(),
+        columns,
+        junction: related.junction.clone(),
+    };
+    let condition = match &mut children.junction {
+        Some(junction) => &mut junction.condition,
+        None => &mut children.select.condition,
+    };
+    *condition = listed.and(condition.clone());
+    both(|dialect| render_children(dialect, &children, RenderOptions::default()))
+}
+
+#[test]
+fn what_belongs_to_many_parents_is_one_query_with_a_limit_for_each() {
+    let shop = Shop::new(open());
+    let one = |relation: &str| RecordsQuery {
+        fields: named(&[]),
+        related: vec![related(relation)],
+        ..RecordsQuery::default()
+    };
+    insta::assert_snapshot!(
+        [
+            children(
+                &shop,
+                "delivery",
+                &one("line_by_invoice_id_position"),
+                &[key(&[10, 1]), key(&[10, 2])]
+            ),
+            children(
+                &shop,
+                "tag",
+                &one("invoice_by_invoice_tag"),
+                &[key(&[4]), key(&[5])]
+            ),
+            children(
+                &shop,
+                "employee",
+                &one("employee_by_manager_id"),
+                &[key(&[1])]
+            ),
+            children(
+                &shop,
+                "employee",
+                &one("employee_by_manager_id_children"),
+                &[key(&[1])]
+            ),
+            children(&shop, "customer", &nested(), &[key(&[1]), key(&[2])]),
         ]
         .join("\n")
     );

@@ -112,6 +112,7 @@ fn read_table(connection: &Connection, listed: &Listed) -> rusqlite::Result<Tabl
                 scale: meaning.scale,
                 picklist: Vec::new(),
                 description: None,
+                settings: None,
             };
             Ok((column, pk))
         },
@@ -170,6 +171,7 @@ fn read_table(connection: &Connection, listed: &Listed) -> rusqlite::Result<Tabl
         description: None,
         is_writable: !listed.is_view && !listed.is_virtual,
         by_name: HashMap::new(),
+        settings: None,
     })
 }
 

@@ -26,6 +26,7 @@ pub const WORDS: Words = Words {
     double: "DOUBLE",
     boolean: "BOOLEAN",
     text: "TEXT",
+    long_text: "TEXT",
     json: "JSON",
     uuid: "UUID",
     binary: "BLOB",
@@ -36,6 +37,8 @@ pub const WORDS: Words = Words {
     integer_array: None,
     truths: ["0", "1"],
     has_exact_decimals: false,
+    has_uuids: true,
+    strange_letter: "😀",
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
 };
 

@@ -168,6 +168,7 @@ impl ServiceConfig for SqliteConfig {
                 "remove `allow_upsert` or `read_only`",
             ));
         }
+        problems.extend(self.options.problems());
         problems
     }
 
