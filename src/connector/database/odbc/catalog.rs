@@ -11,7 +11,6 @@ use super::error::{Cause, Failure};
 use super::watch::Watch;
 use crate::connector::database::catalog::{Catalog, Column, DefaultValue, ForeignKey, Table, Type};
 use crate::connector::database::dialect::mysql::NATIVE_JSON;
-use crate::error::ErrorKind;
 
 /// Which tables are served.
 #[derive(Clone, Debug)]
@@ -342,6 +341,8 @@ fn by_type_name(dialect: DialectName, name: &str, whole: &str) -> Option<Type> {
         (DialectName::Firebird | DialectName::Ansi, "timestamp with time zone") => {
             Type::TimestampTz
         }
+        // It is a point in time, shown in the zone of the session.
+        (DialectName::MySql, "timestamp") => Type::TimestampTz,
         (_, "timetz" | "time with time zone") => Type::TimeTz,
         (DialectName::PostgreSql, name) if name.starts_with('_') => Type::Other,
         (DialectName::PostgreSql, "int2" | "smallserial") => Type::SmallInt,
@@ -553,11 +554,7 @@ fn read_foreign_keys(
 
 /// Whether the driver or the product lacks what was asked.
 fn is_lacking(failure: &Failure) -> bool {
-    failure.cause == Cause::Other
-        && !matches!(
-            failure.error.kind(),
-            ErrorKind::BackendTimeout | ErrorKind::BackendUnavailable
-        )
+    failure.cause == Cause::Lacking
 }
 
 /// The rows of a product's own query; none where the product turns out to have no such tables.

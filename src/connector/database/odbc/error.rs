@@ -25,6 +25,8 @@ pub(super) enum Cause {
     Lost,
     /// The prepared statement is no longer one; it did not run. Preparing it again may help.
     Stale,
+    /// The driver or the product has no such thing.
+    Lacking,
     /// Anything else.
     Other,
 }
@@ -103,6 +105,7 @@ fn cause(state: &str) -> Cause {
         // 0A000: PostgreSQL's "cached plan must not change result type"; the others: the driver forgot the statement,
         // as some do at the end of a transaction.
         "0A000" | "26000" | "HY007" | "HY010" => Cause::Stale,
+        "IM001" | "HYC00" | "42000" | "42601" | "42S02" | "42P01" | "42704" => Cause::Lacking,
         "57P01" | "57P02" | "57P03" | "IM006" | "HYT01" => Cause::Lost,
         // A value that PostgreSQL cannot read as what it is compared with; the connection goes on.
         "08P01" => Cause::Other,
