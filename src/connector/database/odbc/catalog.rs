@@ -40,6 +40,7 @@ pub(super) fn read_catalog(
     served: &Served,
     watch: &Watch,
 ) -> Result<Catalog, Failure> {
+    let served = &chosen(open, served, watch)?;
     let home = home(open, served, watch)?;
     let listed = read_tables(open, served, watch)?;
     let mut columns: HashMap<(Option<String>, String), Vec<(i64, Column)>> = HashMap::new();
@@ -132,6 +133,7 @@ pub(super) fn read_fingerprint(
             .unwrap_or_default());
     }
     // One call for all columns; no statistics and no keys.
+    let served = &chosen(open, served, watch)?;
     let mut digest = Sha256::new();
     for row in read_columns(open, served, watch)? {
         for value in row {
@@ -146,6 +148,27 @@ pub(super) fn read_fingerprint(
         .take(16)
         .map(|byte| format!("{byte:02x}"))
         .collect())
+}
+
+/// What is served, with the catalogue of the connection where none is named.
+fn chosen(open: &mut Open<'_>, served: &Served, watch: &Watch) -> Result<Served, Failure> {
+    let mut chosen = served.clone();
+    if served.catalog.is_empty()
+        && let Some(sql) = served.dialect.current_catalog()
+    {
+        let rows = open.texts(sql, 1, watch)?;
+        chosen.catalog = rows
+            .first()
+            .and_then(|row| text(row, 0))
+            .unwrap_or_default();
+    }
+    Ok(chosen)
+}
+
+/// Whether a row of a catalogue function is of the catalogue that is served.
+fn is_of_catalog(row: &Row, served: &Served) -> bool {
+    served.catalog.is_empty()
+        || text(row, 0).is_none_or(|name| name.is_empty() || name == served.catalog)
 }
 
 fn home(open: &mut Open<'_>, served: &Served, watch: &Watch) -> Result<Option<String>, Failure> {
@@ -198,6 +221,7 @@ fn read_tables(
     let mut listed: Vec<Listed> = open
         .catalogue(&asked, 5, watch)?
         .into_iter()
+        .filter(|row| is_of_catalog(row, served))
         .filter_map(|row| {
             let kind = text(&row, 3)?.to_ascii_uppercase();
             let is_view = kind == "VIEW";
@@ -226,6 +250,7 @@ fn read_columns(open: &mut Open<'_>, served: &Served, watch: &Watch) -> Result<V
         schema: schema_pattern(served),
     };
     let mut rows = open.catalogue(&asked, 17, watch)?;
+    rows.retain(|row| is_of_catalog(row, served));
     rows.retain(|row| is_served(schema_of(row, 1).as_deref(), served));
     Ok(rows)
 }

@@ -433,6 +433,15 @@ impl DialectName {
         }
     }
 
+    /// A query for the catalogue of the connection, for products whose drivers tell the tables of all catalogues.
+    pub(super) fn current_catalog(self) -> Option<&'static str> {
+        match self {
+            Self::MySql => Some("SELECT DATABASE()"),
+            Self::Snowflake => Some("SELECT CURRENT_DATABASE()"),
+            Self::PostgreSql | Self::Sqlite | Self::Db2 | Self::Firebird | Self::Ansi => None,
+        }
+    }
+
     /// Whether tables belong to schemas.
     pub(super) fn has_schemas(self) -> bool {
         !matches!(self, Self::MySql | Self::Sqlite | Self::Firebird)
