@@ -116,6 +116,8 @@ error_kinds! {
     UniqueViolation = "unique_violation", CONFLICT, Caller, Retry::Never;
     /// A foreign key forbids the write.
     ForeignKeyViolation = "foreign_key_violation", CONFLICT, Caller, Retry::Never;
+    /// A change of tables or fields collides with what is there: the name is taken, or something depends on it.
+    SchemaConflict = "schema_conflict", CONFLICT, Caller, Retry::Never;
     /// `If-Match` or `If-None-Match` does not hold.
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, Caller, Retry::Never;
     /// The body is larger than the limit.

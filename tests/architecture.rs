@@ -226,6 +226,11 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "one product, one module",
     ),
     (
+        &["mysql_async"],
+        &["connector::database::mysql"],
+        "one product, one module",
+    ),
+    (
         &["odbc_api"],
         &["connector::database::odbc"],
         "one way to drivers, one module",

@@ -16,7 +16,7 @@ use super::{Change, Class, Side, Site, Tables, What, nearest_site, services};
 use crate::auth::application::Application;
 use crate::auth::role::{CompiledRow, Requester, Role};
 use crate::connector::Description;
-use crate::connector::access::{Access, Decision, Grant, Pattern, Verbs};
+use crate::connector::access::{Access, Decision, Grant, Pattern, SCHEMA, Verbs};
 use crate::connector::filter::Filter;
 use crate::connector::operation::{Component, Operation, find};
 use crate::manifest::ManifestSet;
@@ -791,10 +791,13 @@ impl InService<'_> {
     /// Everything that differs in the service, with the rows that decide.
     fn lines(&self) -> Vec<(Line, BTreeSet<Site>)> {
         let service = self.service.as_str();
+        // Changes of a schema have a rule of their own, so its components are always told apart.
+        let schema = Pattern::Below(SCHEMA.to_owned());
         let patterns: Vec<&Pattern> = [&self.comparison.from, &self.comparison.to]
             .into_iter()
             .flat_map(|face| face.rows(service))
             .map(|(_, row)| &row.rule.pattern)
+            .chain([&schema])
             .collect();
         let space = Space::of(patterns);
         let reachable = self.reachable(&space);
@@ -842,6 +845,10 @@ impl InService<'_> {
                         // Spelt otherwise than an exception, it is no exception.
                         !(is_alike && (is_within || covers(&part, &other.component)))
                     });
+                    if part.pattern == Pattern::Everything {
+                        // It has every spelling in it already.
+                        letter_case = LetterCase::AsWritten;
+                    }
                     Components {
                         pattern: part.pattern,
                         except: part.except,

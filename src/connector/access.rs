@@ -15,6 +15,19 @@ use crate::error::{Error, ErrorKind, Result, brief};
 /// The fact of a refusal that names the row which decided.
 pub const RULE_FACT: &str = "rule";
 
+/// The component below which a service tells what its records are made of, and lets it be changed.
+pub const SCHEMA: &str = "_schema";
+
+/// Whether these verbs on a component change a schema: then only a row whose component begins with [`SCHEMA`] can grant
+/// them. It is so whatever the type of the service, so that no decision needs to know it. Letter case does not count.
+pub fn changes_schema(component: &str, verbs: Verbs) -> bool {
+    let is_schema = component
+        .get(..SCHEMA.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(SCHEMA))
+        && matches!(component.as_bytes().get(SCHEMA.len()), None | Some(b'/'));
+    is_schema && !verbs.without(Verbs::of(&Method::GET)).is_empty()
+}
+
 /// A set of verbs. HEAD counts as GET; OPTIONS needs no grant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Verbs(u8);
@@ -156,6 +169,16 @@ impl Pattern {
         matches!(self, Self::Exact(_))
     }
 
+    /// Whether it begins with `_schema`, so that its row can grant changes of a schema.
+    fn names_schema(&self) -> bool {
+        match self {
+            Self::Everything => false,
+            Self::Exact(text) | Self::Below(text) | Self::Prefix(text) => text
+                .get(..SCHEMA.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(SCHEMA)),
+        }
+    }
+
     /// How many segments of a path it names, the last one perhaps in part: 0 for everything and for the root, 2 for
     /// `_table/x` and `_table/x/*`, 3 for `_table/x/1`.
     fn named_segments(&self) -> usize {
@@ -232,6 +255,13 @@ impl<R: IntoIterator<Item = Rule>> From<R> for Rules {
 }
 
 impl Rule {
+    /// Whether the rule grants all of these verbs on a component that it covers, if it decides.
+    pub fn grants(&self, component: &str, verbs: Verbs) -> bool {
+        !self.deny
+            && self.verbs.contain(verbs)
+            && (!changes_schema(component, verbs) || self.pattern.names_schema())
+    }
+
     /// Which rule decides: one that names the service before one that does not, then the more specific one.
     pub fn rank(&self) -> (bool, (bool, usize)) {
         (self.names_service, self.pattern.specificity())
@@ -324,7 +354,8 @@ pub enum Decision {
     Granted(Grant),
     /// A row with `deny = true` decided.
     Denied(Arc<str>),
-    /// The most specific rows, this one among them, do not list the verb.
+    /// The most specific rows, this one among them, do not list the verb, or list it and cannot grant it: changes of a
+    /// schema need a row whose component begins with [`SCHEMA`].
     NotListed(Arc<str>),
     /// No row covers the component.
     NoRow,
@@ -421,7 +452,7 @@ impl Access {
             let is_better = |known: &Rule| {
                 !known.pattern.covers(component, true) && rule.pattern.covers(component, true)
             };
-            if rule.verbs.contain(verbs) && granting.is_none_or(is_better) {
+            if rule.grants(component, verbs) && granting.is_none_or(is_better) {
                 granting = Some(rule);
             }
         }
@@ -478,6 +509,13 @@ impl Access {
             ),
         )
         .with_fact("role", self.role.as_ref());
+        let error = if changes_schema(component, Verbs::of(method)) {
+            error.with_help(
+                "tables are changed by roles with a row for it: a component that begins with `_schema`, and the verb",
+            )
+        } else {
+            error
+        };
         match position {
             Some(position) => error.with_fact(RULE_FACT, position.as_ref()),
             None => error,
@@ -580,6 +618,46 @@ mod tests {
     }
 
     #[test]
+    fn a_schema_is_changed_by_rows_that_begin_with_its_name_alone() {
+        let changing = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+        let all = [vec![Method::GET], changing.to_vec()].concat();
+        for (pattern, may_change) in [
+            ("*", false),
+            ("_*", false),
+            ("_schem*", false),
+            ("_schema*", true),
+            ("_schema/*", true),
+            ("_SCHEMA/*", false),
+            ("_schema/a", true),
+            ("_schema/a/*", true),
+            ("_schema/b", false),
+        ] {
+            let access = access(vec![rule(true, pattern, &all, false)]);
+            for method in &changing {
+                assert_eq!(
+                    access.of("_schema/a", method).is_ok(),
+                    may_change,
+                    "{pattern} {method}"
+                );
+                assert_eq!(
+                    access.of_path("_Schema/a", method).is_ok(),
+                    may_change || pattern == "_SCHEMA/*",
+                    "{pattern} {method}"
+                );
+            }
+        }
+        let everything = access(vec![rule(true, "*", &all, false)]);
+        for component in ["_schema", "_schema/a", "_schema/a/_field/b"] {
+            assert_eq!(everything.verbs(component), Verbs::of(&Method::GET));
+        }
+        for component in ["_schemas", "_schema2/a", "_table/_schema"] {
+            assert_eq!(everything.verbs(component), Verbs::ALL, "{component}");
+        }
+        let refused = everything.of("_schema/a", &Method::POST).unwrap_err();
+        assert!(refused.help().unwrap().contains("`_schema`"));
+    }
+
+    #[test]
     fn a_deny_concerns_only_the_verbs_it_lists() {
         let access = access(vec![
             rule(true, "_table/*", &[Method::GET, Method::DELETE], false),
@@ -656,7 +734,7 @@ mod tests {
         use super::*;
         use proptest::prelude::*;
 
-        const COMPONENTS: [&str; 9] = [
+        const COMPONENTS: [&str; 12] = [
             "",
             "_table",
             "_table/ab",
@@ -664,7 +742,10 @@ mod tests {
             "_table/ab/1",
             "_table/ab/1x",
             "_table/abc",
+            "_schema",
             "_schema/ab",
+            "_Schema/ab",
+            "_schema2/ab",
             "_table/b%2F1",
         ];
 
@@ -681,6 +762,8 @@ mod tests {
                 "_table/ab/1",
                 "_table/ab/1*",
                 "_schema/*",
+                "_schema/ab",
+                "_s*",
                 "_table/b/*",
             ]);
             let one = (any::<bool>(), pattern, 1_u8..32, prop::bool::weighted(0.3)).prop_map(
@@ -729,6 +812,18 @@ mod tests {
                 }
                 for (before, after) in before.into_iter().zip(granted(&more)) {
                     prop_assert!(after.is_none() || after == before);
+                }
+            }
+
+            #[test]
+            fn without_rows_for_the_schema_nobody_changes_it(rules in rules()) {
+                let others: Vec<Rule> = rules.into_iter().filter(|rule| !rule.pattern.names_schema()).collect();
+                let access = access(others);
+                for component in ["_schema", "_schema/ab", "_Schema/ab", "_schema/ab/_field/c"] {
+                    prop_assert!(Verbs::of(&Method::GET).union(access.verbs(component)) == Verbs::of(&Method::GET));
+                    for verb in ["POST", "PUT", "PATCH", "DELETE"] {
+                        prop_assert!(access.of_path(component, &verb.parse().unwrap()).is_err());
+                    }
                 }
             }
 

@@ -15,6 +15,9 @@ pub enum Effect {
     Reads,
     /// It runs to its end.
     Writes,
+    /// It changes what records are made of, and runs to its end. It lies below [`super::access::SCHEMA`], so that only a
+    /// role's row for just that can grant it.
+    ChangesSchema,
 }
 
 /// One thing a service can be asked.

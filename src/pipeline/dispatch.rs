@@ -45,7 +45,7 @@ pub async fn dispatch(
     let work = AssertUnwindSafe(Arc::clone(&service.connector).call(context, call)).catch_unwind();
     let outcome = match effect {
         Effect::Reads => tokio::time::timeout(remaining, work).await,
-        Effect::Writes => {
+        Effect::Writes | Effect::ChangesSchema => {
             let task = tokio::spawn(work);
             tokio::time::timeout(remaining, task)
                 .await

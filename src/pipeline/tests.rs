@@ -87,6 +87,13 @@ impl Row {
         }
     }
 
+    /// Whether the row is one that grants a change of the schema, if that is one.
+    fn may_grant(&self, component: &str, verb: &str) -> bool {
+        let component = component.to_lowercase();
+        let is_schema = component == "_schema" || component.starts_with("_schema/");
+        !is_schema || verb == "GET" || self.component.to_lowercase().starts_with("_schema")
+    }
+
     /// Larger is more specific.
     fn rank(&self) -> (bool, bool, usize) {
         let literal = self.component.trim_end_matches('*');
@@ -292,7 +299,10 @@ fn plainly(rows: &[Row], service: &str, component: &str, verb: &str) -> &'static
     let top: Vec<&&Row> = concerned.iter().filter(|row| row.rank() == top).collect();
     if top.iter().any(|row| row.deny) {
         "denied_by_row"
-    } else if top.iter().any(|row| row.lists(verb)) {
+    } else if top
+        .iter()
+        .any(|row| row.lists(verb) && row.may_grant(component, verb))
+    {
         "granted"
     } else {
         "verb_not_granted"

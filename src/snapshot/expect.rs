@@ -8,6 +8,7 @@ use super::explain::{Case, Verdict, covered, described};
 use crate::auth::reason::Reason;
 use crate::auth::role::CompiledRow;
 use crate::auth::route::Target;
+use crate::connector::access::SCHEMA;
 use crate::connector::operation::{Operation, allowed_methods};
 use crate::error::nearest;
 use crate::manifest::expect::{Answer, ExpectedRule};
@@ -210,6 +211,11 @@ fn mend(case: &Case<'_>, verdict: &Verdict, expectation: &Expectation) -> String
             format!("take {verb} out of {position}, add a row with `deny = true`")
         }
         Reason::DeniedByRow => format!("take {verb} out of {position}"),
+        Reason::VerbNotGranted if case.changes_schema() => {
+            format!(
+                "add a row whose component begins with `{SCHEMA}` to the role `{role}`, with {verb}"
+            )
+        }
         Reason::VerbNotGranted => format!("add {verb} to {position}"),
         Reason::NoRow | Reason::NoAccess => {
             format!("add a row that grants it to the role `{role}`")

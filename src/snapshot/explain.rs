@@ -15,7 +15,7 @@ use crate::auth::identify::rejected;
 use crate::auth::reason::{Reason, Refusal};
 use crate::auth::role::{CompiledRow, Requester, Role};
 use crate::auth::route::{Question, Target};
-use crate::connector::access::{Access, Grant, Rule, Verbs};
+use crate::connector::access::{Access, Grant, Rule, SCHEMA, Verbs, changes_schema};
 use crate::connector::operation;
 use crate::error::{Error, nearest};
 use crate::manifest::{Configs, KeyTable, Located, ManifestSet, Position};
@@ -238,6 +238,11 @@ impl<'a> Case<'a> {
     fn silent_rows(&self, first: &CompiledRow) -> String {
         let verb = self.verb();
         let component = self.component();
+        if self.changes_schema() {
+            return format!(
+                "no row whose component begins with `{SCHEMA}` lists {verb}, and no other row grants a change of the schema"
+            );
+        }
         let others: Vec<String> = self
             .rows_of_service()
             .filter(|row| row.requesters.contains(&Requester::Api))
@@ -253,6 +258,11 @@ impl<'a> Case<'a> {
             "the most specific row for it does not list {verb}: {}",
             described(first)
         )
+    }
+
+    /// Whether the call is a change of a schema, which some rows cannot grant.
+    pub(super) fn changes_schema(&self) -> bool {
+        changes_schema(self.component(), Verbs::of(&self.question.method))
     }
 
     fn component(&self) -> &'a str {
@@ -353,7 +363,7 @@ impl<'a> Case<'a> {
                     (!row.rule.deny && row.requesters.contains(&Requester::Api))
                         .then_some(Part::GivesAccess)?
                 } else if row.rule.pattern.covers(component, false) {
-                    match part(row, decider, verbs) {
+                    match part(row, decider, component, verbs) {
                         // Something else decided before the row was asked, or after it.
                         Part::Decides if verdict.rule.is_none() => Part::WouldDecide,
                         part => part,
@@ -416,11 +426,14 @@ impl<'a> Case<'a> {
                     (false, false, false) => "no row names the service; the longest component",
                 };
                 let verbs = Verbs::of(&self.question.method);
-                let deed = match (part, rule.deny, rule.verbs.contain(verbs)) {
+                let deed = match (part, rule.deny, rule.grants(self.component(), verbs)) {
                     (Part::WouldDecide, true, _) => "would deny",
                     (Part::WouldDecide, false, true) => "would grant",
                     (_, true, _) => "denies",
                     (_, false, true) => "grants",
+                    (_, false, false) if rule.verbs.contain(verbs) => {
+                        "does not begin with `_schema`, so it does not grant"
+                    }
                     (_, false, false) => "does not list",
                 };
                 let deny_wins = if company.is_overruled {
@@ -608,7 +621,7 @@ impl Part {
 }
 
 /// The part of a row that covers the component. `decider` is there if a row for calls from outside covers it.
-fn part(row: &CompiledRow, decider: Option<&CompiledRow>, verbs: Verbs) -> Part {
+fn part(row: &CompiledRow, decider: Option<&CompiledRow>, component: &str, verbs: Verbs) -> Part {
     let rule = &row.rule;
     if !row.requesters.contains(&Requester::Api) {
         return Part::Scripts;
@@ -625,7 +638,7 @@ fn part(row: &CompiledRow, decider: Option<&CompiledRow>, verbs: Verbs) -> Part 
     if rule.rank() != decider.rank() {
         return Part::LessSpecific;
     }
-    let grants = |rule: &Rule| !rule.deny && rule.verbs.contain(verbs);
+    let grants = |rule: &Rule| rule.grants(component, verbs);
     match (decider.deny, grants(decider)) {
         (true, _) if rule.deny => Part::Agrees,
         (true, _) if grants(rule) => Part::Overruled,

@@ -127,6 +127,14 @@ fn the_audit_line_of_a_request_is_what_explain_says_of_it() {
             MIXED,
             "PUT",
             "/api/v2/shop/_schema/tag",
+            "verb_not_granted",
+        ),
+        ("mixed", MIXED, "GET", "/api/v2/shop/_schema/tag", "granted"),
+        (
+            "mixed",
+            MIXED,
+            "POST",
+            "/api/v2/shop/_table",
             "method_not_allowed",
         ),
         (

@@ -267,6 +267,9 @@ impl MysqlServer {
         );
         // MySQL refuses to run beside a server with the same identity, as a replica would be.
         let _ = std::fs::remove_file(data.join("auto.cnf"));
+        let temporary = folder.path().join("temporary");
+        std::fs::create_dir(&temporary).expect("the folder can be written");
+        give_away(&temporary);
         std::fs::write(
             folder.path().join("init.sql"),
             format!(
@@ -299,11 +302,13 @@ impl MysqlServer {
             .arg(format!("--tmpdir={folder}/data"))
             .arg(format!("--socket={folder}/socket"))
             .arg(format!("--pid-file={folder}/pid"))
+            // A server that starts removes the temporary tables of those that share its folder.
+            .arg(format!("--tmpdir={folder}/temporary"))
             .arg(format!("--init-file={folder}/init.sql"))
             .arg(format!("--port={}", self.port))
             .args([
                 "--bind-address=127.0.0.1",
-                "--innodb-flush-log-at-trx-commit=0",
+                "--innodb-flush-log-at-trx-commit=2",
                 "--innodb-buffer-pool-size=32M",
                 "--performance-schema=OFF",
                 "--skip-log-bin",

@@ -5,9 +5,10 @@ use async_trait::async_trait;
 use super::catalog::Catalog;
 use super::plan::{Children, Select, Write};
 use super::rows::RowWriter;
+use super::schema_change::{Interrupted, SchemaChange, SchemaDialect};
 use super::sql::Statement;
 use super::value::Scalar;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A select that is ready to run again and again.
 #[derive(Clone, Debug)]
@@ -43,6 +44,18 @@ pub trait Database: Send + Sync + 'static {
 
     /// Begins a transaction. Dropping it rolls back.
     async fn begin(&self) -> Result<Box<dyn DatabaseTransaction>>;
+
+    /// What changes of the schema may consist of; none where they are not made through the gateway.
+    fn schema_dialect(&self) -> Option<&dyn SchemaDialect> {
+        None
+    }
+
+    /// Carries out changes of the schema in their order: all or none, where [`SchemaDialect::is_transactional`] says so.
+    /// What is kept of others counts changes.
+    async fn change_schema(&self, changes: &[SchemaChange]) -> Result<(), Interrupted> {
+        let _ = changes;
+        Err(Error::internal("the database has no dialect for changes of its schema").into())
+    }
 
     /// One cheap round trip. Whoever has no connection keeps none for it.
     async fn probe(&self) -> Result<()>;

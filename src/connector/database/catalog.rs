@@ -18,10 +18,20 @@ use crate::names::ServiceName;
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     tables: IndexMap<String, Arc<Table>>,
+    schemas: Schemas,
     /// Lower-cased names that stand for exactly one table.
     folded: HashMap<String, usize>,
     has_always: bool,
     has_aliases: bool,
+}
+
+/// The schemas that a service shows, for products that have any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schemas {
+    /// The one whose tables go without a prefix, and in which new tables are made.
+    pub home: Option<String>,
+    /// All of them.
+    pub names: Vec<String>,
 }
 
 /// A table or a view.
@@ -43,6 +53,12 @@ pub struct Table {
     pub unique_keys: Vec<Vec<usize>>,
     /// Columns that lead an index.
     pub indexed: Vec<usize>,
+    /// Its indexes on plain columns, those of its keys included.
+    pub indexes: Vec<Index>,
+    /// The conditions that its records satisfy.
+    pub checks: Vec<Check>,
+    /// By the index of a column: what the product wants said again when the column is altered, in its own words.
+    pub restated: HashMap<usize, Restated>,
     /// Its foreign keys.
     pub foreign_keys: Vec<ForeignKey>,
     /// What it is related to, both ways. Filled by [`Catalog::new`].
@@ -55,6 +71,48 @@ pub struct Table {
     pub by_name: HashMap<String, usize>,
     /// What the manifest says of it; drivers say nothing.
     pub settings: Option<Arc<TableSettings>>,
+}
+
+/// An index on plain columns of all records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// Its name; empty where the product has none that can be used.
+    pub name: String,
+    /// Indexes of its columns.
+    pub columns: Vec<usize>,
+    /// Whether no two records agree in all of them.
+    pub is_unique: bool,
+    /// What it was made for.
+    pub origin: IndexOrigin,
+}
+
+/// What an index was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexOrigin {
+    /// For itself, by CREATE INDEX.
+    Index,
+    /// For a UNIQUE constraint.
+    Unique,
+    /// For the primary key.
+    PrimaryKey,
+}
+
+/// What a change of a column must say again, where the product forgets what is not said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restated {
+    /// The character set and the collation of a text: `CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`.
+    pub collation: Option<String>,
+    /// Whether every update sets it to the time.
+    pub follows_updates: bool,
+}
+
+/// A condition that every record of a table satisfies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// The constraint's name; empty where it has none.
+    pub name: String,
+    /// The condition, in the words of the database.
+    pub sql: String,
 }
 
 /// A column.
@@ -245,6 +303,38 @@ impl Type {
 }
 
 impl Column {
+    /// Whether shorter values are filled up, as the name of the type says: `char(3)`, `binary(16)`.
+    pub fn is_fixed_length(&self) -> bool {
+        let name = self.type_name();
+        matches!(
+            name.as_str(),
+            "char"
+                | "character"
+                | "nchar"
+                | "bpchar"
+                | "binary"
+                | "national character"
+                | "national char"
+        )
+    }
+
+    /// Whether it is one of the types that hold every character where others do not: `nvarchar(40)`, `nclob`.
+    pub fn is_national(&self) -> bool {
+        let name = self.type_name();
+        name.starts_with("national ")
+            || matches!(
+                name.as_str(),
+                "nchar" | "nvarchar" | "nvarchar2" | "ntext" | "nclob"
+            )
+    }
+
+    /// The name of its type in the database, without what stands in parentheses.
+    fn type_name(&self) -> String {
+        let name = self.db_type.split_once('(');
+        let name = name.map_or(self.db_type.as_str(), |(name, _)| name);
+        name.trim().to_ascii_lowercase()
+    }
+
     /// Its name in the database.
     pub fn own_name(&self) -> &str {
         self.settings
@@ -317,12 +407,13 @@ impl Table {
             .any(|key| key.iter().all(|index| columns.contains(index)))
     }
 
-    /// The keys that tell any two records apart: the primary key, and unique keys that are never NULL.
+    /// The keys that tell any two records apart: the primary key, which a manifest may declare, and unique keys that are
+    /// never NULL.
     pub fn total_keys(&self) -> impl Iterator<Item = &[usize]> {
         let never_null = |key: &&[usize]| {
             key.iter().all(|index| {
-                let column = self.columns.get(*index);
-                column.is_some_and(|column| !column.is_nullable)
+                let column = self.column(*index);
+                column.is_ok_and(|column| !column.is_nullable)
             })
         };
         let unique = self
@@ -390,6 +481,18 @@ impl Catalog {
             .filter_map(|(name, index)| Some((name, index?)))
             .collect();
         catalog
+    }
+
+    /// The same with the schemas that the service shows.
+    #[must_use]
+    pub fn with_schemas(mut self, schemas: Schemas) -> Self {
+        self.schemas = schemas;
+        self
+    }
+
+    /// The schemas that the service shows; none for products that have none.
+    pub fn schemas(&self) -> &Schemas {
+        &self.schemas
     }
 
     /// All tables and views, by name.

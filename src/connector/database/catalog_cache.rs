@@ -143,7 +143,7 @@ impl CatalogCache {
     }
 }
 
-fn too_slow() -> Error {
+pub(super) fn too_slow() -> Error {
     Error::new(
         ErrorKind::BackendTimeout,
         "the database did not tell its tables in time",

@@ -14,7 +14,7 @@ use super::backend::Database;
 use super::catalog::{Catalog, Table};
 use super::catalog_cache::{CatalogCache, tells_of_change};
 use super::listing::{self, ListingQuery};
-use super::operations::{component_of, name};
+use super::operations::{changes_schema, component_of, name};
 use super::options::DatabaseOptions;
 use super::plan_cache::PlanCache;
 use super::planner::Planner;
@@ -245,6 +245,7 @@ impl Connector for DatabaseConnector {
             | name::LIST_RELATIONS
             | name::DESCRIBE_RELATION
             | name::DESCRIBE_COLUMN => self.describe_part(&context, &call).await,
+            other if changes_schema(other) => self.write_schema(&context, &call, body).await,
             other => Err(Error::internal(format!(
                 "a database has no operation `{other}`"
             ))),

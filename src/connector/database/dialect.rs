@@ -30,6 +30,7 @@ pub use sqlite::SqliteDialect;
 
 use super::catalog::{Column, Table, Type};
 use super::plan::Nulls;
+use super::schema_change::SchemaDialect;
 use super::sql::RenderOptions;
 use super::value::Scalar;
 use crate::connector::filter::{Matching, Now};
@@ -187,6 +188,11 @@ pub trait Dialect: Send + Sync + 'static {
     /// Most values in one `IN (…)`; longer lists are split.
     fn longest_list(&self) -> usize {
         usize::MAX
+    }
+
+    /// How changes of the schema are spelt; none where they are not made through the gateway.
+    fn schema(&self) -> Option<&dyn SchemaDialect> {
+        None
     }
 
     /// Whether related records are embedded by the statement itself, with [`Dialect::json_object`] and its neighbours.

@@ -52,7 +52,7 @@ const OPTIONS: [&str; 8] = [
 ];
 
 /// Options of the gateway itself, which every resource takes.
-const GATEWAY_OPTIONS: [&str; 8] = [
+pub(super) const GATEWAY_OPTIONS: [&str; 8] = [
     "accept",
     "api_key",
     "session_token",

@@ -33,6 +33,8 @@ mod recorded;
 pub mod request;
 pub mod rows;
 mod schema;
+pub mod schema_change;
+mod schema_write;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -80,6 +80,42 @@ const fn writes(
     }
 }
 
+/// An operation that changes tables, fields or keys.
+const fn changes(
+    name: &'static str,
+    summary: &'static str,
+    method: Method,
+    path: &'static str,
+    query: SchemaOf,
+    request: Option<SchemaOf>,
+    response: SchemaOf,
+) -> Operation {
+    Operation {
+        name,
+        summary,
+        method,
+        path,
+        effect: Effect::ChangesSchema,
+        query: Some(query),
+        request,
+        response: Some(response),
+    }
+}
+
+/// Whether an operation of this name changes tables, fields or keys.
+pub(super) fn changes_schema(name: &str) -> bool {
+    let mut operations = OPERATIONS.iter();
+    operations.any(|operation| operation.name == name && operation.effect == Effect::ChangesSchema)
+}
+
+const TABLES: &str = "/_schema";
+const TABLE: &str = "/_schema/{table}";
+const FIELDS: &str = "/_schema/{table}/_field";
+const FIELD: &str = "/_schema/{table}/_field/{field}";
+const RELATIONS: &str = "/_schema/{table}/_related";
+const RELATION: &str = "/_schema/{table}/_related/{relation}";
+const COLUMN: &str = "/_schema/{table}/{field}";
+
 const COLLECTION: &str = "/_table/{table}";
 const RECORD: &str = "/_table/{table}/{id}";
 
@@ -226,6 +262,258 @@ pub(super) const OPERATIONS: &[Operation] = &[
         refresh_query,
         record,
     ),
+    changes(
+        "create_tables",
+        "Make tables; what is there is added to",
+        Method::POST,
+        TABLES,
+        create_tables_query,
+        Some(table_list),
+        named_list,
+    ),
+    changes(
+        "replace_tables",
+        "Make tables match; fields that are not mentioned are dropped with `force`",
+        Method::PUT,
+        TABLES,
+        replace_query,
+        Some(table_list),
+        named_list,
+    ),
+    changes(
+        "update_tables",
+        "Add and alter what is mentioned of tables",
+        Method::PATCH,
+        TABLES,
+        answer_query,
+        Some(table_list),
+        named_list,
+    ),
+    changes(
+        "drop_tables",
+        "Drop tables",
+        Method::DELETE,
+        TABLES,
+        ids_query,
+        None,
+        named_list,
+    ),
+    changes(
+        "extend_table",
+        "Add and alter what is mentioned of a table",
+        Method::POST,
+        TABLE,
+        answer_query,
+        Some(table),
+        named,
+    ),
+    changes(
+        "replace_table",
+        "Make a table match; fields that are not mentioned are dropped with `force`",
+        Method::PUT,
+        TABLE,
+        replace_query,
+        Some(table),
+        named,
+    ),
+    changes(
+        "update_table",
+        "Add and alter what is mentioned of a table",
+        Method::PATCH,
+        TABLE,
+        answer_query,
+        Some(table),
+        named,
+    ),
+    changes(
+        "drop_table",
+        "Drop a table",
+        Method::DELETE,
+        TABLE,
+        no_query,
+        None,
+        success,
+    ),
+    changes(
+        "create_fields",
+        "Add fields, alter those that are there",
+        Method::POST,
+        FIELDS,
+        answer_query,
+        Some(field_list),
+        named_list,
+    ),
+    changes(
+        "replace_fields",
+        "Add and alter fields; none is dropped",
+        Method::PUT,
+        FIELDS,
+        answer_query,
+        Some(field_list),
+        named_list,
+    ),
+    changes(
+        "update_fields",
+        "Add and alter fields",
+        Method::PATCH,
+        FIELDS,
+        answer_query,
+        Some(field_list),
+        named_list,
+    ),
+    changes(
+        "drop_fields",
+        "Drop fields",
+        Method::DELETE,
+        FIELDS,
+        ids_query,
+        None,
+        success,
+    ),
+    changes(
+        "create_field",
+        "Add or alter a field",
+        Method::POST,
+        FIELD,
+        answer_query,
+        Some(field),
+        named,
+    ),
+    changes(
+        "replace_field",
+        "Add or alter a field",
+        Method::PUT,
+        FIELD,
+        answer_query,
+        Some(field),
+        named,
+    ),
+    changes(
+        "update_field",
+        "Add or alter a field",
+        Method::PATCH,
+        FIELD,
+        answer_query,
+        Some(field),
+        named,
+    ),
+    changes(
+        "drop_field",
+        "Drop a field",
+        Method::DELETE,
+        FIELD,
+        no_query,
+        None,
+        success,
+    ),
+    changes(
+        "create_relations",
+        "Make foreign keys of this table; virtual relations stand in manifests",
+        Method::POST,
+        RELATIONS,
+        answer_query,
+        Some(relation_list),
+        named_list,
+    ),
+    changes(
+        "replace_relations",
+        "Make foreign keys of this table; virtual relations stand in manifests",
+        Method::PUT,
+        RELATIONS,
+        answer_query,
+        Some(relation_list),
+        named_list,
+    ),
+    changes(
+        "update_relations",
+        "Make foreign keys of this table; virtual relations stand in manifests",
+        Method::PATCH,
+        RELATIONS,
+        answer_query,
+        Some(relation_list),
+        named_list,
+    ),
+    changes(
+        "drop_relations",
+        "Drop foreign keys by the relations that follow them",
+        Method::DELETE,
+        RELATIONS,
+        ids_query,
+        None,
+        success,
+    ),
+    changes(
+        "create_relation",
+        "Make or alter the foreign key that a relation follows",
+        Method::POST,
+        RELATION,
+        answer_query,
+        Some(relation),
+        named,
+    ),
+    changes(
+        "replace_relation",
+        "Make or alter the foreign key that a relation follows",
+        Method::PUT,
+        RELATION,
+        answer_query,
+        Some(relation),
+        named,
+    ),
+    changes(
+        "update_relation",
+        "Make or alter the foreign key that a relation follows",
+        Method::PATCH,
+        RELATION,
+        answer_query,
+        Some(relation),
+        named,
+    ),
+    changes(
+        "drop_relation",
+        "Drop the foreign key that a relation follows",
+        Method::DELETE,
+        RELATION,
+        no_query,
+        None,
+        success,
+    ),
+    changes(
+        "create_column",
+        "Add or alter a field (older spelling of `_field/{field}`)",
+        Method::POST,
+        COLUMN,
+        answer_query,
+        Some(field),
+        named,
+    ),
+    changes(
+        "replace_column",
+        "Add or alter a field (older spelling of `_field/{field}`)",
+        Method::PUT,
+        COLUMN,
+        answer_query,
+        Some(field),
+        named,
+    ),
+    changes(
+        "update_column",
+        "Add or alter a field (older spelling of `_field/{field}`)",
+        Method::PATCH,
+        COLUMN,
+        answer_query,
+        Some(field),
+        named,
+    ),
+    changes(
+        "drop_column",
+        "Drop a field (older spelling of `_field/{field}`)",
+        Method::DELETE,
+        COLUMN,
+        no_query,
+        None,
+        success,
+    ),
 ];
 
 /// One query option of the documentation.
@@ -294,6 +582,165 @@ const fn refresh() -> QueryOption {
         "boolean",
         "Read tables and columns anew from the database first.",
     )
+}
+
+const fn answer() -> QueryOption {
+    option(
+        "fields",
+        "string",
+        "`*` answers what is there afterwards instead of names.",
+    )
+}
+
+fn answer_query(_: &mut SchemaGenerator) -> Schema {
+    object_of(&[&answer()])
+}
+
+fn create_tables_query(_: &mut SchemaGenerator) -> Schema {
+    object_of(&[
+        &answer(),
+        &option(
+            "check_exist",
+            "boolean",
+            "A table that is there already is an error (409) instead of being added to.",
+        ),
+    ])
+}
+
+fn replace_query(_: &mut SchemaGenerator) -> Schema {
+    object_of(&[
+        &answer(),
+        &option(
+            "force",
+            "boolean",
+            "Drop the fields that are not mentioned; without it they are an error.",
+        ),
+    ])
+}
+
+fn ids_query(_: &mut SchemaGenerator) -> Schema {
+    object_of(&[&option(
+        "ids",
+        "string",
+        "What is dropped: names, separated by commas.",
+    )])
+}
+
+fn no_query(_: &mut SchemaGenerator) -> Schema {
+    object_of(&[])
+}
+
+fn named(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": { "name": { "type": "string" } },
+        "required": ["name"]
+    })
+}
+
+fn named_list(generator: &mut SchemaGenerator) -> Schema {
+    let items = named(generator);
+    json_schema!({ "type": "object", "properties": { "resource": { "type": "array", "items": items } } })
+}
+
+fn success(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "properties": { "success": { "const": true } } })
+}
+
+/// A list of things, as the bodies of collections have it.
+fn body_list(items: Schema) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": { "resource": { "type": "array", "items": items, "minItems": 1 } },
+        "required": ["resource"]
+    })
+}
+
+fn table(generator: &mut SchemaGenerator) -> Schema {
+    let fields = field(generator);
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "name": { "type": "string" },
+            "new_name": { "type": "string", "description": "The name that it is to have." },
+            "field": { "type": "array", "items": fields },
+            "primary_key": {
+                "type": "array", "items": { "type": "string" },
+                "description": "Its key, where the order of the fields is not that of the key."
+            },
+            "index": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "name": { "type": "string" },
+                        "fields": { "type": "array", "items": { "type": "string" }, "minItems": 1 },
+                        "unique": { "type": "boolean" },
+                        "drop": { "type": "boolean", "description": "Drop the index of this name." }
+                    }
+                }
+            },
+            "description": { "type": "string", "description": "The comment, where the database keeps any." }
+        }
+    })
+}
+
+fn table_list(generator: &mut SchemaGenerator) -> Schema {
+    body_list(table(generator))
+}
+
+fn field(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "name": { "type": "string" },
+            "new_name": { "type": "string", "description": "The name that it is to have." },
+            "type": {
+                "type": "string",
+                "description": "A simple type: `id`, `reference`, `integer`, `decimal(12,2)`, `string`, `text`, `boolean`, `json`, `date`, `datetime`, …"
+            },
+            "length": { "type": "integer", "minimum": 1 },
+            "precision": { "type": "integer", "minimum": 1 },
+            "scale": { "type": "integer", "minimum": 0 },
+            "fixed_length": { "type": "boolean" },
+            "supports_multibyte": { "type": "boolean" },
+            "allow_null": { "type": "boolean", "description": "False for a new field that does not say." },
+            "default": { "description": "A constant, or `{\"expression\": \"NOW()\"}` with one of the functions that are known." },
+            "auto_increment": { "type": "boolean" },
+            "is_primary_key": { "type": "boolean" },
+            "is_unique": { "type": "boolean" },
+            "is_index": { "type": "boolean" },
+            "is_foreign_key": { "type": "boolean" },
+            "ref_table": { "type": ["string", "null"] },
+            "ref_field": { "type": ["string", "null"] },
+            "ref_on_update": { "type": ["string", "null"] },
+            "ref_on_delete": { "type": ["string", "null"] },
+            "description": { "type": "string" }
+        }
+    })
+}
+
+fn field_list(generator: &mut SchemaGenerator) -> Schema {
+    body_list(field(generator))
+}
+
+fn relation(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "type": { "const": "belongs_to" },
+            "field": { "type": "string", "description": "Fields of this table, separated by commas." },
+            "ref_table": { "type": "string" },
+            "ref_field": { "type": "string", "description": "Fields there; the primary key without it." },
+            "ref_on_update": { "type": "string" },
+            "ref_on_delete": { "type": "string" }
+        },
+        "required": ["field", "ref_table"]
+    })
+}
+
+fn relation_list(generator: &mut SchemaGenerator) -> Schema {
+    body_list(relation(generator))
 }
 
 fn record(_: &mut SchemaGenerator) -> Schema {

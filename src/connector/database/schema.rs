@@ -7,7 +7,8 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::catalog::{
-    Catalog, Column, ColumnSettings, DefaultValue, ForeignKey, Relation, RelationKind, Table, Type,
+    Catalog, Column, ColumnSettings, DefaultValue, ForeignKey, IndexOrigin, Relation, RelationKind,
+    Table, Type,
 };
 use super::operations::component_of;
 use super::validation;
@@ -97,6 +98,15 @@ impl Naming {
     fn names_of<'a>(self, table: &'a Table, indexes: &[usize]) -> Vec<&'a str> {
         let columns = indexes.iter().filter_map(|index| table.columns.get(*index));
         columns.map(|column| self.column(column)).collect()
+    }
+
+    /// The name of a table within its schema.
+    fn place(self, table: &Table) -> &str {
+        match self {
+            Self::Own => &table.native,
+            Self::Served if table.own_name() == table.name => &table.native,
+            Self::Served => &table.name,
+        }
     }
 
     /// The alias, where it is shown.
@@ -200,6 +210,7 @@ impl<'a> SchemaView<'a> {
                 .collect(),
         );
         description.insert("constraints".into(), self.constraints(&columns, naming));
+        description.insert("index".into(), indexes(&columns, naming));
         description.insert("access".into(), json!(self.verbs(table).mask()));
         description
     }
@@ -336,8 +347,8 @@ impl<'a> SchemaView<'a> {
             "default": default,
             "required": is_required,
             "allow_null": column.is_nullable,
-            "fixed_length": false,
-            "supports_multibyte": false,
+            "fixed_length": column.is_fixed_length(),
+            "supports_multibyte": column.is_national(),
             "auto_increment": column.is_auto_increment,
             "is_primary_key": is_key,
             "is_unique": table.unique_keys.iter().any(|key| key.as_slice() == [index]),
@@ -355,17 +366,57 @@ impl<'a> SchemaView<'a> {
         })
     }
 
+    /// Keys and checks, by name. A check may say anything of any column, so it shows to those who see all of them.
     fn constraints(&self, columns: &VisibleColumns<'_>, naming: Naming) -> Value {
         let table = columns.table;
         let mut constraints = Map::new();
+        let mut add = |constraint: Value| {
+            if let Some(Value::String(name)) = constraint.get("constraint_name") {
+                constraints.insert(name.clone(), constraint);
+            }
+        };
+        if !table.primary_key.is_empty() && columns.admit_all(&table.primary_key) {
+            let known = table.indexes.iter();
+            let known = known.filter(|index| index.origin == IndexOrigin::PrimaryKey);
+            let name = known.map(|index| index.name.as_str()).next();
+            add(key_constraint(
+                table,
+                "primary key",
+                "pk",
+                name,
+                &table.primary_key,
+                naming,
+            ));
+        }
+        for index in &table.indexes {
+            if index.origin == IndexOrigin::Unique && columns.admit_all(&index.columns) {
+                let name = Some(index.name.as_str());
+                add(key_constraint(
+                    table,
+                    "unique",
+                    "undx",
+                    name,
+                    &index.columns,
+                    naming,
+                ));
+            }
+        }
         for key in &table.foreign_keys {
             if columns.admit_all(&key.columns) && self.may_know_target(key) {
                 let target = self.target_of(key, naming);
-                constraints.insert(
-                    constraint_name(table, key),
-                    constraint(table, key, &target, naming),
-                );
+                add(constraint(table, key, &target, naming));
             }
+        }
+        let sees_all = columns.iter().count() == table.columns.len() && table.hidden().is_empty();
+        for (number, check) in (1_u32..).zip(table.checks.iter().filter(|_| sees_all)) {
+            let name = if check.name.is_empty() {
+                format!("ck_{}_{number}", table.native)
+            } else {
+                check.name.clone()
+            };
+            let mut constraint = constraint_heading(table, "check", &name, naming);
+            constraint.insert("check_clause".into(), json!(check.sql));
+            add(Value::Object(constraint));
         }
         Value::Object(constraints)
     }
@@ -386,6 +437,56 @@ impl<'a> SchemaView<'a> {
         let columns = key.target_columns.iter().map(column).collect();
         (naming.table(table).to_owned(), columns)
     }
+}
+
+/// The indexes that have names, but for that of the primary key.
+fn indexes(columns: &VisibleColumns<'_>, naming: Naming) -> Value {
+    let table = columns.table;
+    let shown = table.indexes.iter().filter(|index| {
+        index.origin != IndexOrigin::PrimaryKey
+            && !index.name.is_empty()
+            && columns.admit_all(&index.columns)
+    });
+    shown
+        .map(|index| {
+            json!({
+                "name": index.name,
+                "fields": naming.names_of(table, &index.columns),
+                "unique": index.is_unique,
+            })
+        })
+        .collect()
+}
+
+/// What every constraint begins with.
+fn constraint_heading(table: &Table, kind: &str, name: &str, naming: Naming) -> Map<String, Value> {
+    let mut constraint = Map::new();
+    constraint.insert("constraint_type".into(), json!(kind));
+    constraint.insert("constraint_name".into(), json!(name));
+    constraint.insert("constraint_schema".into(), json!(table.schema));
+    constraint.insert("table_schema".into(), json!(table.schema));
+    constraint.insert("table_name".into(), json!(naming.place(table)));
+    constraint
+}
+
+/// A primary or unique key. Where it has no name it gets one as the gateway would make it.
+fn key_constraint(
+    table: &Table,
+    kind: &str,
+    prefix: &str,
+    name: Option<&str>,
+    indexes: &[usize],
+    naming: Naming,
+) -> Value {
+    let columns = naming.names_of(table, indexes);
+    let name = match name.filter(|name| !name.is_empty()) {
+        Some(name) => name.to_owned(),
+        None if prefix == "pk" => format!("pk_{}", table.native),
+        None => format!("{prefix}_{}_{}", table.native, columns.join("_")),
+    };
+    let mut constraint = constraint_heading(table, kind, &name, naming);
+    constraint.insert("column_name".into(), json!(columns));
+    Value::Object(constraint)
 }
 
 fn joined(table: &Table, indexes: &[usize], naming: Naming) -> String {
@@ -411,23 +512,19 @@ fn constraint(
         Some((schema, name)) if table.schema.is_some() => (Some(schema), name),
         _ => (table.schema.as_deref(), target.as_str()),
     };
-    json!({
-        "constraint_type": "foreign key",
-        "constraint_name": constraint_name(table, key),
-        "constraint_schema": table.schema,
-        "table_schema": table.schema,
-        "table_name": match naming {
-            Naming::Own => table.native.as_str(),
-            Naming::Served if table.own_name() == table.name => table.native.as_str(),
-            Naming::Served => table.name.as_str(),
-        },
-        "column_name": naming.names_of(table, &key.columns),
-        "referenced_table_schema": target_schema,
-        "referenced_table_name": target,
-        "referenced_column_name": target_columns,
-        "update_rule": key.on_update,
-        "delete_rule": key.on_delete,
-    })
+    let name = constraint_name(table, key);
+    let mut constraint = constraint_heading(table, "foreign key", &name, naming);
+    for (member, value) in [
+        ("column_name", json!(naming.names_of(table, &key.columns))),
+        ("referenced_table_schema", json!(target_schema)),
+        ("referenced_table_name", json!(target)),
+        ("referenced_column_name", json!(target_columns)),
+        ("update_rule", json!(key.on_update)),
+        ("delete_rule", json!(key.on_delete)),
+    ] {
+        constraint.insert(member.into(), value);
+    }
+    Value::Object(constraint)
 }
 
 /// What lists and descriptions begin with.
@@ -589,7 +686,7 @@ pub(super) fn label_of(name: &str) -> String {
 }
 
 /// The English plural of a label; what already looks like one stays.
-fn plural_of(label: &str) -> String {
+pub(super) fn plural_of(label: &str) -> String {
     let ends = |ending: &str| label.to_ascii_lowercase().ends_with(ending);
     if label.is_empty() || !label.ends_with(|last: char| last.is_ascii_alphabetic()) {
         label.to_owned()
@@ -761,6 +858,7 @@ mod tests {
                 "field",
                 "related",
                 "constraints",
+                "index",
                 "access"
             ]
         );
@@ -801,7 +899,10 @@ mod tests {
         let no_customer = access(&[("_table/invoice/*", get, None), ("_schema/*", get, None)]);
         let description = described(&no_customer, "invoice");
         assert_eq!(description["related"], json!([]));
-        assert_eq!(description["constraints"], json!({}));
+        assert_eq!(
+            description["constraints"]["fk_invoice_customer_id"],
+            Value::Null
+        );
         assert_eq!(description["field"][1]["ref_table"], Value::Null);
     }
 

@@ -14,9 +14,11 @@ use super::catalog::{Catalog, Type};
 use super::dialect::{Dialect, Returning};
 use super::options::DatabaseOptions;
 use super::plan::{Bind, Children, Select, Write};
-use super::rows::RowWriter;
+use super::rows::{Frame, RowWriter, Shape};
+use super::schema_change::{Interrupted, SchemaChange, SchemaDialect, statements};
 use super::value::{DateTimeStyle, NumberStyle, Scalar};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exchange::Format;
 
 #[cfg(all(test, feature = "odbc"))]
 pub(in crate::connector::database) use render::render_insert;
@@ -64,6 +66,18 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// A text without values and without rows.
+    fn plain(sql: &str) -> Self {
+        Self {
+            sql: sql.into(),
+            binds: Arc::default(),
+            expected_rows: None,
+            json_columns: Arc::default(),
+            kinds: Arc::default(),
+            returned: Arc::default(),
+        }
+    }
+
     /// The values to bind for a call with this key. [`Bind::Now`] is written into the text and never occurs here.
     pub fn values<'a>(&'a self, key: &'a [Scalar]) -> Result<Vec<&'a Scalar>> {
         self.binds
@@ -103,11 +117,33 @@ pub trait SqlPool: Send + Sync + 'static {
     /// Begins a transaction on a connection of its own. Dropping it rolls back.
     async fn begin(&self) -> Result<Box<dyn Transaction>>;
 
+    /// Runs statements that change the schema, in one transaction as far as the product knows such for them. What is
+    /// kept counts the statements that were carried out before one failed.
+    async fn change_schema(&self, statements: &[String]) -> Result<(), Interrupted> {
+        run_all(self.begin().await?, statements).await
+    }
+
     /// One cheap round trip. A pool without a connection keeps none for it.
     async fn probe(&self) -> Result<()>;
 
     /// Closes connections that were not used for long. Called now and then; does not wait.
     fn release_idle(&self) {}
+}
+
+/// Runs statements without rows in a transaction, and commits it. What is kept counts those that were carried out.
+pub async fn run_all(
+    mut transaction: Box<dyn Transaction>,
+    statements: &[String],
+) -> Result<(), Interrupted> {
+    for (kept, sql) in statements.iter().enumerate() {
+        let shape = Shape::new(Vec::new(), Frame::Bare, Format::Json);
+        let rows = RowWriter::new(Arc::new(shape), None);
+        let outcome = transaction.run(&Statement::plain(sql), &[], rows).await;
+        outcome.map_err(|error| Interrupted { kept, error })?;
+    }
+    let kept = statements.len();
+    let outcome = transaction.commit().await;
+    outcome.map_err(|error| Interrupted { kept, error })
 }
 
 /// A transaction. Dropping it rolls back.
@@ -221,6 +257,32 @@ impl<D: Dialect, P: SqlPool> Database for Sql<D, P> {
             transaction: self.pool.begin().await?,
             options: self.options,
         }))
+    }
+
+    fn schema_dialect(&self) -> Option<&dyn SchemaDialect> {
+        self.dialect.schema()
+    }
+
+    async fn change_schema(&self, changes: &[SchemaChange]) -> Result<(), Interrupted> {
+        let dialect = self.dialect.schema().ok_or_else(|| {
+            Error::internal("the product has no dialect for changes of its schema")
+        })?;
+        // Everything is spelt before anything is done: what the product cannot do is refused as a whole.
+        let mut texts = Vec::new();
+        let mut ends = Vec::new();
+        for change in changes {
+            texts.extend(statements(dialect, change)?);
+            ends.push(texts.len());
+        }
+        let outcome = self.pool.change_schema(&texts).await;
+        outcome.map_err(|interrupted| Interrupted {
+            kept: if dialect.is_transactional() {
+                0
+            } else {
+                ends.iter().filter(|end| **end <= interrupted.kept).count()
+            },
+            error: interrupted.error,
+        })
     }
 
     async fn probe(&self) -> Result<()> {

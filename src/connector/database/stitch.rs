@@ -404,12 +404,14 @@ impl Level {
         let Some(ordered) = ordered else {
             return Resume::Never;
         };
-        if self.select.limit.is_none() || !self.select.table.is_total(&ordered) {
+        // A key that only the manifest declares is no promise that nothing is lost between two queries.
+        let table = &self.select.table;
+        if self.select.limit.is_none() || table.is_key_virtual() || !table.is_total(&ordered) {
             return Resume::Never;
         }
         let is_exact = ordered.iter().all(|index| {
-            let column = self.select.table.columns.get(*index);
-            column.is_some_and(|column| is_exact(&column.kind))
+            let column = table.column(*index);
+            column.is_ok_and(|column| is_exact(&column.kind))
         });
         if !is_exact {
             return Resume::Offset;

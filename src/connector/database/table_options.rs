@@ -74,7 +74,7 @@ pub struct ColumnOptions {
     /// Whether the column is written when a record is created and never again. Default: false.
     #[serde(default)]
     pub create_only: bool,
-    /// What the column gets when a record is created without it: a constant, or a lookup such as "{user.email}". A lookup
+    /// What the column gets when a record is created without it: a constant, or a lookup such as "{key.name}". A lookup
     /// without a value leaves it to the database.
     #[serde(default)]
     #[schemars(extend(
@@ -82,11 +82,11 @@ pub struct ColumnOptions {
         "x-expected" = "text, a number, true or false"
     ))]
     pub default: Option<Value>,
-    /// What the column gets when a record is created, whatever the record says: "now", or a lookup such as "{user.id}".
+    /// What the column gets when a record is created, whatever the record says: "now", or a lookup such as "{key.name}".
     #[serde(default)]
     pub on_create: Option<String>,
     /// What the column gets whenever a record is created or changed, whatever the record says: "now", or a lookup such
-    /// as "{user.id}".
+    /// as "{key.name}".
     #[serde(default)]
     pub on_update: Option<String>,
     /// The values to choose from. They bind only with `validation.picklist` or `validation.multi_picklist`.

@@ -15,7 +15,7 @@ use super::super::table_options::{
 };
 use super::super::validation::{self, Failure};
 use super::{
-    Catalog, Column, ColumnSettings, ForeignKey, Junction, Relation, Supplied, Table,
+    Catalog, Column, ColumnSettings, ForeignKey, Index, Junction, Relation, Supplied, Table,
     TableSettings, Type,
 };
 use crate::error::nearest;
@@ -302,6 +302,20 @@ fn draft<'t>(
     draft.table.primary_key = primary_key;
     draft.table.unique_keys = unique_keys;
     draft.table.indexed = indexed;
+    let restated = own.restated.iter();
+    draft.table.restated = restated
+        .filter_map(|(index, restated)| Some((*draft.moved.get(*index)?, restated.clone())))
+        .collect();
+    draft.table.indexes = own
+        .indexes
+        .iter()
+        .filter_map(|index| {
+            Some(Index {
+                columns: draft.all(&index.columns)?,
+                ..index.clone()
+            })
+        })
+        .collect();
     draft.table.settings = Some(Arc::new(settings));
     draft
 }

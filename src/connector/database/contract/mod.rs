@@ -21,6 +21,7 @@ mod paging;
 mod reading;
 mod relations;
 mod roles;
+mod schema;
 mod tables;
 mod types;
 mod writing;
@@ -81,6 +82,8 @@ pub struct Words {
     pub has_uuids: bool,
     /// The strangest letter that a name can have.
     pub strange_letter: &'static str,
+    /// Whether tables are changed through the gateway.
+    pub changes_schema: bool,
     /// Quotes a name.
     pub quote: fn(&str) -> String,
 }
@@ -164,6 +167,7 @@ pub fn suite() -> Vec<Case> {
         roles::CASES,
         hostile::CASES,
         listing::CASES,
+        schema::CASES,
         tables::CASES,
         formats::CASES,
         attacks::CASES,

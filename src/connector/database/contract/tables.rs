@@ -276,7 +276,11 @@ async fn a_hidden_column_does_not_show(tester: Tester) {
         .await
         .refused(400, "unknown_relation");
     let described = shop.get("_schema/invoice").await.ok_json();
-    assert_eq!(described["constraints"], json!({}));
+    let constraints = described["constraints"].as_object().unwrap();
+    for constraint in constraints.values() {
+        let kind = constraint["constraint_type"].as_str().unwrap();
+        assert!(matches!(kind, "primary key" | "unique"), "{constraint}");
+    }
 }
 
 async fn a_hidden_table_is_not_there(tester: Tester) {

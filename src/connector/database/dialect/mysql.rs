@@ -8,6 +8,7 @@
 use super::{Computed, Dialect, InsertOutput, Returning};
 use crate::connector::database::catalog::{Column, Table, Type};
 use crate::connector::database::plan::Nulls;
+use crate::connector::database::schema_change::{MysqlSchema, SchemaDialect};
 use crate::connector::database::sql::RenderOptions;
 use crate::connector::filter::{Matching, Now};
 
@@ -228,13 +229,21 @@ impl Dialect for MysqlDialect {
         let outputs: Vec<String> = columns
             .iter()
             .map(|column| {
-                let name = self.quote(&column.name);
+                let name = self.quote(column.own_name());
                 format!("{}{}", self.shown(&name, column), self.named_column(column))
             })
             .collect();
         Some(InsertOutput {
             after: format!(" RETURNING {}", outputs.join(", ")),
             ..InsertOutput::default()
+        })
+    }
+
+    fn schema(&self) -> Option<&dyn SchemaDialect> {
+        Some(if self.has_insert_returning {
+            &MysqlSchema { is_mariadb: true }
+        } else {
+            &MysqlSchema { is_mariadb: false }
         })
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Computed, Dialect, Returning, is_wide};
 use crate::connector::database::catalog::{Column, Type};
+use crate::connector::database::schema_change::{PostgresqlSchema, SchemaDialect};
 use crate::connector::database::sql::RenderOptions;
 use crate::connector::database::value::{DateTimeStyle, NumberStyle};
 use crate::connector::filter::{Matching, Now};
@@ -186,6 +187,10 @@ impl Dialect for PostgresqlDialect {
 
     fn returning(&self) -> Returning {
         Returning::Clause { is_qualified: true }
+    }
+
+    fn schema(&self) -> Option<&dyn SchemaDialect> {
+        Some(&PostgresqlSchema)
     }
 
     fn embeds_related(&self) -> bool {

@@ -8,6 +8,7 @@
 
 use super::{Computed, Dialect, Returning};
 use crate::connector::database::catalog::{Column, Type};
+use crate::connector::database::schema_change::{SchemaDialect, SqliteSchema};
 use crate::connector::database::sql::RenderOptions;
 use crate::connector::database::value::{DateTimeStyle, NumberStyle};
 use crate::connector::filter::{Matching, Now};
@@ -123,6 +124,10 @@ impl Dialect for SqliteDialect {
         Returning::Clause {
             is_qualified: false,
         }
+    }
+
+    fn schema(&self) -> Option<&dyn SchemaDialect> {
+        Some(&SqliteSchema)
     }
 
     fn embeds_related(&self) -> bool {

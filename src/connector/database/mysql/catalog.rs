@@ -7,7 +7,10 @@ use mysql_async::{Error as NativeError, FromValueError, Row, Value as Native};
 use serde_json::Value as Json;
 
 use super::connect::{Flavour, Session};
-use crate::connector::database::catalog::{Catalog, Column, DefaultValue, ForeignKey, Table, Type};
+use crate::connector::database::catalog::{
+    Catalog, Check, Column, DefaultValue, ForeignKey, Index as TableIndex, IndexOrigin, Restated,
+    Schemas, Table, Type,
+};
 use crate::connector::database::dialect::mysql::{NATIVE_JSON, NATIVE_SPATIAL};
 
 /// Every database that the account may see something of.
@@ -31,10 +34,26 @@ ORDER BY t.TABLE_NAME, t.TABLE_SCHEMA";
 
 const COLUMNS: &str = "\
 SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, COLUMN_DEFAULT, EXTRA, IS_NULLABLE,
-  CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, COLUMN_COMMENT, {system}
+  CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, COLUMN_COMMENT, {system},
+  CHARACTER_SET_NAME, COLLATION_NAME
 FROM information_schema.COLUMNS
 WHERE TABLE_SCHEMA IN ({schemas}) AND FIND_IN_SET('select', PRIVILEGES) > 0
 ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION";
+
+/// MySQL keeps the tables of checks apart; MariaDB's own checks for JSON are read above all others.
+const CHECKS_OF_MYSQL: &str = "\
+SELECT t.TABLE_SCHEMA, t.TABLE_NAME, c.CONSTRAINT_NAME, c.CHECK_CLAUSE
+FROM information_schema.CHECK_CONSTRAINTS c
+JOIN information_schema.TABLE_CONSTRAINTS t
+  ON t.CONSTRAINT_SCHEMA = c.CONSTRAINT_SCHEMA AND t.CONSTRAINT_NAME = c.CONSTRAINT_NAME
+  AND t.CONSTRAINT_TYPE = 'CHECK'
+WHERE c.CONSTRAINT_SCHEMA IN ({schemas})
+ORDER BY t.TABLE_SCHEMA, t.TABLE_NAME, c.CONSTRAINT_NAME";
+const CHECKS_OF_MARIADB: &str = "\
+SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, CHECK_CLAUSE
+FROM information_schema.CHECK_CONSTRAINTS
+WHERE CONSTRAINT_SCHEMA IN ({schemas}) AND CHECK_CLAUSE NOT LIKE 'json_valid(%'
+ORDER BY CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME";
 
 /// MariaDB's JSON is text with this check.
 const JSON_CHECKS: &str = "\
@@ -57,22 +76,22 @@ JOIN information_schema.REFERENTIAL_CONSTRAINTS r
 WHERE k.TABLE_SCHEMA IN ({schemas}) AND k.REFERENCED_TABLE_NAME IS NOT NULL
 ORDER BY k.TABLE_SCHEMA, k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION";
 
-/// Digests over what the queries above read. Each row gives 64 bits of its MD5, so that neither their order nor their
+/// Digests over what the queries above read. Each row gives 64 bits of a digest, so that neither their order nor their
 /// number makes the answer long.
 const FINGERPRINTS: [&str; 4] = [
-    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(MD5(CONCAT_WS('/', t.TABLE_SCHEMA, t.TABLE_NAME, \
-     t.TABLE_TYPE, t.TABLE_COMMENT)), 16), 16, 10) AS UNSIGNED))) \
+    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT_WS('/', t.TABLE_SCHEMA, t.TABLE_NAME, \
+     t.TABLE_TYPE, t.TABLE_COMMENT), 256), 16), 16, 10) AS UNSIGNED))) \
      FROM information_schema.TABLES t WHERE t.TABLE_SCHEMA IN ({schemas})",
-    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(MD5(CONCAT_WS('/', TABLE_SCHEMA, TABLE_NAME, \
+    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT_WS('/', TABLE_SCHEMA, TABLE_NAME, \
      ORDINAL_POSITION, COLUMN_NAME, COLUMN_TYPE, COALESCE(COLUMN_DEFAULT, '-'), IS_NULLABLE, EXTRA, PRIVILEGES, \
-     COLUMN_COMMENT, COLLATION_NAME)), 16), 16, 10) AS UNSIGNED))) \
+     COLUMN_COMMENT, COLLATION_NAME), 256), 16), 16, 10) AS UNSIGNED))) \
      FROM information_schema.COLUMNS WHERE TABLE_SCHEMA IN ({schemas})",
-    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(MD5(CONCAT_WS('/', TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, \
-     SEQ_IN_INDEX, NON_UNIQUE, COALESCE(COLUMN_NAME, '-'), SUB_PART)), 16), 16, 10) AS UNSIGNED))) \
+    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT_WS('/', TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, \
+     SEQ_IN_INDEX, NON_UNIQUE, COALESCE(COLUMN_NAME, '-'), SUB_PART), 256), 16), 16, 10) AS UNSIGNED))) \
      FROM information_schema.STATISTICS WHERE TABLE_SCHEMA IN ({schemas})",
-    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(MD5(CONCAT_WS('/', TABLE_SCHEMA, TABLE_NAME, \
+    "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT_WS('/', TABLE_SCHEMA, TABLE_NAME, \
      CONSTRAINT_NAME, ORDINAL_POSITION, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, \
-     REFERENCED_COLUMN_NAME)), 16), 16, 10) AS UNSIGNED))) \
+     REFERENCED_COLUMN_NAME), 256), 16), 16, 10) AS UNSIGNED))) \
      FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA IN ({schemas})",
 ];
 
@@ -206,7 +225,18 @@ pub(super) async fn read(session: &mut Session, chosen: &Chosen) -> Result<Catal
         draft.add_key_column(&mut row);
     }
     draft.end_key();
-    Ok(Catalog::new(draft.tables))
+    let checks = match flavour {
+        Flavour::Mysql => CHECKS_OF_MYSQL,
+        Flavour::Mariadb => CHECKS_OF_MARIADB,
+    };
+    for mut row in rows(session, checks, &schemas).await? {
+        draft.add_check(&mut row);
+    }
+    let known = Schemas {
+        home: Some(home.clone()),
+        names: schemas.clone(),
+    };
+    Ok(Catalog::new(draft.tables).with_schemas(known))
 }
 
 fn take<T: mysql_async::prelude::FromValue>(row: &mut Row, index: usize) -> Option<T> {
@@ -302,6 +332,13 @@ impl Draft {
         let fraction = number(row, 11);
         let comment = text(row, 12).filter(|comment| !comment.is_empty());
         let system = number(row, 13).unwrap_or(0);
+        let collation = text(row, 14).zip(text(row, 15));
+        let restated = Restated {
+            // What the server calls its character sets and collations is made of letters, digits and `_`.
+            collation: collation
+                .map(|(set, collation)| format!("CHARACTER SET {set} COLLATE {collation}")),
+            follows_updates: extra.contains("ON UPDATE CURRENT_TIMESTAMP"),
+        };
         let (kind, native) = kind_of(&data_type.to_ascii_lowercase(), &db_type, system);
         let is_generated = extra.contains("VIRTUAL GENERATED")
             || extra.contains("STORED GENERATED")
@@ -337,6 +374,9 @@ impl Draft {
             settings: None,
         };
         if let Some(table) = self.tables.get_mut(table) {
+            if restated != Restated::default() {
+                table.restated.insert(table.columns.len(), restated);
+            }
             table.columns.push(column);
         }
     }
@@ -350,8 +390,12 @@ impl Draft {
             return;
         };
         for column in &mut table.columns {
-            let check = format!("json_valid(`{}`)", column.name.replace('`', "``"));
-            if column.kind == Type::Text && check == clause {
+            // The session's mode decides on the quotes.
+            let is_check = ['`', '"'].into_iter().any(|quote| {
+                let name = column.name.replace(quote, &format!("{quote}{quote}"));
+                clause == format!("json_valid({quote}{name}{quote})")
+            });
+            if column.kind == Type::Text && is_check {
                 column.kind = Type::Json;
                 column.db_type = "json".to_owned();
                 column.length = None;
@@ -413,10 +457,32 @@ impl Draft {
         let Some(columns) = index.columns.into_iter().collect::<Option<Vec<usize>>>() else {
             return;
         };
+        table.indexes.push(TableIndex {
+            origin: match (index.name.as_str(), index.is_unique) {
+                ("PRIMARY", _) => IndexOrigin::PrimaryKey,
+                // The server does not tell a unique index from a UNIQUE constraint.
+                (_, true) => IndexOrigin::Unique,
+                (_, false) => IndexOrigin::Index,
+            },
+            name: index.name.clone(),
+            columns: columns.clone(),
+            is_unique: index.is_unique,
+        });
         if index.name == "PRIMARY" {
             table.primary_key = columns;
         } else if index.is_unique && !table.unique_keys.contains(&columns) {
             table.unique_keys.push(columns);
+        }
+    }
+
+    fn add_check(&mut self, row: &mut Row) {
+        let Some(table) = self.position(row) else {
+            return;
+        };
+        if let (Some(name), Some(sql)) = (text(row, 2), text(row, 3))
+            && let Some(table) = self.tables.get_mut(table)
+        {
+            table.checks.push(Check { name, sql });
         }
     }
 

@@ -40,6 +40,7 @@ pub const MYSQL: Words = Words {
     has_uuids: false,
     // Names go no further than U+FFFF.
     strange_letter: "語",
+    changes_schema: true,
     quote: |name| format!("`{}`", name.replace('`', "``")),
 };
 

@@ -36,7 +36,7 @@ pub(super) fn classify(code: u16) -> (ErrorKind, &'static str) {
             "a foreign key of the table forbids this",
         ),
         // NULL, or no default.
-        1048 | 1263 | 1364 | 1566 => (
+        1048 | 1138 | 1263 | 1364 | 1566 => (
             ErrorKind::NotNullViolation,
             "a column that must have a value has none",
         ),
@@ -69,6 +69,30 @@ pub(super) fn classify(code: u16) -> (ErrorKind, &'static str) {
             "a field of the request does not exist any more",
         ),
         1906 | 3105 => (ErrorKind::InvalidValue, COMPUTED),
+        // Changes of tables: names that are taken, keys that depend on each other or cannot be.
+        1050
+        | 1060
+        | 1061
+        | 1068
+        | 1072
+        | 1075
+        | 1091
+        | 1118
+        | 1170
+        | 1171
+        | 1215
+        | 1280
+        | 1553
+        | 1822
+        | 1824..=1830
+        | 1832..=1834
+        | 3730
+        | 3750
+        | 3780
+        | 3959 => (
+            ErrorKind::SchemaConflict,
+            "the change collides with other parts of the database",
+        ),
         // Out of range, truncated, wrong texts, dates, spatial objects, JSON, and texts that no collation can compare.
         1264..=1267
         | 1270
@@ -95,7 +119,7 @@ pub(super) fn classify(code: u16) -> (ErrorKind, &'static str) {
         | 3616
         | 3617
         | 3643
-        | 3730..=3733
+        | 3731..=3733
         | 3903
         | 3988
         | 4038

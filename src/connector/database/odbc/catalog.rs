@@ -2,6 +2,7 @@
 //! those do not tell: other unique keys, and columns that the database numbers or computes.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
@@ -25,6 +26,9 @@ pub(super) struct Served {
 
 type Row = Vec<Option<String>>;
 
+/// A table by its schema, if there is one, and its own name.
+type Names = (Option<String>, String);
+
 /// A table as `SQLTables` tells it.
 struct Listed {
     catalog: Option<String>,
@@ -43,7 +47,7 @@ pub(super) fn read_catalog(
     let served = &chosen(open, served, watch)?;
     let home = home(open, served, watch)?;
     let listed = read_tables(open, served, watch)?;
-    let mut columns: HashMap<(Option<String>, String), Vec<(i64, Column)>> = HashMap::new();
+    let mut columns: HashMap<Names, Vec<(i64, Column)>> = HashMap::new();
     for row in read_columns(open, served, watch)? {
         let place = integer(&row, 16).unwrap_or(0);
         if let (Some(table), Some(column)) = (text(&row, 2), column(&row, served.dialect)) {
@@ -142,12 +146,11 @@ pub(super) fn read_fingerprint(
             digest.update(value.as_bytes());
         }
     }
-    Ok(digest
-        .finalize()
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    let mut text = String::with_capacity(32);
+    for byte in digest.finalize().iter().take(16) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
 }
 
 /// What is served, with the catalogue of the connection where none is named.
@@ -358,16 +361,17 @@ fn by_type_name(dialect: DialectName, name: &str, whole: &str) -> Option<Type> {
     Some(match (dialect, name) {
         (_, "boolean" | "bool") => Type::Boolean,
         (_, "uuid" | "uniqueidentifier") => Type::Uuid,
-        (_, "json" | "jsonb") => Type::Json,
+        // Semi-structured values of Snowflake are read as text.
+        (_, "json" | "jsonb") | (DialectName::Snowflake, "variant" | "object" | "array") => {
+            Type::Json
+        }
+        // MySQL's is a point in time, shown in the zone of the session.
         (
             DialectName::PostgreSql | DialectName::Sqlite | DialectName::Snowflake,
             "timestamptz" | "timestamp with time zone" | "timestamp_tz" | "timestamp_ltz",
-        ) => Type::TimestampTz,
-        (DialectName::Firebird | DialectName::Ansi, "timestamp with time zone") => {
-            Type::TimestampTz
-        }
-        // It is a point in time, shown in the zone of the session.
-        (DialectName::MySql, "timestamp") => Type::TimestampTz,
+        )
+        | (DialectName::Firebird | DialectName::Ansi, "timestamp with time zone")
+        | (DialectName::MySql, "timestamp") => Type::TimestampTz,
         (_, "timetz" | "time with time zone") => Type::TimeTz,
         (DialectName::PostgreSql, name) if name.starts_with('_') => Type::Other,
         (DialectName::PostgreSql, "int2" | "smallserial") => Type::SmallInt,
@@ -386,8 +390,6 @@ fn by_type_name(dialect: DialectName, name: &str, whole: &str) -> Option<Type> {
         // Everything else is something that the server itself parses and prints.
         (DialectName::PostgreSql, _) => Type::Other,
         (DialectName::Sqlite, _) => return declared(whole),
-        // Semi-structured values are read as text.
-        (DialectName::Snowflake, "variant" | "object" | "array") => Type::Json,
         _ => return None,
     })
 }
@@ -612,7 +614,7 @@ fn mark_numbered(
     tables: &mut [Table],
     watch: &Watch,
 ) -> Result<(), Failure> {
-    for row in told(open, dialect.numbered_columns(), watch)? {
+    for row in told(open, Some(dialect.numbered_columns()), watch)? {
         let (Some(name), Some(how)) = (text(&row, 2), text(&row, 3)) else {
             continue;
         };

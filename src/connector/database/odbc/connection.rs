@@ -139,17 +139,15 @@ impl<'c> Open<'c> {
 
     /// One cheap round trip.
     pub(super) fn probe(&mut self) -> Result<(), Failure> {
-        match self.dialect.probe() {
-            Some(sql) => self.command(sql),
-            None => {
-                // Every driver can look for a table that is not there.
-                let mut statement = self.allocate()?;
-                statement
-                    .tables_cursor("", "", "tidegate no such table", "TABLE")
-                    .map(|cursor| drop(Closing(Some(cursor))))
-                    .map_err(|error| from_driver(error, self.dialect))
-            }
+        if let Some(sql) = self.dialect.probe() {
+            return self.command(sql);
         }
+        // Every driver can look for a table that is not there.
+        let mut statement = self.allocate()?;
+        statement
+            .tables_cursor("", "", "tidegate no such table", "TABLE")
+            .map(|cursor| drop(Closing(Some(cursor))))
+            .map_err(|error| from_driver(error, self.dialect))
     }
 
     /// Begins a transaction.
@@ -207,12 +205,13 @@ impl<'c> Open<'c> {
             .into_iter()
             .map(|value| parameter(value, self.dialect))
             .collect::<Result<Vec<_>>>()?;
-        let (mut kept, is_new) = match self.statements.shift_remove(&statement.sql) {
-            Some(kept) => (kept, false),
-            None => {
-                self.check_text(&statement.sql, watch)?;
-                (self.prepare(&statement.sql, parameters.len())?, true)
-            }
+        let known = self.statements.shift_remove(&statement.sql);
+        let is_new = known.is_none();
+        let mut kept = if let Some(kept) = known {
+            kept
+        } else {
+            self.check_text(&statement.sql, watch)?;
+            self.prepare(&statement.sql, parameters.len())?
         };
         let mut rows = Some(rows);
         let mut outcome = self.execute(
@@ -255,15 +254,14 @@ impl<'c> Open<'c> {
         if sql.is_ascii() {
             return Ok(());
         }
-        let takes_unicode = match self.takes_unicode {
-            Some(known) => known,
-            None => {
-                let said = self.texts(&self.dialect.echo(UNICODE), 1, watch);
-                let said = said.ok().and_then(|rows| rows.into_iter().next());
-                let said = said.and_then(|row| row.into_iter().next()).flatten();
-                let is_equal = said.as_deref().map(str::trim_end) == Some(UNICODE);
-                *self.takes_unicode.insert(is_equal)
-            }
+        let takes_unicode = if let Some(known) = self.takes_unicode {
+            known
+        } else {
+            let said = self.texts(&self.dialect.echo(UNICODE), 1, watch);
+            let said = said.ok().and_then(|rows| rows.into_iter().next());
+            let said = said.and_then(|row| row.into_iter().next()).flatten();
+            let is_equal = said.as_deref().map(str::trim_end) == Some(UNICODE);
+            *self.takes_unicode.insert(is_equal)
         };
         if takes_unicode {
             return Ok(());

@@ -41,6 +41,7 @@ pub const POSTGRESQL: Words = Words {
     has_exact_decimals: true,
     has_uuids: true,
     strange_letter: "😀",
+    changes_schema: false,
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
 };
 
@@ -69,6 +70,7 @@ pub const MARIADB: Words = Words {
     has_uuids: true,
     // Names go no further than U+FFFF.
     strange_letter: "語",
+    changes_schema: false,
     quote: |name| format!("`{}`", name.replace('`', "``")),
 };
 
@@ -97,6 +99,7 @@ pub const SQLITE: Words = Words {
     has_uuids: true,
     // Its driver has no Unicode functions, so that statements hold ASCII alone.
     strange_letter: "x",
+    changes_schema: false,
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
 };
 

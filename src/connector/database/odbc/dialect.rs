@@ -369,9 +369,9 @@ impl DialectName {
 
     /// A query for columns that the database numbers (`1`) or computes (`2`), or whose kind drivers do not tell (its
     /// word): schema (may be NULL), table, column, and which. `SQLColumns` tells none of it, and `SQLSpecialColumns` is not in the safe interface of ODBC.
-    pub(super) fn numbered_columns(self) -> Option<&'static str> {
+    pub(super) fn numbered_columns(self) -> &'static str {
         match self {
-            Self::PostgreSql => Some(
+            Self::PostgreSql => {
                 "SELECT n.nspname::text, c.relname::text, a.attname::text, \
                  CASE WHEN a.attgenerated <> '' THEN '2' ELSE '1' END \
                  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
@@ -379,10 +379,10 @@ impl DialectName {
                  LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
                  WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') \
                  AND (a.attgenerated <> '' OR a.attidentity <> '' \
-                 OR pg_catalog.pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%')",
-            ),
+                 OR pg_catalog.pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%')"
+            }
             // A JSON column of MariaDB is a text with a check.
-            Self::MySql => Some(
+            Self::MySql => {
                 "SELECT NULL, c.TABLE_NAME, c.COLUMN_NAME, CASE \
                  WHEN c.EXTRA LIKE '%auto_increment%' THEN '1' \
                  WHEN c.EXTRA LIKE '%GENERATED%' AND c.EXTRA NOT LIKE '%DEFAULT_GENERATED%' THEN '2' \
@@ -393,33 +393,33 @@ impl DialectName {
                  OR c.COLUMN_TYPE IN ('tinyint(1)', 'bit(1)') OR c.DATA_TYPE IN ('uuid', 'json') OR EXISTS (SELECT 1 \
                  FROM information_schema.CHECK_CONSTRAINTS k WHERE k.CONSTRAINT_SCHEMA = c.TABLE_SCHEMA \
                  AND c.DATA_TYPE = 'longtext' AND k.CONSTRAINT_NAME = c.COLUMN_NAME \
-                 AND k.CHECK_CLAUSE LIKE CONCAT('json_valid(`', c.COLUMN_NAME, '`)')))",
-            ),
-            Self::Sqlite => Some(
+                 AND k.CHECK_CLAUSE LIKE CONCAT('json_valid(`', c.COLUMN_NAME, '`)')))"
+            }
+            Self::Sqlite => {
                 "SELECT NULL, m.name, x.name, CASE WHEN x.hidden IN (2, 3) THEN '2' ELSE '1' END \
                  FROM sqlite_schema m JOIN pragma_table_xinfo(m.name) x WHERE m.type = 'table' \
                  AND (x.hidden IN (2, 3) OR (x.pk = 1 AND UPPER(x.type) = 'INTEGER' \
-                 AND (SELECT COUNT(*) FROM pragma_table_xinfo(m.name) y WHERE y.pk > 0) = 1))",
-            ),
-            Self::Db2 => Some(
+                 AND (SELECT COUNT(*) FROM pragma_table_xinfo(m.name) y WHERE y.pk > 0) = 1))"
+            }
+            Self::Db2 => {
                 "SELECT TABSCHEMA, TABNAME, COLNAME, CASE WHEN IDENTITY = 'Y' THEN '1' ELSE '2' END \
-                 FROM SYSCAT.COLUMNS WHERE IDENTITY = 'Y' OR GENERATED <> ''",
-            ),
-            Self::Firebird => Some(
+                 FROM SYSCAT.COLUMNS WHERE IDENTITY = 'Y' OR GENERATED <> ''"
+            }
+            Self::Firebird => {
                 "SELECT NULL, TRIM(f.RDB$RELATION_NAME), TRIM(f.RDB$FIELD_NAME), \
                  CASE WHEN f.RDB$IDENTITY_TYPE IS NOT NULL THEN '1' ELSE '2' END \
                  FROM RDB$RELATION_FIELDS f JOIN RDB$FIELDS d ON d.RDB$FIELD_NAME = f.RDB$FIELD_SOURCE \
-                 WHERE f.RDB$IDENTITY_TYPE IS NOT NULL OR d.RDB$COMPUTED_BLR IS NOT NULL",
-            ),
-            Self::Snowflake => Some(
+                 WHERE f.RDB$IDENTITY_TYPE IS NOT NULL OR d.RDB$COMPUTED_BLR IS NOT NULL"
+            }
+            Self::Snowflake => {
                 "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, '1' FROM INFORMATION_SCHEMA.COLUMNS \
-                 WHERE IS_IDENTITY = 'YES'",
-            ),
+                 WHERE IS_IDENTITY = 'YES'"
+            }
             // SQL:2003.
-            Self::Ansi => Some(
+            Self::Ansi => {
                 "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, CASE WHEN IS_IDENTITY = 'YES' THEN '1' ELSE '2' END \
-                 FROM INFORMATION_SCHEMA.COLUMNS WHERE IS_IDENTITY = 'YES' OR IS_GENERATED = 'ALWAYS'",
-            ),
+                 FROM INFORMATION_SCHEMA.COLUMNS WHERE IS_IDENTITY = 'YES' OR IS_GENERATED = 'ALWAYS'"
+            }
         }
     }
 

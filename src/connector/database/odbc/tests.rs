@@ -1,5 +1,6 @@
 //! The SQL of every product as it goes through ODBC; that of Firebird is run by Firebird. The pool with real drivers.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,6 @@ use crate::connector::database::value::Scalar;
 use crate::error::ErrorKind;
 use crate::exchange::Format;
 
-#[expect(dead_code, reason = "the contract suite uses the rest")]
 #[path = "../../../../tests/support/odbc.rs"]
 mod support;
 
@@ -199,7 +199,7 @@ fn every_value_has_one_placeholder_in_the_order_of_the_text() {
             text.push_str(&statement.sql);
             text.push('\n');
             for bind in &*statement.binds {
-                text.push_str(&format!("    {bind:?}\n"));
+                let _ = writeln!(text, "    {bind:?}");
             }
         }
         insta::assert_snapshot!(format!("sql_of_{name:?}").to_lowercase(), text);
@@ -262,7 +262,7 @@ fn firebird_runs_its_sql() {
         name.probe(),
         name.fingerprint(),
         name.unique_keys(),
-        name.numbered_columns(),
+        Some(name.numbered_columns()),
         Some(savepoints.set),
         Some(savepoints.rollback),
         Some(savepoints.release),
@@ -296,7 +296,7 @@ fn resources() -> crate::connector::Resources {
     }
 }
 
-fn sqlite(folder: &std::path::Path, more: serde_json::Value) -> OdbcConfig {
+fn sqlite(folder: &std::path::Path, more: &serde_json::Value) -> OdbcConfig {
     let mut config = serde_json::json!({
         "dialect": "sqlite",
         "driver": support::driver("libsqlite3odbc.so"),
@@ -343,7 +343,7 @@ async fn a_driver_that_does_not_return_loses_its_connection_and_nobody_waits_for
     // The driver knows no timeout, so the deadline alone ends the call.
     let pool = sqlite(
         folder.path(),
-        serde_json::json!({"statement_timeout_seconds": 1}),
+        &serde_json::json!({"statement_timeout_seconds": 1}),
     )
     .pool(&resources());
     let slow = pool.read(&counting(40_000_000), &[], writer()).await;
@@ -363,7 +363,7 @@ async fn a_driver_that_does_not_return_loses_its_connection_and_nobody_waits_for
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_whose_caller_goes_away_is_rolled_back() {
     let folder = tempfile::tempdir().unwrap();
-    let pool = Arc::new(sqlite(folder.path(), serde_json::json!({})).pool(&resources()));
+    let pool = Arc::new(sqlite(folder.path(), &serde_json::json!({})).pool(&resources()));
     let mut transaction = pool.begin().await.unwrap();
     for sql in ["CREATE TABLE t (a INTEGER)", "INSERT INTO t VALUES (1)"] {
         transaction
@@ -418,7 +418,7 @@ async fn a_missing_driver_is_said_to_be_missing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_values_come_in_pieces_and_whole() {
     let folder = tempfile::tempdir().unwrap();
-    let pool = sqlite(folder.path(), serde_json::json!({})).pool(&resources());
+    let pool = sqlite(folder.path(), &serde_json::json!({})).pool(&resources());
     let sql = "SELECT replace(hex(zeroblob(10000)), '00', ?)";
     let statement = Statement {
         binds: [Bind::Value(Scalar::Text("é😀x".to_owned()))].into(),
@@ -432,7 +432,7 @@ async fn long_values_come_in_pieces_and_whole() {
 #[tokio::test]
 async fn a_letter_that_the_driver_would_change_is_refused_in_a_statement() {
     let folder = tempfile::tempdir().unwrap();
-    let pool = sqlite(folder.path(), serde_json::json!({})).pool(&resources());
+    let pool = sqlite(folder.path(), &serde_json::json!({})).pool(&resources());
     // Debian's driver for SQLite has no Unicode functions, so that the upper half of U+0122 would be dropped: a quote.
     let sql = "SELECT 1 AS \"\u{122}\"";
     let error = pool

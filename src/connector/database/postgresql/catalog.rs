@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use tokio_postgres::{Client, Row};
 
 use super::decode::Decoder;
-use crate::connector::database::catalog::{Catalog, Column, DefaultValue, ForeignKey, Table, Type};
+use crate::connector::database::catalog::{
+    Catalog, Check, Column, DefaultValue, ForeignKey, Index, IndexOrigin, Schemas, Table, Type,
+};
 
 /// The schemas that are served, and the one whose tables go without a prefix. Parameter 1 is the manifest's `schema`.
 const SCHEMAS: &str = "\
@@ -66,9 +68,13 @@ SELECT enumtypid, enumlabel::text FROM pg_catalog.pg_enum ORDER BY enumtypid, en
 const INDEXES: &str = "\
 SELECT i.indrelid, i.indisprimary,
   i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL AS is_key,
-  i.indnkeyatts, i.indkey::int2[] AS columns
+  i.indnkeyatts, i.indkey::int2[] AS columns, n.relname::text AS name,
+  k.oid IS NOT NULL AS is_constraint, i.indisunique, i.indpred IS NULL AS is_whole
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
+JOIN pg_catalog.pg_class n ON n.oid = i.indexrelid
+LEFT JOIN pg_catalog.pg_constraint k
+  ON k.conindid = i.indexrelid AND k.conrelid = i.indrelid AND k.contype IN ('p', 'u', 'x')
 WHERE i.indisvalid AND c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
   AND c.relnamespace = ANY ($1::oid[])
 ORDER BY i.indrelid, i.indexrelid";
@@ -78,6 +84,13 @@ SELECT k.conrelid, k.conname::text, k.conkey, k.confrelid, k.confkey, k.confupdt
 FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
 WHERE k.contype = 'f' AND k.conparentid = 0 AND c.relnamespace = ANY ($1::oid[])
+ORDER BY k.conrelid, k.conname";
+
+const CHECKS: &str = "\
+SELECT k.conrelid, k.conname::text, pg_catalog.pg_get_expr(k.conbin, k.conrelid)
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+WHERE k.contype = 'c' AND c.relnamespace = ANY ($1::oid[])
 ORDER BY k.conrelid, k.conname";
 
 /// A digest over what the queries above read. Privileges lie in `relacl`, in the rows of the columns and of the
@@ -218,10 +231,16 @@ fn resolve_element(types: &Types, oid: u32) -> Option<Type> {
 pub(super) async fn read(client: &Client, schema: &str) -> Result<Catalog, tokio_postgres::Error> {
     let mut schemas: HashMap<u32, (String, bool)> = HashMap::new();
     let mut schema_oids: Vec<u32> = Vec::new();
+    let mut known = Schemas::default();
     for row in client.query(SCHEMAS, &[&schema]).await? {
         let oid: u32 = row.try_get(0)?;
+        let (name, is_home): (String, bool) = (row.try_get(1)?, row.try_get(2)?);
+        if is_home {
+            known.home = Some(name.clone());
+        }
+        known.names.push(name.clone());
         schema_oids.push(oid);
-        schemas.insert(oid, (row.try_get(1)?, row.try_get(2)?));
+        schemas.insert(oid, (name, is_home));
     }
     let mut draft = Draft::default();
     for row in client.query(TABLES, &[&schema_oids]).await? {
@@ -257,7 +276,10 @@ pub(super) async fn read(client: &Client, schema: &str) -> Result<Catalog, tokio
     for row in client.query(FOREIGN_KEYS, &[&schema_oids]).await? {
         draft.add_foreign_key(&row)?;
     }
-    Ok(Catalog::new(draft.tables))
+    for row in client.query(CHECKS, &[&schema_oids]).await? {
+        draft.add_check(&row)?;
+    }
+    Ok(Catalog::new(draft.tables).with_schemas(known))
 }
 
 /// Tables in the making.
@@ -369,9 +391,23 @@ impl Draft {
             .first()
             .and_then(|number| self.columns.get(&(oid, *number)).copied());
         let key = self.indexes(oid, &numbers);
+        let index = Index {
+            name: row.try_get(5)?,
+            columns: key.clone().unwrap_or_default(),
+            is_unique: row.try_get(7)?,
+            origin: match (is_primary, row.try_get(6)?) {
+                (true, _) => IndexOrigin::PrimaryKey,
+                (false, true) => IndexOrigin::Unique,
+                (false, false) => IndexOrigin::Index,
+            },
+        };
+        let is_whole: bool = row.try_get(8)?;
         let Some(table) = self.table(oid) else {
             return Ok(());
         };
+        if is_whole && !index.columns.is_empty() {
+            table.indexes.push(index);
+        }
         if let Some(leading) = leading
             && !table.indexed.contains(&leading)
         {
@@ -383,6 +419,18 @@ impl Draft {
                 table.unique_keys.push(key);
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn add_check(&mut self, row: &Row) -> Result<(), tokio_postgres::Error> {
+        let oid: u32 = row.try_get(0)?;
+        let check = Check {
+            name: row.try_get(1)?,
+            sql: row.try_get(2)?,
+        };
+        if let Some(table) = self.table(oid) {
+            table.checks.push(check);
         }
         Ok(())
     }

@@ -40,6 +40,7 @@ pub const WORDS: Words = Words {
     has_exact_decimals: true,
     has_uuids: true,
     strange_letter: "😀",
+    changes_schema: true,
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
 };
 

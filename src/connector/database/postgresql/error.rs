@@ -60,6 +60,11 @@ pub(super) fn classify(code: &str) -> (ErrorKind, &'static str) {
             ErrorKind::UnknownField,
             "a field of the request does not exist any more",
         ),
+        // Changes of the schema: what depends on it, a name that is taken, a key that cannot be one.
+        "2BP01" | "42P06" | "42P07" | "42701" | "42710" | "42P16" | "42830" | "55006" => (
+            ErrorKind::SchemaConflict,
+            "the change collides with other parts of the database",
+        ),
         // 22: data exception; the value is the caller's, or is in the table and does not fit the question.
         _ if code.starts_with("22") => (ErrorKind::InvalidValue, "a value does not fit its column"),
         // GENERATED ALWAYS.
@@ -130,6 +135,16 @@ fn lacks_operator(server: &DbError) -> bool {
     matches!(server.code().code(), "42883" | "42725") && server.where_().is_none()
 }
 
+/// Whether a change of a table was refused for what depends on it: a view that shows the column, for instance. The code
+/// is that of everything unsupported; the functions are those of `tablecmds.c`.
+fn is_altering(server: &DbError) -> bool {
+    server.routine().is_some_and(|routine| {
+        ["ATPrep", "ATExec", "ATSimple", "RememberAll"]
+            .iter()
+            .any(|begin| routine.starts_with(begin))
+    })
+}
+
 /// The error for callers and log.
 pub(super) fn from_driver(error: tokio_postgres::Error) -> Error {
     if let Some(server) = error.as_db_error() {
@@ -137,6 +152,11 @@ pub(super) fn from_driver(error: tokio_postgres::Error) -> Error {
             (
                 ErrorKind::SerializationFailure,
                 "the tables changed during the request and nothing was written",
+            )
+        } else if server.code().code() == "0A000" && is_altering(server) {
+            (
+                ErrorKind::SchemaConflict,
+                "the change collides with other parts of the database",
             )
         } else if lacks_operator(server) {
             (
@@ -254,6 +274,9 @@ mod tests {
             ("3D000", Kind::BackendUnavailable),
             ("42501", Kind::Forbidden),
             ("42P01", Kind::UnknownTable),
+            ("42P07", Kind::SchemaConflict),
+            ("42701", Kind::SchemaConflict),
+            ("2BP01", Kind::SchemaConflict),
             ("42703", Kind::UnknownField),
             ("25006", Kind::BackendFailure),
             ("42601", Kind::BackendFailure),

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, Row};
 
+use super::declaration::checks_of;
 use super::declared::declared;
 use super::error::translate;
-use crate::connector::database::catalog::{Catalog, Column, DefaultValue, ForeignKey, Table, Type};
+use crate::connector::database::catalog::{
+    Catalog, Check, Column, DefaultValue, ForeignKey, Index as TableIndex, IndexOrigin, Table, Type,
+};
 use crate::error::Result;
 
 /// Reads the whole catalog, as one moment saw it.
@@ -157,6 +160,7 @@ fn read_table(connection: &Connection, listed: &Listed) -> rusqlite::Result<Tabl
         .collect();
     indexed.sort_unstable();
     indexed.dedup();
+    let indexes = index_list.iter().filter_map(table_index).collect();
     Ok(Table {
         name: listed.name.clone(),
         schema: None,
@@ -166,6 +170,9 @@ fn read_table(connection: &Connection, listed: &Listed) -> rusqlite::Result<Tabl
         primary_key,
         unique_keys,
         indexed,
+        indexes,
+        checks: read_checks(connection, listed)?,
+        restated: HashMap::new(),
         foreign_keys: Vec::new(),
         relations: Vec::new(),
         description: None,
@@ -175,7 +182,44 @@ fn read_table(connection: &Connection, listed: &Listed) -> rusqlite::Result<Tabl
     })
 }
 
+/// An index as the catalog has it; none for one of a part of the records or of expressions.
+fn table_index(index: &Index) -> Option<TableIndex> {
+    if index.is_partial {
+        return None;
+    }
+    Some(TableIndex {
+        name: match index.origin.as_str() {
+            "c" => index.name.clone(),
+            // SQLite numbers the indexes of constraints and gives nobody their names to use.
+            _ => String::new(),
+        },
+        columns: index.columns.iter().copied().collect::<Option<_>>()?,
+        is_unique: index.is_unique,
+        origin: match index.origin.as_str() {
+            "c" => IndexOrigin::Index,
+            "pk" => IndexOrigin::PrimaryKey,
+            _ => IndexOrigin::Unique,
+        },
+    })
+}
+
+/// The checks of a table, which SQLite tells in the table's own text alone.
+fn read_checks(connection: &Connection, listed: &Listed) -> rusqlite::Result<Vec<Check>> {
+    if listed.is_view || listed.is_virtual {
+        return Ok(Vec::new());
+    }
+    let texts = rows(
+        connection,
+        "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1",
+        Some(&listed.name),
+        |row| row.get::<_, Option<String>>(0),
+    )?;
+    let text = texts.into_iter().flatten().next();
+    Ok(text.map(|text| checks_of(&text)).unwrap_or_default())
+}
+
 struct Index {
+    name: String,
     /// `c` by CREATE INDEX, `u` by UNIQUE, `pk` by PRIMARY KEY.
     origin: String,
     is_unique: bool,
@@ -196,6 +240,7 @@ fn read_indexes(
         |row| {
             let name: String = row.get(0)?;
             let index = Index {
+                name: name.clone(),
                 origin: row.get(1)?,
                 is_unique: row.get(2)?,
                 is_partial: row.get(3)?,

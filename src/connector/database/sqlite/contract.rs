@@ -39,6 +39,7 @@ pub const WORDS: Words = Words {
     has_exact_decimals: false,
     has_uuids: true,
     strange_letter: "😀",
+    changes_schema: true,
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
 };
 

@@ -20,6 +20,7 @@ mod connection;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 mod create;
+mod declaration;
 mod declared;
 mod error;
 mod pool;

@@ -19,7 +19,8 @@ use super::catalog::read_catalog;
 use super::connection::{Control, Identity, Open, Role, Settings};
 use crate::connector::database::catalog::Catalog;
 use crate::connector::database::rows::RowWriter;
-use crate::connector::database::sql::{SqlPool, Statement, Transaction};
+use crate::connector::database::schema_change::Interrupted;
+use crate::connector::database::sql::{SqlPool, Statement, Transaction, run_all};
 use crate::connector::database::value::Scalar;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -652,6 +653,23 @@ impl SqlPool for SqlitePool {
         };
         transaction.submit(Session::begin).await?;
         Ok(Box::new(transaction))
+    }
+
+    async fn change_schema(&self, statements: &[String]) -> Result<(), Interrupted> {
+        let outcome = run_all(self.begin().await?, statements).await;
+        outcome.map_err(|interrupted| match interrupted.error.kind() {
+            // The statements are well formed, so what SQLite has against them is what is there: a view that shows the
+            // column, a trigger that names it, a name that is taken. It has one code for all of these.
+            ErrorKind::BackendFailure => Interrupted {
+                error: Error::new(
+                    ErrorKind::SchemaConflict,
+                    "the change collides with other parts of the database",
+                )
+                .with_source(interrupted.error),
+                ..interrupted
+            },
+            _ => interrupted,
+        })
     }
 
     async fn probe(&self) -> Result<()> {
