@@ -82,7 +82,11 @@ pub(super) fn from_driver(error: odbc_api::Error, dialect: DialectName) -> Failu
 fn from_record(record: &Record, function: &str, dialect: DialectName) -> Failure {
     // Never by way of the record's own printing, which ends the thread where a driver's UTF-16 is broken.
     let message = String::from_utf16_lossy(&record.message);
-    let state = record.state.0.map(char::from).iter().collect::<String>();
+    let mut state = record.state.0.map(char::from).iter().collect::<String>();
+    if state == "01000" && function == "SQLDriverConnect" {
+        // unixODBC's "Can't open lib": a library that is not there or cannot be loaded, which is IM003 elsewhere.
+        "IM003".clone_into(&mut state);
+    }
     let (kind, text) = classify(dialect, &state, record.native_error, &message);
     let mut error = Error::new(kind, text)
         .with_fact("sqlstate", state.clone())
