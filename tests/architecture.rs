@@ -245,6 +245,16 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "one product, one module",
     ),
     (
+        &["tiberius", "tokio_util"],
+        &["connector::database::sqlserver"],
+        "one product, one module",
+    ),
+    (
+        &["oracledb"],
+        &["connector::database::oracle::driver"],
+        "what is used of a beta is used in one place",
+    ),
+    (
         &[
             "clap",
             "clap_complete",

@@ -18,8 +18,9 @@ pub enum LogFormat {
 /// The levels, for the errors of a filter.
 const LEVELS: &str = "error, warn, info, debug, trace and off";
 
-/// Drivers that would log the values of statements at finer levels, whatever filter the operator sets.
-const ALWAYS_QUIET: [&str; 1] = ["tokio_postgres=warn"];
+/// Drivers that would log the values of statements, whatever filter the operator sets: one at finer levels, one with the
+/// words of the server, which the gateway logs with its own errors.
+const ALWAYS_QUIET: [&str; 2] = ["tokio_postgres=warn", "tiberius=off"];
 
 /// Reads a filter of log lines: levels and `target=level`, separated by commas.
 ///

@@ -285,6 +285,15 @@ fn main() -> ExitCode {
             },
         )
     }));
+    // Products that no server can be had of: their types come from the code.
+    trials.push(Trial::test("sqlserver::reference_of_types", || {
+        let types = tidegate::connector::database::sqlserver::contract::types();
+        reference::types_of_code("sqlserver", &types)
+    }));
+    trials.push(Trial::test("oracle::reference_of_types", || {
+        let types = tidegate::connector::database::oracle::contract::types();
+        reference::types_of_code("oracle", &types)
+    }));
     trials.push(Trial::test("table_in_the_readme", move || {
         reference::table(&documented().copied().collect::<Vec<_>>())
     }));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use libtest_mimic::Failed;
 use tidegate::connector::Description;
+use tidegate::connector::database::catalog::Type;
 use tidegate::connector::database::contract::{Case, Product, Words, samples_table, suite};
 use tidegate::connector::database::options::DatabaseOptions;
 use tidegate::openapi::schema_of_type;
@@ -57,6 +58,18 @@ pub(crate) fn types(name: &str, product: &Arc<dyn Product>) -> Result<(), Failed
         _ => folder.join(name).join("types.md"),
     };
     compare(&path, &text)
+}
+
+/// The same for a product without a server, from the code.
+pub(crate) fn types_of_code(name: &str, types: &[(String, Type, String)]) -> Result<(), Failed> {
+    let mut text = String::from("| database type | JSON, for example | OpenAPI |\n|---|---|---|\n");
+    for (declaration, kind, example) in types {
+        let schema = serde_json::to_string(&schema_of_type(kind))?;
+        let schema = if schema == "{}" { "any" } else { &schema };
+        let _ = writeln!(text, "| `{declaration}` | `{example}` | `{schema}` |");
+    }
+    let folder = root().join("src/connector/database").join(name);
+    compare(&folder.join("types.md"), &text)
 }
 
 /// Which cases each product passes, by area, in the README.

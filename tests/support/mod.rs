@@ -5,6 +5,7 @@ pub mod browser;
 pub mod client;
 pub mod gateway;
 pub mod git;
+pub mod iridium;
 pub mod mysql;
 #[expect(dead_code, reason = "the contract suite uses the rest")]
 pub mod postgresql;

@@ -11,10 +11,14 @@ mod db2;
 #[cfg(feature = "odbc")]
 mod firebird;
 pub mod mysql;
+#[cfg(feature = "oracle")]
+mod oracle;
 mod postgresql;
 #[cfg(feature = "odbc")]
 mod snowflake;
 mod sqlite;
+#[cfg(feature = "sqlserver")]
+mod sqlserver;
 
 #[cfg(feature = "odbc")]
 pub use ansi::AnsiDialect;
@@ -23,15 +27,19 @@ pub use db2::Db2Dialect;
 #[cfg(feature = "odbc")]
 pub use firebird::FirebirdDialect;
 pub use mysql::MysqlDialect;
+#[cfg(feature = "oracle")]
+pub use oracle::OracleDialect;
 pub use postgresql::PostgresqlDialect;
 #[cfg(feature = "odbc")]
 pub use snowflake::SnowflakeDialect;
 pub use sqlite::SqliteDialect;
+#[cfg(feature = "sqlserver")]
+pub use sqlserver::SqlServerDialect;
 
 use super::catalog::{Column, Table, Type};
 use super::plan::Nulls;
 use super::schema_change::SchemaDialect;
-use super::sql::RenderOptions;
+use super::sql::{CallStyle, RenderOptions};
 use super::value::Scalar;
 use crate::connector::filter::{Matching, Now};
 
@@ -94,6 +102,16 @@ pub trait Dialect: Send + Sync + 'static {
     /// The position of `sql` in a list that is bound as one array, where the product has arrays.
     fn position(&self, sql: &str, placeholder: &str, column: &Column) -> Option<String>;
 
+    /// Least values in a list that is bound as one array, where the product has arrays.
+    fn shortest_array(&self) -> usize {
+        0
+    }
+
+    /// The pattern that is bound for a text.
+    fn pattern(&self, how: Matching, text: &str) -> Scalar {
+        pattern(how, text)
+    }
+
     /// `column [I]LIKE pattern`, where a backslash escapes. `pattern` is a placeholder of text.
     fn matching(&self, sql: &str, column: &Column, how: Matching, pattern: &str) -> String;
 
@@ -107,17 +125,30 @@ pub trait Dialect: Send + Sync + 'static {
     }
 
     /// A column as a value within JSON, written as the row writer writes it at the top.
-    fn json_value(&self, sql: &str, column: &Column, options: RenderOptions) -> String;
+    ///
+    /// Like its neighbours it is asked only where [`Dialect::embeds_related`] says yes.
+    fn json_value(&self, sql: &str, column: &Column, options: RenderOptions) -> String {
+        let _ = (column, options);
+        sql.to_owned()
+    }
 
     /// A JSON object of the columns of the subquery `rows`. They carry the `names` of the members, or `c0`, `c1`, …
     /// if [`Dialect::members_are_named`] says no.
-    fn json_object(&self, rows: &str, names: &[&str]) -> String;
+    fn json_object(&self, rows: &str, names: &[&str]) -> String {
+        let _ = names;
+        rows.to_owned()
+    }
 
     /// Whether the columns of a subquery carry the names of the members.
-    fn members_are_named(&self, names: &[&str]) -> bool;
+    fn members_are_named(&self, names: &[&str]) -> bool {
+        let _ = names;
+        false
+    }
 
     /// An array of such objects, empty without rows.
-    fn json_array(&self, object: &str) -> String;
+    fn json_array(&self, object: &str) -> String {
+        object.to_owned()
+    }
 
     /// What makes the rows read stay as they are until the end of the transaction; empty where a transaction does so
     /// by itself. It ends the statement.
@@ -185,8 +216,26 @@ pub trait Dialect: Send + Sync + 'static {
         None
     }
 
+    /// How much one INSERT may hold. One record where the product's INSERT has only one list of values.
+    fn insert_limits(&self) -> InsertLimits {
+        InsertLimits {
+            records: 1,
+            values: 1,
+        }
+    }
+
     /// Most values in one `IN (…)`; longer lists are split.
     fn longest_list(&self) -> usize {
+        usize::MAX
+    }
+
+    /// In which way routines are called; `None` for products without any.
+    fn call_style(&self) -> Option<CallStyle> {
+        None
+    }
+
+    /// Most values in one statement of a write that names records by their keys.
+    fn most_values(&self) -> usize {
         usize::MAX
     }
 
@@ -210,6 +259,25 @@ pub enum Returning {
     },
     /// Not at all: records are locked and read before the write, and read again after it.
     Nothing,
+}
+
+/// How much one INSERT may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InsertLimits {
+    /// Most records.
+    pub records: usize,
+    /// Most values, all records together. A single record may have more.
+    pub values: usize,
+}
+
+impl InsertLimits {
+    /// How many records with so many values each go into one INSERT.
+    pub fn records_of(&self, width: usize) -> usize {
+        match width {
+            0 => 1,
+            width => (self.values / width).clamp(1, self.records.max(1)),
+        }
+    }
 }
 
 /// What makes an INSERT give values of the record that it added.

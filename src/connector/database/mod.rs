@@ -2,8 +2,10 @@
 
 pub mod backend;
 mod batch;
+mod bulk;
 pub mod catalog;
 mod catalog_cache;
+mod catalog_change;
 pub mod connector;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
@@ -13,6 +15,13 @@ pub mod dialect;
 mod download;
 #[cfg(test)]
 mod fixture;
+#[cfg(any(
+    feature = "mysql",
+    feature = "oracle",
+    feature = "postgres",
+    feature = "sqlserver"
+))]
+mod gate;
 mod link_key;
 mod listing;
 #[cfg(feature = "mysql")]
@@ -22,6 +31,8 @@ mod nested;
 pub mod odbc;
 mod operations;
 pub mod options;
+#[cfg(feature = "oracle")]
+pub mod oracle;
 pub mod plan;
 mod plan_cache;
 pub mod planner;
@@ -31,13 +42,19 @@ mod precondition;
 mod read;
 mod recorded;
 pub mod request;
+pub mod results;
+mod routine;
 pub mod rows;
 mod schema;
 pub mod schema_change;
 mod schema_write;
+pub mod shape;
+pub mod shown;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(feature = "sqlserver")]
+pub mod sqlserver;
 mod stitch;
 pub mod table_options;
 #[cfg(any(feature = "odbc", feature = "sqlite"))]
@@ -59,6 +76,10 @@ pub(super) const TYPES: &[ServiceType] = &[
     ServiceType::of::<mysql::MysqlConfig>(),
     #[cfg(feature = "mysql")]
     ServiceType::of::<mysql::MariadbConfig>(),
+    #[cfg(feature = "sqlserver")]
+    ServiceType::of::<sqlserver::SqlServerConfig>(),
+    #[cfg(feature = "oracle")]
+    ServiceType::of::<oracle::OracleConfig>(),
     #[cfg(feature = "odbc")]
     ServiceType::of::<odbc::OdbcConfig>(),
 ];

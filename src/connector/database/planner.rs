@@ -34,6 +34,7 @@ use crate::connector::filter::Comparison;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
 use names::Columns;
+pub use write::BulkInsert;
 
 /// Most relations in one request, all levels together.
 pub const MAX_RELATIONS: usize = 100;
@@ -108,6 +109,18 @@ impl Write {
         shape.keep = key
             .filter_map(|index| position(returning, *index))
             .collect();
+        shape
+    }
+}
+
+impl Write {
+    /// How a write that answers nothing is checked.
+    pub fn bulk_shape(&self) -> Shape {
+        let mut shape = Shape::new(Vec::new(), Frame::Bare, Format::Json);
+        if self.check().is_some() {
+            shape.check = Some(0);
+            shape.names.push(String::new());
+        }
         shape
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
 
 use super::recorded::Recorded;
+use super::shown::ShownAs;
 use super::value::{DateTimeStyle, NumberStyle, Scalar, Value, infinite_word, write_temporal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
@@ -34,6 +35,8 @@ const CHUNK_SLACK_BYTES: usize = 8 * 1024;
 pub enum Frame {
     /// `{"resource":[…],"meta":{…}}`
     List,
+    /// The same without a wrapper, as far as the format has one: `[…]`.
+    Array,
     /// The list of identifier values alone: `{"resource":[1,2]}`; with several visible columns each is a text such
     /// as `"(4,7)"`. As CSV it has one column, named alike.
     Identifiers,
@@ -61,6 +64,8 @@ pub struct Shape {
     pub narrow: Vec<usize>,
     /// How dates and times are written.
     pub datetimes: DateTimeStyle,
+    /// Columns whose values are shown as another type.
+    pub shown_as: Vec<(usize, ShownAs)>,
     /// Rows of the page: the first row beyond is not written, but noted by [`RowWriter::has_more`].
     pub page: Option<u64>,
     /// Indexes of columns whose values in the last row of the page are kept for the cursor.
@@ -86,6 +91,7 @@ impl Shape {
             numbers: NumberStyle::default(),
             narrow: Vec::new(),
             datetimes: DateTimeStyle::default(),
+            shown_as: Vec::new(),
             page: None,
             keep: Vec::new(),
             digest: false,
@@ -108,7 +114,7 @@ impl Shape {
     }
 
     fn is_list(&self) -> bool {
-        matches!(self.frame, Frame::List | Frame::Identifiers)
+        matches!(self.frame, Frame::List | Frame::Array | Frame::Identifiers)
     }
 }
 
@@ -209,7 +215,7 @@ impl Encoded {
 fn effective_format(shape: &Shape) -> Format {
     match shape.frame {
         Frame::Bare => Format::Json,
-        Frame::List | Frame::Identifiers | Frame::Single => shape.format,
+        Frame::List | Frame::Array | Frame::Identifiers | Frame::Single => shape.format,
     }
 }
 
@@ -257,7 +263,7 @@ impl RowWriter {
         let format = effective_format(&shape);
         let room = match shape.frame {
             Frame::Single | Frame::Bare => 1024,
-            Frame::List | Frame::Identifiers => 4 * 1024,
+            Frame::List | Frame::Array | Frame::Identifiers => 4 * 1024,
         };
         let mut writer = Self {
             out: BytesMut::with_capacity(room),
@@ -325,6 +331,7 @@ impl RowWriter {
             (Frame::List | Frame::Identifiers, Format::Json) => {
                 self.out.extend_from_slice(b"{\"resource\":[");
             }
+            (Frame::Array, Format::Json) => self.out.extend_from_slice(b"["),
             (Frame::Bare | Frame::Single, Format::Json) | (_, Format::NdJson) => {}
             (Frame::Identifiers, Format::Csv) => {
                 csv_field(&mut self.out, &self.shape.identifier_name());
@@ -381,10 +388,14 @@ impl RowWriter {
         self.column = 0;
         self.row_start = self.out.len();
         match (self.format, self.shape.frame) {
-            (Format::Json, Frame::List | Frame::Identifiers | Frame::Bare) if self.rows > 0 => {
+            (Format::Json, Frame::List | Frame::Array | Frame::Identifiers | Frame::Bare)
+                if self.rows > 0 =>
+            {
                 self.out.extend_from_slice(b",");
             }
-            (Format::Xml, Frame::List) => self.out.extend_from_slice(b"\t<resource>\n"),
+            (Format::Xml, Frame::List | Frame::Array) => {
+                self.out.extend_from_slice(b"\t<resource>\n")
+            }
             _ => {}
         }
         true
@@ -395,6 +406,20 @@ impl RowWriter {
         if let Some(recorded) = &mut self.recorded {
             return recorded.push(value);
         }
+        if !self.shape.shown_as.is_empty() {
+            let column = self.column;
+            let mut wanted = self.shape.shown_as.iter();
+            let wanted = wanted.find(|(index, _)| *index == column);
+            let shown = wanted.and_then(|(_, shown)| shown.convert(value, self.shape.datetimes));
+            if let Some(shown) = shown {
+                self.write_value(&borrowed(&shown).unwrap_or(*value));
+                return;
+            }
+        }
+        self.write_value(value);
+    }
+
+    fn write_value(&mut self, value: &Value<'_>) {
         let column = self.column;
         self.column += 1;
         if self.notes_row {
@@ -544,7 +569,9 @@ impl RowWriter {
                 }
                 self.out.extend_from_slice(b"\r\n");
             }
-            (Format::Xml, Frame::List) => self.out.extend_from_slice(b"\t</resource>\n"),
+            (Format::Xml, Frame::List | Frame::Array) => {
+                self.out.extend_from_slice(b"\t</resource>\n");
+            }
             (Format::Xml, _) => {}
         }
         let full = if self.sender.is_some() {
@@ -664,6 +691,7 @@ impl RowWriter {
                 }
                 self.out.extend_from_slice(b"}");
             }
+            (Format::Json, Frame::Array) => self.out.extend_from_slice(b"]"),
             (Format::Xml, frame) if is_open => {
                 if frame != Frame::Single && !meta.is_empty() {
                     write_xml_json(&mut self.out, "meta", &meta_text(meta), 1);
@@ -674,6 +702,22 @@ impl RowWriter {
         }
         self.out.freeze()
     }
+}
+
+/// A scalar as a driver would give it; none for an array, which no driver gives.
+fn borrowed(scalar: &Scalar) -> Option<Value<'_>> {
+    Some(match scalar {
+        Scalar::Null => Value::Null,
+        Scalar::Bool(value) => Value::Bool(*value),
+        Scalar::Int(value) => Value::Int(*value),
+        Scalar::Decimal(digits) => Value::Decimal(digits),
+        Scalar::Float(value) => Value::Float(*value),
+        Scalar::Text(text) | Scalar::Temporal(text) => Value::Text(text),
+        Scalar::Bytes(bytes) => Value::Bytes(bytes),
+        Scalar::Json(text) => Value::Json(text),
+        Scalar::Uuid(bytes) => Value::Uuid(*bytes),
+        Scalar::Array(_) => return None,
+    })
 }
 
 fn meta_text(meta: &Map<String, Json>) -> String {

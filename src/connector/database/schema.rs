@@ -632,7 +632,12 @@ fn simple_type(table: &Table, index: usize, column: &Column, is_reference: bool)
     if is_integer && is_reference {
         return "reference";
     }
-    match &column.kind {
+    kind_name(&column.kind)
+}
+
+/// The simple type of a kind of values.
+pub(super) const fn kind_name(kind: &Type) -> &'static str {
+    match kind {
         Type::Boolean => "boolean",
         Type::SmallInt => "smallint",
         Type::Integer => "integer",

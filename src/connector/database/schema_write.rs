@@ -535,10 +535,10 @@ fn answer(call: &Asked, catalog: &Catalog, outcome: Outcome, is_full: bool) -> R
             let described = readable(&name).map(|(table, grant)| view.fields(table, Some(&grant)));
             let mut entries = fields.iter().map(|field| {
                 let known = described.iter().flatten();
-                let known = known
+                let mut known = known
                     .filter(|(known, _)| known.eq_ignore_ascii_case(field))
                     .map(|(_, value)| value.clone());
-                known.last().unwrap_or_else(|| name_entry(field))
+                known.next().unwrap_or_else(|| name_entry(field))
             });
             if is_one {
                 entries.next().unwrap_or(Value::Null)

@@ -991,7 +991,10 @@ async fn views_are_not_changed(tester: Tester) {
     )
     .await
     .refused(400, "invalid_body");
-    // A view shows the column, so it stays.
+    // MySQL and MariaDB let go of a column that a view shows, and leave a view that cannot be read.
+    if keeps_each_change(&tester.words()) {
+        return;
+    }
     let refused = shop.delete("_schema/customer/_field/email").await;
     assert!(matches!(refused.status, 400 | 409), "{}", refused.text());
     shop.get("_table/active_customer?fields=email")

@@ -223,6 +223,7 @@ impl ServerConfig {
                 );
             }
         }
+        problems.extend(self.options.problems());
         problems
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
@@ -10,13 +10,10 @@ use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
 use super::config::ServerConfig;
 use super::error::{from_connecting, unavailable};
 use crate::clock::Clock;
+use crate::connector::database::gate::Gate;
 use crate::connector::database::tls::TlsMode;
 use crate::error::{Error, Result};
 
-/// Wait after the first failure to connect. Doubles with each further one.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-/// Longest wait between two attempts to connect.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 /// Idle time after which the peer is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_mins(1);
 /// Most prepared statements on one connection; the one used longest ago is closed for a new one.
@@ -66,31 +63,6 @@ struct Settings {
     common: Vec<String>,
     limit: Duration,
     statements: Vec<String>,
-}
-
-/// Lets attempts to connect through, after failures only now and then.
-#[derive(Debug, Default)]
-struct Gate {
-    failures: u32,
-    closed_until: Option<Instant>,
-}
-
-impl Gate {
-    fn is_open(&self, now: Instant) -> bool {
-        self.closed_until.is_none_or(|until| now >= until)
-    }
-
-    fn failed(&mut self, now: Instant) {
-        let wait = FIRST_BACKOFF
-            .saturating_mul(2_u32.saturating_pow(self.failures))
-            .min(LONGEST_BACKOFF);
-        self.failures = self.failures.saturating_add(1);
-        self.closed_until = now.checked_add(wait);
-    }
-
-    fn succeeded(&mut self) {
-        *self = Self::default();
-    }
 }
 
 /// How the connection is encrypted; `None` if it is not. Reads certificates, so it blocks.
@@ -297,29 +269,5 @@ impl Connector {
 
     fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attempts_become_rarer_and_one_success_forgets_all() {
-        let mut gate = Gate::default();
-        let start = crate::clock::SystemClock.instant();
-        assert!(gate.is_open(start));
-        let mut waits = Vec::new();
-        for _ in 0..40 {
-            gate.failed(start);
-            waits.push(gate.closed_until.unwrap() - start);
-        }
-        assert_eq!(waits[0], FIRST_BACKOFF);
-        assert_eq!(waits[1], FIRST_BACKOFF * 2);
-        assert_eq!(waits[39], LONGEST_BACKOFF);
-        assert!(!gate.is_open(start));
-        assert!(gate.is_open(start + LONGEST_BACKOFF));
-        gate.succeeded();
-        assert!(gate.is_open(start));
     }
 }

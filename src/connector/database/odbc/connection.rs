@@ -536,11 +536,12 @@ fn guides_of<S: odbc_api::handles::Statement>(
         cursor
             .describe_col(number, &mut description)
             .map_err(wrong)?;
-        let kind: Option<&Type> = statement
-            .kinds
-            .get(index)
-            .and_then(Option::as_ref)
-            .or_else(|| statement.returned.get(index));
+        let kind: Option<&Type> = match statement.kinds.get(index) {
+            // An average; the driver of SQLite calls every expression a text.
+            Some(None) if dialect == DialectName::Sqlite => Some(&Type::Decimal),
+            Some(known) => known.as_ref(),
+            None => statement.returned.get(index),
+        };
         guides.push(Guide::of(kind, described(description.data_type), dialect));
     }
     Ok(guides)

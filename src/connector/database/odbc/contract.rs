@@ -42,6 +42,7 @@ pub const POSTGRESQL: Words = Words {
     has_uuids: true,
     strange_letter: "😀",
     changes_schema: false,
+    routines: None,
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
 };
 
@@ -71,6 +72,7 @@ pub const MARIADB: Words = Words {
     // Names go no further than U+FFFF.
     strange_letter: "語",
     changes_schema: false,
+    routines: None,
     quote: |name| format!("`{}`", name.replace('`', "``")),
 };
 
@@ -100,6 +102,7 @@ pub const SQLITE: Words = Words {
     // Its driver has no Unicode functions, so that statements hold ASCII alone.
     strange_letter: "x",
     changes_schema: false,
+    routines: None,
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
 };
 

@@ -6,11 +6,12 @@
 use super::config::DialectName;
 use crate::connector::database::catalog::{Column, Table, Type};
 use crate::connector::database::dialect::{
-    AnsiDialect, Computed, Db2Dialect, Dialect, FirebirdDialect, InsertOutput, MysqlDialect,
-    PostgresqlDialect, Returning, SnowflakeDialect, SqliteDialect,
+    AnsiDialect, Computed, Db2Dialect, Dialect, FirebirdDialect, InsertLimits, InsertOutput,
+    MysqlDialect, PostgresqlDialect, Returning, SnowflakeDialect, SqliteDialect,
 };
 use crate::connector::database::plan::Nulls;
 use crate::connector::database::sql::RenderOptions;
+use crate::connector::database::value::Scalar;
 use crate::connector::filter::{Matching, Now};
 
 /// The SQL of a product, with `?` for every placeholder.
@@ -102,6 +103,10 @@ impl Dialect for OdbcDialect {
         None
     }
 
+    fn pattern(&self, how: Matching, text: &str) -> Scalar {
+        self.inner.pattern(how, text)
+    }
+
     fn matching(&self, sql: &str, column: &Column, how: Matching, pattern: &str) -> String {
         self.inner.matching(sql, column, how, pattern)
     }
@@ -178,6 +183,18 @@ impl Dialect for OdbcDialect {
         self.inner.insert_output(columns)
     }
 
+    fn insert_limits(&self) -> InsertLimits {
+        let limits = self.inner.insert_limits();
+        InsertLimits {
+            values: limits.values.min(MOST_VALUES),
+            ..limits
+        }
+    }
+
+    fn most_values(&self) -> usize {
+        self.inner.most_values().min(MOST_VALUES)
+    }
+
     fn longest_list(&self) -> usize {
         // Values are bound one by one, and statements have a limit of them.
         self.inner.longest_list().min(LONGEST_LIST)
@@ -190,6 +207,8 @@ impl Dialect for OdbcDialect {
 
 /// Most values in one `IN (…)`.
 const LONGEST_LIST: usize = 10_000;
+/// Most values in one write; ODBC counts them in 16 bits.
+const MOST_VALUES: usize = 30_000;
 
 /// How a product spells savepoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

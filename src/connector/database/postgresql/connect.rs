@@ -1,7 +1,7 @@
 //! New connections: how they are made, prepared for use, and not tried too often.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
@@ -12,13 +12,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::config::PostgresqlConfig;
 use super::error::unavailable;
 use crate::clock::Clock;
+use crate::connector::database::gate::Gate;
 use crate::connector::database::tls::TlsMode;
 use crate::error::Result;
 
-/// Wait after the first failure to connect. Doubles with each further one.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-/// Longest wait between two attempts to connect.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 /// Time after which a peer that acknowledges nothing counts as dead.
 const DEAD_PEER: Duration = Duration::from_secs(30);
 /// Idle time after which the peer is asked whether it is still there.
@@ -43,31 +40,6 @@ pub(super) enum Purpose {
     Shared,
     /// One request at a time.
     Alone,
-}
-
-/// Lets attempts to connect through, after failures only now and then.
-#[derive(Debug, Default)]
-struct Gate {
-    failures: u32,
-    closed_until: Option<Instant>,
-}
-
-impl Gate {
-    fn is_open(&self, now: Instant) -> bool {
-        self.closed_until.is_none_or(|until| now >= until)
-    }
-
-    fn failed(&mut self, now: Instant) {
-        let wait = FIRST_BACKOFF
-            .saturating_mul(2_u32.saturating_pow(self.failures))
-            .min(LONGEST_BACKOFF);
-        self.failures = self.failures.saturating_add(1);
-        self.closed_until = now.checked_add(wait);
-    }
-
-    fn succeeded(&mut self) {
-        *self = Self::default();
-    }
 }
 
 impl Connector {
@@ -214,29 +186,5 @@ impl deadpool_postgres::Connect for PoolConnector {
         _: &tokio_postgres::Config,
     ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
         Box::pin(self.0.connect(Purpose::Alone))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attempts_become_rarer_and_one_success_forgets_all() {
-        let mut gate = Gate::default();
-        let start = crate::clock::SystemClock.instant();
-        assert!(gate.is_open(start));
-        let mut waits = Vec::new();
-        for _ in 0..40 {
-            gate.failed(start);
-            waits.push(gate.closed_until.unwrap() - start);
-        }
-        assert_eq!(waits[0], FIRST_BACKOFF);
-        assert_eq!(waits[1], FIRST_BACKOFF * 2);
-        assert_eq!(waits[39], LONGEST_BACKOFF);
-        assert!(!gate.is_open(start));
-        assert!(gate.is_open(start + LONGEST_BACKOFF));
-        gate.succeeded();
-        assert!(gate.is_open(start));
     }
 }

@@ -58,8 +58,7 @@ impl std::fmt::Display for NameLimit {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bytes(most) => write!(formatter, "{most} bytes"),
-            Self::Characters(most) => write!(formatter, "{most} characters"),
-            Self::Units(most) => write!(formatter, "{most} characters"),
+            Self::Characters(most) | Self::Units(most) => write!(formatter, "{most} characters"),
         }
     }
 }

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use super::request::{
-    Meaning, WantedField, WantedIndex, WantedRelation, WantedTable, default, in_manifest,
+    LONGEST, Meaning, WantedField, WantedIndex, WantedRelation, WantedTable, default, in_manifest,
 };
 use super::{
     Alteration, ColumnType, NameLimit, NewColumn, NewDefault, NewForeignKey, NewIndex, NewTable,
@@ -644,21 +644,18 @@ impl<'a> Draft<'a> {
             }
             names.push(found.clone());
         }
-        let name = match &index.name {
-            Some(name) => {
-                self.checked(name, "an index")?;
-                if !self.taken.insert(name.to_ascii_lowercase()) {
-                    return Err(conflict(format!(
-                        "there is an index or a key '{}' already",
-                        brief(name)
-                    )));
-                }
-                name.clone()
+        let name = if let Some(name) = &index.name {
+            self.checked(name, "an index")?;
+            if !self.taken.insert(name.to_ascii_lowercase()) {
+                return Err(conflict(format!(
+                    "there is an index or a key '{}' already",
+                    brief(name)
+                )));
             }
-            None => {
-                let prefix = if index.is_unique { "undx" } else { "ndx" };
-                self.free_name(prefix, table, &names)
-            }
+            name.clone()
+        } else {
+            let prefix = if index.is_unique { "undx" } else { "ndx" };
+            self.free_name(prefix, table, &names)
         };
         self.changes.push(SchemaChange::CreateIndex(
             table.clone(),
@@ -1525,10 +1522,14 @@ fn primary_key(wanted: &WantedTable) -> Result<Vec<String>> {
         })
         .filter_map(|field| field.name.clone())
         .collect();
-    let Some(named) = wanted.primary_key.clone().filter(|named| !named.is_empty()) else {
+    let Some(chosen) = wanted
+        .primary_key
+        .clone()
+        .filter(|chosen| !chosen.is_empty())
+    else {
         return Ok(marked);
     };
-    for name in &named {
+    for name in &chosen {
         let is_there = |field: &WantedField| field.name.as_ref() == Some(name);
         if !wanted.fields.iter().any(is_there) {
             let names = wanted
@@ -1539,12 +1540,12 @@ fn primary_key(wanted: &WantedTable) -> Result<Vec<String>> {
             return Err(unknown_field(name, table, names));
         }
     }
-    if !marked.is_empty() && !marked.iter().all(|name| named.contains(name)) {
+    if !marked.is_empty() && !marked.iter().all(|name| chosen.contains(name)) {
         return Err(invalid(
             "'primary_key' and the fields with `is_primary_key` do not agree",
         ));
     }
-    Ok(named)
+    Ok(chosen)
 }
 
 /// A type with the size that a field says.
@@ -1558,8 +1559,11 @@ fn sized(
     Ok(match kind {
         ColumnType::String(text) => {
             let length = first.or(field.length).or(text.length);
-            if length == Some(0) {
-                return Err(invalid(format!("field '{}' has no room", brief(name))));
+            if length.is_some_and(|length| !(1..=LONGEST).contains(&length)) {
+                return Err(invalid(format!(
+                    "field '{}' has a length of none, or of more than {LONGEST}",
+                    brief(name)
+                )));
             }
             ColumnType::String(Text {
                 length,
@@ -1569,8 +1573,11 @@ fn sized(
         }
         ColumnType::Binary(length) => {
             let length = first.or(field.length).or(length);
-            if length == Some(0) {
-                return Err(invalid(format!("field '{}' has no room", brief(name))));
+            if length.is_some_and(|length| !(1..=LONGEST).contains(&length)) {
+                return Err(invalid(format!(
+                    "field '{}' has a length of none, or of more than {LONGEST}",
+                    brief(name)
+                )));
             }
             ColumnType::Binary(length)
         }

@@ -84,10 +84,9 @@ impl SchemaDialect for PostgresqlSchema {
             NewDefault::Number(number) => number.clone(),
             NewDefault::Text(text) => self.text(text),
             NewDefault::Now(now) => match (kind, now) {
-                (ColumnType::Date, _) => "CURRENT_DATE",
                 (ColumnType::Time, _) => "LOCALTIME",
                 (ColumnType::TimeTz, _) => "CURRENT_TIME",
-                (_, Now::Date) => "CURRENT_DATE",
+                (ColumnType::Date, _) | (_, Now::Date) => "CURRENT_DATE",
                 (_, Now::Time | Now::Timestamp) => "CURRENT_TIMESTAMP",
             }
             .to_owned(),

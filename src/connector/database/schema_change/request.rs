@@ -10,8 +10,8 @@ use crate::error::{Error, ErrorKind, Result, brief, nearest};
 const MOST_ITEMS: usize = 1_000;
 /// Most digits of a decimal.
 const MOST_DIGITS: u32 = 1_000;
-/// Longest text or bytes that a length can say.
-const LONGEST: u32 = 10_485_760;
+/// Longest text or bytes that a new length can say; descriptions may tell longer ones.
+pub(super) const LONGEST: u32 = 10_485_760;
 
 /// How requests name the things that they are about, for messages.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +79,10 @@ pub(in super::super) struct WantedField {
     pub(super) is_unique: Option<bool>,
     pub(super) is_index: Option<bool>,
     pub(super) is_foreign_key: Option<bool>,
+    #[expect(
+        clippy::option_option,
+        reason = "that nothing is said, and that it refers to nothing, are two things"
+    )]
     pub(super) ref_table: Option<Option<String>>,
     pub(super) ref_field: Option<String>,
     pub(super) on_update: Option<Rule>,
@@ -746,7 +750,7 @@ fn field(value: Value, naming: Naming) -> Result<WantedField> {
         name: members.text("name")?,
         new_name: members.text("new_name")?,
         kind: kind.map(|kind| simple_type(&kind, &what)).transpose()?,
-        length: members.number("length", LONGEST)?,
+        length: members.number("length", u32::MAX)?,
         precision: members.number("precision", MOST_DIGITS)?,
         scale: members.number("scale", MOST_DIGITS)?,
         is_fixed: members.truth("fixed_length")?,

@@ -1,4 +1,4 @@
-//! SQL Server 2016 or newer (Transact-SQL reference, "ALTER TABLE", "sp_rename").
+//! SQL Server 2016 or newer (Transact-SQL reference, "ALTER TABLE", `sp_rename`).
 
 use super::dialect::{cannot, unfit_default};
 use super::{
@@ -18,7 +18,7 @@ pub struct SqlserverSchema;
 
 impl SqlserverSchema {
     /// Takes the default of a column away, whose constraint may have any name.
-    fn drop_default(&self, table: &TableName, column: &str) -> String {
+    fn drop_default(self, table: &TableName, column: &str) -> String {
         let place = self.table(table);
         let alter = self.text(&format!("ALTER TABLE {place} DROP CONSTRAINT "));
         format!(

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::super::catalog::{Column, Table, Type};
-use super::super::dialect::{Computed, Dialect, InsertOutput, Returning, pattern};
+use super::super::dialect::{Computed, Dialect, InsertOutput, Returning};
 use super::super::plan::{
     Aggregate, Bind, Children, Condition, Delete, Exists, Expression, Insert, Order, Output,
     Related, RelatedJunction, Select, Update, Write,
@@ -45,6 +45,26 @@ pub fn render_select(
     })
 }
 
+/// What an output holds.
+fn kind(table: &Table, expression: &Expression) -> Option<Type> {
+    let of = |index: &usize| table.columns.get(*index).map(|column| column.kind.clone());
+    match expression {
+        Expression::Column(index) => of(index),
+        Expression::Aggregate { function, column } => match (function, column) {
+            (Aggregate::Count, _) => Some(Type::BigInt),
+            (Aggregate::Minimum | Aggregate::Maximum, Some(index)) => of(index),
+            (Aggregate::Sum, Some(index)) => of(index).map(|kind| match kind {
+                Type::Boolean | Type::SmallInt | Type::Integer => Type::BigInt,
+                other => other,
+            }),
+            _ => None,
+        },
+        Expression::Related(_) => Some(Type::Json),
+        Expression::Holds(_) => Some(Type::Boolean),
+        Expression::Position { .. } => None,
+    }
+}
+
 /// Writes a query for the records of many parents. Each row ends with the values of [`Children::columns`].
 ///
 /// Where a parent may have several records, they are numbered by `ROW_NUMBER`, which every product has (SQL:2003,
@@ -64,9 +84,19 @@ pub fn render_children(
     } else {
         renderer.numbered_children(children)?;
     }
+    let owner = children
+        .junction
+        .as_ref()
+        .map_or(&select.table, |between| &between.table);
+    let links = children
+        .columns
+        .iter()
+        .map(|index| kind(owner, &Expression::Column(*index)));
+    let statement = renderer.finish(&select.table, &select.output, false);
     Ok(Statement {
         expected_rows: is_single.then(|| rows_of_keys(select)).flatten(),
-        ..renderer.finish(&select.table, &select.output, false)
+        kinds: statement.kinds.iter().cloned().chain(links).collect(),
+        ..statement
     })
 }
 
@@ -153,6 +183,19 @@ pub(in crate::connector::database) fn render_insert(
         returned: kinds.into(),
         ..renderer.finish(&insert.table, &[], false)
     })
+}
+
+/// A table as statements name it, and these of its columns, separated by commas.
+pub(super) fn render_names(
+    dialect: &dyn Dialect,
+    table: &Table,
+    columns: &[usize],
+) -> Result<(String, String)> {
+    let renderer = Renderer::new(dialect, RenderOptions::default());
+    Ok((
+        renderer.table_name(table),
+        renderer.plain_names(table, columns)?,
+    ))
 }
 
 /// A table within a statement, and what its columns are qualified with.
@@ -472,7 +515,9 @@ impl<'a> Renderer<'a> {
         columns: &[usize],
         keys: &[Vec<Scalar>],
     ) -> Result<()> {
-        if let [only] = columns {
+        if let [only] = columns
+            && keys.len() >= self.dialect.shortest_array()
+        {
             let column = scope.table.column(*only)?;
             let sql = self.column(scope, *only)?;
             let next = self.dialect.placeholder(self.binds.len() + 1);
@@ -716,7 +761,7 @@ impl<'a> Renderer<'a> {
                         (sql, column.clone())
                     }
                 };
-                let placeholder = self.bind(Bind::Value(pattern(*how, text)));
+                let placeholder = self.bind(Bind::Value(self.dialect.pattern(*how, text)));
                 let matching = self.dialect.matching(&sql, &column, *how, &placeholder);
                 self.sql.push_str(&matching);
             }
@@ -812,6 +857,7 @@ impl<'a> Renderer<'a> {
                 Bind::Key(_) | Bind::Now(_) => None,
             })
             .collect();
+        let scalars = scalars.filter(|list| list.len() >= self.dialect.shortest_array());
         if let (Some(scalars), Operand::Column(column)) = (scalars, &operand) {
             let next = self.dialect.placeholder(self.binds.len() + 1);
             if let Some(any) = self.dialect.any(&left, &next, column) {
@@ -944,6 +990,7 @@ impl<'a> Renderer<'a> {
                 self.sql.push_str(&value);
             }
             self.sql.push(')');
+            self.more_records(insert)?;
         }
         self.sql.push_str(&output.after);
         let Some(upsert) = &insert.upsert else {
@@ -975,6 +1022,22 @@ impl<'a> Renderer<'a> {
             let _ = write!(self.sql, "{name} = excluded.{name}");
         }
         self.filter(" WHERE ", scope, &upsert.condition)
+    }
+
+    /// The records of an insert after the first.
+    fn more_records(&mut self, insert: &Insert) -> Result<()> {
+        for values in &insert.more {
+            self.sql.push_str(", (");
+            for (position, ((index, _), bind)) in insert.values.iter().zip(values).enumerate() {
+                if position > 0 {
+                    self.sql.push_str(", ");
+                }
+                let value = self.written(bind, insert.table.column(*index)?);
+                self.sql.push_str(&value);
+            }
+            self.sql.push(')');
+        }
+        Ok(())
     }
 
     fn update(&mut self, update: &Update) -> Result<()> {
@@ -1043,25 +1106,6 @@ impl<'a> Renderer<'a> {
 
     fn plain_names(&self, table: &Table, indexes: &[usize]) -> Result<String> {
         self.columns(Scope { table, alias: None }, indexes)
-    }
-}
-
-/// The kind of values that an output has; none where only the database knows.
-fn kind(table: &Table, expression: &Expression) -> Option<Type> {
-    let of = |index: &usize| table.columns.get(*index).map(|column| column.kind.clone());
-    match expression {
-        Expression::Column(index) => of(index),
-        Expression::Aggregate { function, column } => match function {
-            Aggregate::Count => Some(Type::BigInt),
-            Aggregate::Minimum | Aggregate::Maximum => of(column.as_ref()?),
-            Aggregate::Sum | Aggregate::Average => match of(column.as_ref()?)? {
-                Type::Float | Type::Double => Some(Type::Double),
-                _ => Some(Type::Decimal),
-            },
-        },
-        Expression::Related(_) => Some(Type::Json),
-        Expression::Holds(_) => Some(Type::Boolean),
-        Expression::Position { .. } => Some(Type::Integer),
     }
 }
 

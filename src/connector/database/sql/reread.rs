@@ -18,7 +18,7 @@ use super::{RenderOptions, Transaction, render_select, render_write};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
 
-/// Keys in one statement.
+/// Most keys in one statement.
 const KEYS_AT_ONCE: usize = 500;
 
 /// Most records that one write by a filter may touch, because their keys are kept until the end of the write.
@@ -47,6 +47,12 @@ impl Reread<'_> {
             Write::Update(update) => self.update(update, rows).await,
             Write::Delete(delete) => self.delete(delete, rows).await,
         }
+    }
+
+    /// How many keys go into one statement, which may name each twice: to find records and to order them.
+    fn keys_at_once(&self, columns: &[usize]) -> usize {
+        let values = columns.len().max(1).saturating_mul(2);
+        (self.dialect.most_values() / values).clamp(1, KEYS_AT_ONCE)
     }
 
     async fn insert(&mut self, insert: &Insert, rows: RowWriter) -> Result<(RowWriter, u64)> {
@@ -236,7 +242,7 @@ impl Reread<'_> {
         };
         let keys = self.locked(table, &update.condition, &columns).await?;
         let touched = u64::try_from(keys.len()).unwrap_or(u64::MAX);
-        for keys in keys.chunks(KEYS_AT_ONCE) {
+        for keys in keys.chunks(self.keys_at_once(&columns)) {
             self.run(&Write::Update(Update {
                 condition: Condition::keys(&columns, keys),
                 check: Condition::True,
@@ -293,7 +299,7 @@ impl Reread<'_> {
         let (rows, _) = self
             .answer(table, &columns, &keys, &delete.returning, None, rows)
             .await?;
-        for keys in keys.chunks(KEYS_AT_ONCE) {
+        for keys in keys.chunks(self.keys_at_once(&columns)) {
             self.run(&Write::Delete(Delete {
                 condition: Condition::keys(&columns, keys),
                 returning: Vec::new(),
@@ -402,7 +408,7 @@ impl Reread<'_> {
                 expression: Expression::Holds(Box::new(check.clone())),
             });
         }
-        for keys in keys.chunks(KEYS_AT_ONCE) {
+        for keys in keys.chunks(self.keys_at_once(&columns)) {
             let order = if keys.len() > 1 {
                 vec![Order {
                     expression: Expression::Position {

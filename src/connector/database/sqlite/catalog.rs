@@ -160,7 +160,7 @@ fn read_table(connection: &Connection, listed: &Listed) -> rusqlite::Result<Tabl
         .collect();
     indexed.sort_unstable();
     indexed.dedup();
-    let indexes = index_list.iter().filter_map(table_index).collect();
+    let named = index_list.iter().filter_map(table_index).collect();
     Ok(Table {
         name: listed.name.clone(),
         schema: None,
@@ -170,7 +170,7 @@ fn read_table(connection: &Connection, listed: &Listed) -> rusqlite::Result<Tabl
         primary_key,
         unique_keys,
         indexed,
-        indexes,
+        indexes: named,
         checks: read_checks(connection, listed)?,
         restated: HashMap::new(),
         foreign_keys: Vec::new(),
