@@ -231,6 +231,11 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         "one product, one module",
     ),
     (
+        &["odbc_api"],
+        &["connector::database::odbc"],
+        "one way to drivers, one module",
+    ),
+    (
         &[
             "tokio_postgres",
             "deadpool_postgres",

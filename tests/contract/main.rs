@@ -19,6 +19,10 @@ mod mysql;
 mod postgresql;
 mod reference;
 
+#[cfg(feature = "odbc")]
+#[path = "../support/odbc.rs"]
+mod odbc;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,6 +33,8 @@ use mysql::{Brand, MysqlServer};
 use postgresql::PostgresqlServer;
 use tidegate::connector::database::contract::{Case, Product, Words, suite};
 use tidegate::connector::database::mysql::contract::MysqlProduct;
+#[cfg(feature = "odbc")]
+use tidegate::connector::database::odbc::contract::OdbcProduct;
 use tidegate::connector::database::postgresql::contract::PostgresqlProduct;
 use tidegate::connector::database::sqlite::contract::SqliteProduct;
 
@@ -43,6 +49,10 @@ struct Backends {
     server: Mutex<Option<(PostgresqlServer, [Arc<PostgresqlProduct>; 2])>>,
     mysql: Mutex<Option<(MysqlServer, Arc<MysqlProduct>)>>,
     mariadb: Mutex<Option<(MysqlServer, Arc<MysqlProduct>)>>,
+    #[cfg(feature = "odbc")]
+    odbc_postgresql: OnceLock<Arc<OdbcProduct>>,
+    #[cfg(feature = "odbc")]
+    odbc_mariadb: OnceLock<Arc<OdbcProduct>>,
 }
 
 impl Backends {
@@ -123,12 +133,57 @@ fn mysql_product(
 fn left_out(product: &str) -> Option<&'static str> {
     let brand = match product {
         "mysql" => Brand::Mysql,
-        "mariadb" => Brand::Mariadb,
+        "mariadb" | "odbc-mariadb" => Brand::Mariadb,
         _ => return None,
     };
     let is_required = std::env::var("TIDEGATE_TEST_REQUIRE")
         .is_ok_and(|list| list.split(',').any(|name| name.trim() == product));
     brand.missing().filter(|_| !is_required)
+}
+
+#[cfg(feature = "odbc")]
+impl Backends {
+    fn odbc_postgresql(&self) -> Arc<dyn Product> {
+        let [server, _] = self.postgresql_products();
+        let product = self.odbc_postgresql.get_or_init(|| {
+            Arc::new(OdbcProduct::postgresql(
+                odbc::driver("psqlodbcw.so"),
+                server.port(),
+                postgresql::DATABASE,
+                postgresql::USER,
+                postgresql::PASSWORD,
+            ))
+        });
+        let product: Arc<OdbcProduct> = Arc::clone(product);
+        product
+    }
+
+    fn odbc_mariadb(&self) -> Arc<dyn Product> {
+        // It starts the server.
+        self.mariadb();
+        let server = self.mariadb.lock().unwrap_or_else(PoisonError::into_inner);
+        let (server, _) = server.as_ref().expect("the server was started");
+        let product = self.odbc_mariadb.get_or_init(|| {
+            let driver = odbc::driver("libmaodbc.so");
+            Arc::new(OdbcProduct::mariadb(
+                driver,
+                server.port(),
+                mysql::USER,
+                mysql::PASSWORD,
+            ))
+        });
+        let product: Arc<OdbcProduct> = Arc::clone(product);
+        product
+    }
+
+    fn odbc_sqlite(&self) -> Arc<dyn Product> {
+        let folder = self
+            .folder
+            .get_or_init(|| tempfile::tempdir().expect("a temporary folder can be made"));
+        let own = tempfile::tempdir_in(folder.path()).expect("the folder can be written");
+        let driver = odbc::driver("libsqlite3odbc.so");
+        Arc::new(OdbcProduct::sqlite(driver, own.keep()))
+    }
 }
 
 /// Gives a product, which may have to be started first.
@@ -145,6 +200,24 @@ const PRODUCTS: &[(&str, &Words, Start)] = &[
         "postgresql",
         &tidegate::connector::database::postgresql::contract::WORDS,
         Backends::postgresql,
+    ),
+    #[cfg(feature = "odbc")]
+    (
+        "odbc-postgresql",
+        &tidegate::connector::database::odbc::contract::POSTGRESQL,
+        Backends::odbc_postgresql,
+    ),
+    #[cfg(feature = "odbc")]
+    (
+        "odbc-mariadb",
+        &tidegate::connector::database::odbc::contract::MARIADB,
+        Backends::odbc_mariadb,
+    ),
+    #[cfg(feature = "odbc")]
+    (
+        "odbc-sqlite",
+        &tidegate::connector::database::odbc::contract::SQLITE,
+        Backends::odbc_sqlite,
     ),
     (
         "mysql",
@@ -197,7 +270,13 @@ fn main() -> ExitCode {
             })
         })
         .collect();
-    trials.extend(PRODUCTS.iter().map(|(name, _, product)| {
+    // What goes through a driver has the types of its product, and is no part of the default features.
+    let documented = || {
+        PRODUCTS
+            .iter()
+            .filter(|(name, ..)| !name.starts_with("odbc-"))
+    };
+    trials.extend(documented().map(|(name, _, product)| {
         let backends = Arc::clone(&backends);
         Trial::test(
             format!("{name}::reference_of_types"),
@@ -216,8 +295,8 @@ fn main() -> ExitCode {
         let types = tidegate::connector::database::oracle::contract::types();
         reference::types_of_code("oracle", &types)
     }));
-    trials.push(Trial::test("table_in_the_readme", || {
-        reference::table(PRODUCTS)
+    trials.push(Trial::test("table_in_the_readme", move || {
+        reference::table(&documented().copied().collect::<Vec<_>>())
     }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -298,6 +298,8 @@ impl MysqlServer {
         let mut command = self.brand.server();
         command
             .arg(format!("--datadir={folder}/data"))
+            // A server that starts removes the tables of all others from a folder that they share.
+            .arg(format!("--tmpdir={folder}/data"))
             .arg(format!("--socket={folder}/socket"))
             .arg(format!("--pid-file={folder}/pid"))
             // A server that starts removes the temporary tables of those that share its folder.

@@ -4,18 +4,34 @@
 //! shown and embedded. It never sees a value: values are bound, and identifiers reach the text through
 //! [`Dialect::quote`] alone.
 
+#[cfg(feature = "odbc")]
+mod ansi;
+#[cfg(feature = "odbc")]
+mod db2;
+#[cfg(feature = "odbc")]
+mod firebird;
 pub mod mysql;
 #[cfg(feature = "oracle")]
 mod oracle;
 mod postgresql;
+#[cfg(feature = "odbc")]
+mod snowflake;
 mod sqlite;
 #[cfg(feature = "sqlserver")]
 mod sqlserver;
 
+#[cfg(feature = "odbc")]
+pub use ansi::AnsiDialect;
+#[cfg(feature = "odbc")]
+pub use db2::Db2Dialect;
+#[cfg(feature = "odbc")]
+pub use firebird::FirebirdDialect;
 pub use mysql::MysqlDialect;
 #[cfg(feature = "oracle")]
 pub use oracle::OracleDialect;
 pub use postgresql::PostgresqlDialect;
+#[cfg(feature = "odbc")]
+pub use snowflake::SnowflakeDialect;
 pub use sqlite::SqliteDialect;
 #[cfg(feature = "sqlserver")]
 pub use sqlserver::SqlServerDialect;

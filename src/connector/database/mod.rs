@@ -28,6 +28,8 @@ mod listing;
 pub mod mysql;
 mod neighbourhood;
 mod nested;
+#[cfg(feature = "odbc")]
+pub mod odbc;
 mod operations;
 pub mod options;
 #[cfg(feature = "oracle")]
@@ -56,6 +58,8 @@ pub mod sqlite;
 pub mod sqlserver;
 mod stitch;
 pub mod table_options;
+#[cfg(any(feature = "odbc", feature = "sqlite"))]
+mod temporal;
 pub mod tls;
 pub mod validation;
 pub mod value;
@@ -77,6 +81,8 @@ pub(super) const TYPES: &[ServiceType] = &[
     ServiceType::of::<sqlserver::SqlServerConfig>(),
     #[cfg(feature = "oracle")]
     ServiceType::of::<oracle::OracleConfig>(),
+    #[cfg(feature = "odbc")]
+    ServiceType::of::<odbc::OdbcConfig>(),
 ];
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
 
 pub use call::{CallStyle, OutValues, Script, render_call};
+#[cfg(all(test, feature = "odbc"))]
+pub(in crate::connector::database) use render::render_insert;
 pub use render::{render_children, render_select, render_write};
 use reread::Reread;
 

@@ -273,6 +273,11 @@ impl PostgresqlProduct {
         }
     }
 
+    /// The server's port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     async fn run(&self, statements: &str) -> Result<(), tokio_postgres::Error> {
         let (client, connection) = tokio_postgres::Config::new()
             .host("127.0.0.1")

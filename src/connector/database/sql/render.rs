@@ -41,12 +41,7 @@ pub fn render_select(
     }
     Ok(Statement {
         expected_rows: expected_rows(select),
-        kinds: select
-            .output
-            .iter()
-            .map(|output| kind(&select.table, &output.expression))
-            .collect(),
-        ..renderer.finish(&select.output)
+        ..renderer.finish(&select.table, &select.output, false)
     })
 }
 
@@ -97,15 +92,11 @@ pub fn render_children(
         .columns
         .iter()
         .map(|index| kind(owner, &Expression::Column(*index)));
+    let statement = renderer.finish(&select.table, &select.output, false);
     Ok(Statement {
         expected_rows: is_single.then(|| rows_of_keys(select)).flatten(),
-        kinds: select
-            .output
-            .iter()
-            .map(|output| kind(&select.table, &output.expression))
-            .chain(links)
-            .collect(),
-        ..renderer.finish(&select.output)
+        kinds: statement.kinds.iter().cloned().chain(links).collect(),
+        ..statement
     })
 }
 
@@ -171,11 +162,11 @@ pub fn render_write(
         Write::Delete(delete) => renderer.delete(delete)?,
     }
     renderer.returning(write)?;
-    Ok(renderer.finish(write.returning()))
+    Ok(renderer.finish(write.table(), write.returning(), write.check().is_some()))
 }
 
 /// Writes an insert that gives the values of these columns as its only row, by [`Dialect::insert_output`].
-pub(super) fn render_insert(
+pub(in crate::connector::database) fn render_insert(
     dialect: &dyn Dialect,
     insert: &Insert,
     columns: &[usize],
@@ -190,7 +181,7 @@ pub(super) fn render_insert(
         .collect::<Result<Vec<_>>>()?;
     Ok(Statement {
         returned: kinds.into(),
-        ..renderer.finish(&[])
+        ..renderer.finish(&insert.table, &[], false)
     })
 }
 
@@ -233,7 +224,13 @@ impl<'a> Renderer<'a> {
         }
     }
 
-    fn finish(self, output: &[Output]) -> Statement {
+    /// `is_checked` says whether a truth value follows the output.
+    fn finish(self, table: &Table, output: &[Output], is_checked: bool) -> Statement {
+        let kinds = output
+            .iter()
+            .map(|output| kind(table, &output.expression))
+            .chain(is_checked.then_some(Some(Type::Boolean)));
+        let kinds: Vec<Option<Type>> = kinds.collect();
         let json_columns = output.iter().enumerate().filter_map(|(index, output)| {
             matches!(output.expression, Expression::Related(_)).then_some(index)
         });
@@ -242,7 +239,7 @@ impl<'a> Renderer<'a> {
             json_columns: json_columns.collect::<Vec<_>>().into(),
             binds: self.binds.into(),
             expected_rows: None,
-            kinds: Arc::default(),
+            kinds: kinds.into(),
             returned: Arc::default(),
         }
     }
