@@ -371,7 +371,10 @@ impl Draft {
             default,
             is_auto_increment,
             is_generated,
-            length: length.filter(|_| matches!(kind, Type::String | Type::Text | Type::Binary)),
+            // The large types have a length too, but nobody gives it.
+            length: length.filter(|_| {
+                kind == Type::String || matches!(data_type.as_str(), "binary" | "varbinary")
+            }),
             precision,
             scale,
             description: comment,
