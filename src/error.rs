@@ -130,6 +130,8 @@ error_kinds! {
     NotNullViolation = "not_null_violation", UNPROCESSABLE_ENTITY, Caller, Retry::Never;
     /// A check constraint of the table refuses the record.
     CheckViolation = "check_violation", UNPROCESSABLE_ENTITY, Caller, Retry::Never;
+    /// The database's own code, a routine or a trigger, refuses the request.
+    RaisedByDatabase = "raised_by_database", UNPROCESSABLE_ENTITY, Caller, Retry::Never;
     /// A call limit is exhausted.
     TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, Caller, Retry::After(1);
     /// A defect of the gateway.
@@ -140,6 +142,8 @@ error_kinds! {
     NotImplemented = "not_implemented", NOT_IMPLEMENTED, Gateway, Retry::Never;
     /// The backend cannot be reached, or refuses us.
     BackendUnavailable = "backend_unavailable", SERVICE_UNAVAILABLE, Backend, Retry::After(5);
+    /// The table is not what the contract of its service says.
+    ContractViolated = "contract_violated", SERVICE_UNAVAILABLE, Backend, Retry::After(60);
     /// Concurrent writes collided; nothing was written.
     SerializationFailure = "serialization_failure", SERVICE_UNAVAILABLE, Backend, Retry::After(1);
     /// The gateway is at capacity.

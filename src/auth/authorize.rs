@@ -1,6 +1,7 @@
 //! May this application make this call? The one place that decides: requests, access tests, `tidegate explain` and the
 //! audit line all hear the same answer, with the same reasons. Pure.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::Method;
@@ -10,7 +11,7 @@ use super::reason::{Reason, Refusal};
 use super::route::Target;
 use crate::connector::access::{Access, Decision, Grant, Verbs};
 use crate::connector::operation::{
-    Component, Effect, Operation, PathParameters, allowed_methods, find,
+    Component, Effect, Operation, PathParameters, allowed_methods, find, judged,
 };
 use crate::error::{Error, ErrorKind, brief};
 use crate::names::ServiceName;
@@ -165,22 +166,26 @@ fn call(
     method: &Method,
 ) -> Result<CallAdmission, Refusal> {
     let access = access(application, name, facts)?;
+    let judged = match facts {
+        Some(facts) => judged(facts.operations, &component),
+        None => Cow::Borrowed(component.as_str()),
+    };
     let refused = |reason, rule: Option<Arc<str>>| {
         // A method that nothing here takes is 405 for those who may use the resource at all.
         if let Some(facts) = facts
-            && !access.verbs(component.as_str()).is_empty()
+            && !access.verbs(&judged).is_empty()
             && let Err(error) = find(facts.operations, name, method, &component)
         {
             return Err(Refusal::by_routing(error));
         }
-        let error = access.refusal(rule.as_ref(), component.as_str(), method);
+        let error = access.refusal(rule.as_ref(), &judged, method);
         Err(Refusal {
             reason,
             rule,
             error,
         })
     };
-    let grant = match access.decide_path(component.as_str(), Verbs::of(method)) {
+    let grant = match access.decide_path(&judged, Verbs::of(method)) {
         Decision::Granted(grant) => grant,
         Decision::Denied(rule) => return refused(Reason::DeniedByRow, Some(rule)),
         Decision::NotListed(rule) => return refused(Reason::VerbNotGranted, Some(rule)),
@@ -192,6 +197,7 @@ fn call(
     }
     let (operation, parameters) =
         find(facts.operations, name, method, &component).map_err(Refusal::by_routing)?;
+    drop(judged);
     Ok(CallAdmission {
         operation: operation.name,
         effect: operation.effect,

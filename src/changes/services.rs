@@ -10,6 +10,9 @@ use crate::manifest::{Located, ManifestSet, Schemas, Service};
 use crate::names::ServiceName;
 use crate::snapshot::candidate::Candidate;
 
+/// The key of a config that stands for what is in its contract file.
+const CONTRACT_FILE: &str = "/contract_file";
+
 /// Most pairs of removed and added services that are compared to find one that was renamed.
 const MAX_RENAMED_PAIRS: usize = 250_000;
 
@@ -152,7 +155,7 @@ impl ServiceChange {
 
 /// Whether a difference concerns how a backend is reached, and neither its data nor what may be done with them.
 fn changes_no_answer(difference: &Difference) -> bool {
-    const HOW: [&str; 7] = [
+    const HOW: [&str; 8] = [
         "max_connections",
         "read_connections",
         "connect_timeout_seconds",
@@ -160,6 +163,7 @@ fn changes_no_answer(difference: &Difference) -> bool {
         "statement_timeout_seconds",
         "application_name",
         "ca",
+        "schema_check_seconds",
     ];
     difference.kind != Kind::Value
         || HOW.contains(&difference.key().as_str())
@@ -258,7 +262,7 @@ pub(super) fn compare(from: &Candidate, to: &Candidate, changes: &mut Changes) {
             let (old, new) = (&old.position, &new.position);
             nearest_site((&from.set, old), (&to.set, new), &pointer)
         };
-        match reopening(&old.value, &new.value) {
+        match reopening(&from.set, &to.set, name) {
             Some(change) => {
                 let sites = reopening_sites(&from.set, &to.set, name);
                 add(name, change, sites);
@@ -327,12 +331,26 @@ fn renamed<'a>(
 }
 
 /// Why a service is opened anew, if it is.
-fn reopening(old: &Service, new: &Service) -> Option<ServiceChange> {
+fn reopening(from: &ManifestSet, to: &ManifestSet, name: &ServiceName) -> Option<ServiceChange> {
+    let old = &from.services.get(name)?.value;
+    let new = &to.services.get(name)?.value;
     let (before, after) = (old.service_type.name, new.service_type.name);
     if before != after {
         return Some(ServiceChange::Type { before, after });
     }
-    let differences = new.differences(old, Schemas::standard());
+    let mut differences = new.differences(old, Schemas::standard());
+    let contracts = from.contract(name.as_str()).zip(to.contract(name.as_str()));
+    let is_locked_anew = contracts.is_some_and(|(before, after)| before.bytes != after.bytes);
+    if is_locked_anew
+        && !differences
+            .iter()
+            .any(|found| found.pointer == CONTRACT_FILE)
+    {
+        differences.push(Difference {
+            pointer: CONTRACT_FILE.to_owned(),
+            kind: Kind::Value,
+        });
+    }
     (!differences.is_empty()).then_some(ServiceChange::Config(differences))
 }
 
@@ -343,9 +361,9 @@ pub(super) fn reopening_sites(
     name: &ServiceName,
 ) -> Vec<Site> {
     let both = from.services.get(name).zip(to.services.get(name));
-    let keys: Vec<String> = match both.map(|(old, new)| reopening(&old.value, &new.value)) {
-        Some(Some(ServiceChange::Type { .. })) => vec!["/type".to_owned()],
-        Some(Some(ServiceChange::Config(differences))) => {
+    let keys: Vec<String> = match reopening(from, to, name) {
+        Some(ServiceChange::Type { .. }) => vec!["/type".to_owned()],
+        Some(ServiceChange::Config(differences)) => {
             let differences = differences.iter();
             differences
                 .map(|difference| format!("/config{}", difference.pointer))

@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod contract;
 mod duration;
 mod explain;
 mod init;
@@ -98,6 +99,8 @@ enum Command {
     Status(status::StatusArguments),
     /// Prints the OpenAPI document of a folder of manifests.
     Openapi(openapi::OpenApiArguments),
+    /// Locks the tables of a service in the tree, and finds where its database differs from them.
+    Contract(contract::ContractCommands),
     /// Prints the JSON Schema of a manifest, for editors.
     Schema,
     /// Writes a small tree to begin with.
@@ -194,6 +197,9 @@ pub fn run() -> ExitCode {
         }
         (Some(Command::Openapi(openapi)), Ok(format)) => {
             openapi::run(&openapi, format, &mut output)
+        }
+        (Some(Command::Contract(contract)), Ok(format)) => {
+            contract::run(&contract, format, &mut output)
         }
         (Some(Command::Schema), Ok(_)) => schema::run(&mut output),
         (Some(Command::Key(key)), Ok(format)) => key::run(&key, format, &mut output),

@@ -8,6 +8,7 @@ pub mod operation;
 use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -214,6 +215,32 @@ pub trait Connector: Send + Sync + 'static {
 
     /// Closes connections that were not used for long. Called now and then; does not wait.
     fn release_idle(&self) {}
+
+    /// Whether a call takes its body as a stream of any length. The gateway then bounds how long the client may be
+    /// silent, and how long the whole may take by a time of its own, instead of by the deadline of other calls.
+    fn takes_stream(&self, operation: &str, head: &RequestHead) -> bool {
+        let _ = (operation, head);
+        false
+    }
+
+    /// What is known of the shape of what is behind the service; none where it has none or nobody has asked yet. Does
+    /// not wait.
+    fn schema(&self) -> Option<SchemaState> {
+        None
+    }
+}
+
+/// What is known of the tables and columns behind a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SchemaState {
+    /// How often they were found changed since the service was opened.
+    pub changes: u64,
+    /// How long ago the backend was last asked for them.
+    pub age: Duration,
+    /// How many tables are not what the contract says; none without a contract.
+    pub drifted: Option<usize>,
+    /// How they differ, if they do.
+    pub message: Option<String>,
 }
 
 /// What a backend tells of itself, for the documentation.

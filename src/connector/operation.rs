@@ -1,5 +1,7 @@
 //! What a service can be asked: the table from which routing, permissions, documentation and metric labels come.
 
+use std::borrow::Cow;
+
 use http::Method;
 use schemars::{Schema, SchemaGenerator};
 
@@ -29,7 +31,8 @@ pub struct Operation {
     pub summary: &'static str,
     /// The method, and so the verb that a role must grant.
     pub method: Method,
-    /// Path template below the service: `""` (root), `"/_table/{table}"`. A last `{name...}` takes the rest.
+    /// Path template below the service: `""` (root), `"/_table/{table}"`. A last `{name...}` takes the rest; a last
+    /// `{name()}` may be followed by arguments in parentheses, which roles do not look at.
     pub path: &'static str,
     /// What a hang-up means.
     pub effect: Effect,
@@ -137,11 +140,34 @@ fn parameters(template: &'static str, segments: &[String]) -> PathParameters {
             .strip_prefix('{')
             .and_then(|piece| piece.strip_suffix('}'))
         {
+            let name = name.strip_suffix("()").unwrap_or(name);
             values.push((name, segment.clone()));
         }
         rest = tail;
     }
     PathParameters(values)
+}
+
+/// What roles are matched against for a path: the component, without arguments in parentheses where an operation takes
+/// such.
+pub fn judged<'a>(operations: &[Operation], component: &'a Component) -> Cow<'a, str> {
+    let text = component.as_str();
+    let named = text
+        .strip_suffix(')')
+        .and_then(|_| component.segments().split_last())
+        .and_then(|(last, before)| Some((last.split_once('(')?.0.trim_end(), before)));
+    let Some((name, before)) = named else {
+        return Cow::Borrowed(text);
+    };
+    let takes_arguments = operations.iter().any(|operation| {
+        operation.path.ends_with("()}") && follows(operation.path, component.segments())
+    });
+    if !takes_arguments {
+        return Cow::Borrowed(text);
+    }
+    let mut segments = before.to_vec();
+    segments.push(name.to_owned());
+    Cow::Owned(Component::new(segments, false).text)
 }
 
 fn pieces(template: &str) -> impl Iterator<Item = &str> {
@@ -240,6 +266,7 @@ mod tests {
         operation("list", Method::GET, "/_table/{table}"),
         operation("create", Method::POST, "/_table/{table}"),
         operation("file", Method::GET, "/files/{path...}"),
+        operation("call", Method::POST, "/_proc/{routine()}"),
     ];
 
     fn component(path: &str) -> Component {
@@ -250,6 +277,24 @@ mod tests {
                 .collect(),
             false,
         )
+    }
+
+    #[test]
+    fn roles_do_not_look_at_arguments_in_parentheses() {
+        for (path, expected) in [
+            ("_proc/close_month(2026,4)", "_proc/close_month"),
+            ("_proc/f('a(b)')", "_proc/f"),
+            ("_proc/f(1", "_proc/f(1"),
+            ("_table/t(1)", "_table/t(1)"),
+            ("files/a(1)", "files/a(1)"),
+            ("_proc", "_proc"),
+        ] {
+            assert_eq!(judged(OPERATIONS, &component(path)), expected);
+        }
+        let call = component("_proc/f(1)");
+        let (operation, parameters) = find(OPERATIONS, "s", &Method::POST, &call).unwrap();
+        assert_eq!(operation.name, "call");
+        assert_eq!(parameters.get("routine").unwrap(), "f(1)");
     }
 
     #[test]

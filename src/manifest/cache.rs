@@ -35,7 +35,7 @@ impl Cache {
         let mut files = HashMap::with_capacity(tree.file_count());
         let mut parts = Vec::with_capacity(tree.file_count());
         for (index, layer) in tree.layers().iter().enumerate() {
-            for (name, bytes) in layer.files() {
+            for (name, bytes) in layer.manifests() {
                 let name = tree.file_name(layer, name);
                 let known = self.files.remove(&name);
                 let part = match known.filter(|known| known.bytes == *bytes) {

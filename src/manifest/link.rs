@@ -4,7 +4,7 @@
 //! what it replaces is checked by itself, but not against the others: nothing needs what is replaced.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::Deserialize as _;
@@ -22,7 +22,7 @@ use super::role::RoleTable;
 use super::schema::{Finding, NAME_HELP, NAMED_TABLES, OVERRIDE, Schemas, is_reserved, list};
 use super::secrets::{Misplaced, written};
 use super::service::{Memo, Service, ServiceTable};
-use super::{Documents, Located, ManifestSet};
+use super::{ContractFile, Documents, Located, ManifestSet};
 use crate::auth::key::KeyDigest;
 use crate::auth::role::{AccessRow, CompiledRow, Role, RowProblem, compile, conflicts};
 use crate::auth::route::Question;
@@ -32,7 +32,7 @@ use crate::connector::filter::{Filter, Operand};
 use crate::error::nearest;
 use crate::names::{KeyName, RoleName, ServiceName, is_name};
 use crate::network::Network;
-use crate::tree::{Layer, Tree};
+use crate::tree::{Layer, Tree, sidecar};
 
 /// Most names that a load compares for "did you mean": where thousands are missing, a folder is, and not a letter.
 const MAX_LIKENESSES: usize = 200_000;
@@ -1101,12 +1101,50 @@ impl<'a> Linker<'a> {
         let diagnostics = Diagnostics::new(self.set.label.clone(), self.set.files, self.problems);
         if is_accepted {
             self.set.services = self.services.into_iter().collect();
+            self.set.contracts = contracts(tree, &self.set.services);
             self.set.warnings = diagnostics;
             Ok(self.set)
         } else {
             Err(diagnostics)
         }
     }
+}
+
+/// The contract files of the services that have a contract, each in the layer of its manifest.
+fn contracts(
+    tree: &Tree,
+    services: &BTreeMap<ServiceName, Arc<Located<Service>>>,
+) -> BTreeMap<ServiceName, ContractFile> {
+    let mut manifests: HashMap<Arc<str>, (usize, &Arc<str>)> = HashMap::new();
+    let mut found = BTreeMap::new();
+    for (name, service) in services {
+        let service = &service.value;
+        if service.config.get("contract").is_none() {
+            continue;
+        }
+        if manifests.is_empty() {
+            for (index, layer) in tree.layers().iter().enumerate() {
+                let names = layer.manifests();
+                manifests
+                    .extend(names.map(|(name, _)| (tree.file_name(layer, name), (index, name))));
+            }
+        }
+        let Some((index, manifest)) = manifests.get(service.document.file()) else {
+            continue;
+        };
+        let file = service.config.get("contract_file").and_then(Value::as_str);
+        let file = sidecar::contract(manifest, name.as_str(), file);
+        let bytes = file
+            .as_ref()
+            .and_then(|file| tree.layers().get(*index)?.file(file));
+        let contract = ContractFile {
+            layer: *index,
+            bytes: bytes.map(Arc::clone),
+            name: file,
+        };
+        found.insert(name.clone(), contract);
+    }
+    found
 }
 
 /// What a table says of replacing one in a layer below; nothing if it does not say `override`, or false.

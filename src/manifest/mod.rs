@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::auth::role::Role;
 use crate::connector::AnyConfig;
@@ -36,6 +37,9 @@ pub use schema::Schemas;
 pub use secrets::{Recorder, SecretSource, SecretsRead};
 use secrets::{Reference, Unreadable, Written};
 pub use service::Service;
+
+/// The key of a config that holds what the contract file says. Nobody writes it in a manifest: it is in no schema.
+const CONTRACT_SHAPE: &str = "contract_shape";
 
 /// Something, and where its table stands.
 #[derive(Clone, Debug)]
@@ -63,6 +67,8 @@ pub struct ManifestSet {
     pub gateway: Gateway,
     /// What somebody should look at, although the tree is accepted.
     pub warnings: Diagnostics,
+    /// The contract files of the services that have one.
+    contracts: BTreeMap<ServiceName, ContractFile>,
     /// Where each key says which role it has.
     key_roles: BTreeMap<KeyName, Position>,
     label: String,
@@ -78,6 +84,17 @@ impl std::fmt::Debug for Documents {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} files", self.0.len())
     }
+}
+
+/// The contract file of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContractFile {
+    /// The number of its layer, the lowest first.
+    pub layer: usize,
+    /// Its name within the layer; none where what the manifest writes is no name of a file in the tree.
+    pub name: Option<String>,
+    /// What is in it; none if it is not there.
+    pub bytes: Option<Arc<[u8]>>,
 }
 
 /// The configs of all services, typed, with the values of their secrets.
@@ -157,7 +174,7 @@ impl ManifestSet {
         let mut services = Vec::with_capacity(self.services.len());
         let mut problems = Vec::new();
         for (name, service) in &self.services {
-            match typed(&service.value, source) {
+            match typed(name, &service.value, self.contracts.get(name), source) {
                 Ok(config) => services.push((name.clone(), config)),
                 Err(found) => problems.extend(found),
             }
@@ -172,8 +189,65 @@ impl ManifestSet {
     }
 }
 
-fn typed(
+impl ManifestSet {
+    /// The contract file of a service; none of one without a contract.
+    pub fn contract(&self, service: &str) -> Option<&ContractFile> {
+        self.contracts.get(service)
+    }
+
+    /// The config of one service as if it had no contract: to lock one, or to hold it against the live database.
+    pub fn config_without_contract(
+        &self,
+        name: &ServiceName,
+        source: &dyn SecretSource,
+    ) -> Result<Arc<dyn AnyConfig>, Diagnostics> {
+        let Some(service) = self.services.get(name) else {
+            return Err(self.problems(Vec::new()));
+        };
+        typed(name, &service.value, None, source).map_err(|problems| self.problems(problems))
+    }
+}
+
+/// What a contract file says, as JSON.
+fn contract_shape(
+    name: &ServiceName,
     service: &Service,
+    file: &ContractFile,
+) -> Result<Value, Diagnostic> {
+    let document = &service.document;
+    let written = format!("{}/contract_file", service.pointer);
+    let place = match document.written_at(&written) {
+        Some(_) => document.value_place(&written),
+        None => document.value_place(&format!("{}/contract", service.pointer)),
+    };
+    let Some(path) = &file.name else {
+        return Err(
+            Diagnostic::error(place, "this is no name of a contract file in the tree").with_help(
+                "write a path from this manifest that stays in the tree, such as contracts/SERVICE.json",
+            ),
+        );
+    };
+    let Some(bytes) = &file.bytes else {
+        return Err(
+            Diagnostic::error(place, format!("there is no contract file `{path}`"))
+                .with_help(format!("write it with `tidegate contract lock {name}`")),
+        );
+    };
+    serde_json::from_slice(bytes).map_err(|error| {
+        Diagnostic::error(
+            place,
+            format!("the contract file `{path}` is not valid JSON: {error}"),
+        )
+        .with_help(format!(
+            "write it anew with `tidegate contract lock {name}`"
+        ))
+    })
+}
+
+fn typed(
+    name: &ServiceName,
+    service: &Service,
+    contract: Option<&ContractFile>,
     source: &dyn SecretSource,
 ) -> Result<Arc<dyn AnyConfig>, Vec<Diagnostic>> {
     let document = &service.document;
@@ -189,10 +263,28 @@ fn typed(
     if !problems.is_empty() {
         return Err(problems);
     }
+    let print = contract.map(|contract| {
+        let bytes = contract.bytes.as_deref().unwrap_or_default();
+        <[u8; 32]>::from(Sha256::digest(bytes))
+    });
+    digests.extend(print);
     if let Some(config) = service.typed.get(&digests) {
         return Ok(config);
     }
     let mut config = service.config.clone();
+    match (contract, config.as_object_mut()) {
+        (Some(contract), Some(config)) => {
+            let shape = contract_shape(name, service, contract).map_err(|problem| vec![problem])?;
+            config.insert(CONTRACT_SHAPE.to_owned(), shape);
+        }
+        (None, Some(config)) => {
+            // A contract is about what the database has, and `table` about what callers see of it.
+            if config.remove("contract").is_some() {
+                config.remove("table");
+            }
+        }
+        (_, None) => {}
+    }
     digests.clear();
     for (pointer, written) in &service.secrets {
         let text = match written {
@@ -215,11 +307,20 @@ fn typed(
     if !problems.is_empty() {
         return Err(problems);
     }
+    digests.extend(print);
     let config = (service.service_type.parse)(config).map_err(|error| {
-        vec![Diagnostic::error(
-            document.key_place(&service.pointer),
-            format!("this config is not accepted: {error}"),
-        )]
+        let file = contract.and_then(|contract| contract.name.as_deref());
+        let (pointer, message) = match file {
+            Some(file) => (
+                at("/contract"),
+                format!("the contract file `{file}` is not accepted: {error}"),
+            ),
+            None => (
+                service.pointer.clone(),
+                format!("this config is not accepted: {error}"),
+            ),
+        };
+        vec![Diagnostic::error(document.key_place(&pointer), message)]
     })?;
     let problems: Vec<Diagnostic> = config
         .check()

@@ -112,7 +112,7 @@ fn add_rules(schema: &mut Map<String, Value>, column: &Column, settings: &Column
 }
 
 /// The schema of one column's values, null included where the column may be null.
-fn of_column(column: &Column, purpose: Purpose) -> Value {
+pub(super) fn of_column(column: &Column, purpose: Purpose) -> Value {
     let mut schema = of_type(column.shown_kind());
     if matches!(column.shown_kind(), Type::String | Type::Text)
         && let Some(length) = column.length

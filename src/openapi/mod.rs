@@ -5,6 +5,7 @@
 
 mod columns;
 pub mod page;
+mod routines;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use crate::connector::Description;
 use crate::connector::access::{Access, Decision, Grant, Verbs};
-use crate::connector::database::catalog::{Catalog, Table};
+use crate::connector::database::catalog::{Catalog, Overloads, RoutineKind, Table};
 use crate::connector::operation::{Operation, SchemaOf};
 use crate::error::ErrorKind;
 use crate::exchange::Format;
@@ -52,6 +53,8 @@ const TABLE: &str = "{table}";
 /// Where the records of a table are; such paths are written out for each table. Elsewhere `{table}` stays a parameter
 /// that lists the tables, so that the document keeps a readable size.
 const RECORDS: &str = "/_table/{table}";
+/// The part of a path that stands for a procedure or a function; written out for each of them.
+const ROUTINE: &str = "{routine()}";
 
 /// Writes the document of these services. `is_single` says that it is about the first one alone: paths are then relative
 /// to that service instead of `/api/v2`. `revision` is what `X-Tidegate-Revision` says.
@@ -136,6 +139,8 @@ struct Place<'a> {
     grant: Grant,
     /// The table that the path is written out for.
     table: Option<&'a Table>,
+    /// The procedure or function that the path is written out for.
+    routine: Option<(&'a str, &'a Overloads)>,
     /// The tables that `{table}` may stand for, where it is a parameter.
     choices: Vec<&'a str>,
     catalog: Option<&'a Catalog>,
@@ -176,6 +181,7 @@ impl Writer {
                                 operation,
                                 grant,
                                 table: Some(table),
+                                routine: None,
                                 choices: Vec::new(),
                                 catalog: Some(catalog),
                             },
@@ -184,6 +190,9 @@ impl Writer {
                             tables_used.push(table);
                         }
                     }
+                }
+                Some(catalog) if operation.path.contains(ROUTINE) => {
+                    general_is_used |= self.routines(service, operation, catalog, &prefix);
                 }
                 Some(catalog) if operation.path.contains(TABLE) => {
                     let family = operation.path.trim_start_matches('/').split('/').next();
@@ -206,6 +215,7 @@ impl Writer {
                             operation,
                             grant: grant.clone(),
                             table: None,
+                            routine: None,
                             choices: choices.iter().map(|(name, _)| *name).collect(),
                             catalog: Some(catalog),
                         },
@@ -225,6 +235,7 @@ impl Writer {
                             operation,
                             grant,
                             table: None,
+                            routine: None,
                             choices: Vec::new(),
                             catalog,
                         },
@@ -250,6 +261,56 @@ impl Writer {
         }
     }
 
+    /// An operation on every procedure, or on every function. Whether there was one.
+    fn routines(
+        &mut self,
+        service: &ServiceDescription<'_>,
+        operation: &Operation,
+        catalog: &Catalog,
+        prefix: &str,
+    ) -> bool {
+        let mut is_used = false;
+        let family = operation.path.trim_matches('/').split('/').next();
+        let kinds = [RoutineKind::Procedure, RoutineKind::Function];
+        let kind = kinds.into_iter().find(|kind| Some(kind.family()) == family);
+        for (name, overloads) in kind
+            .into_iter()
+            .flat_map(|kind| catalog.routines().of(kind))
+        {
+            let reads = overloads.iter().any(|routine| routine.is_read_only);
+            if operation.method == Method::GET && !reads {
+                continue;
+            }
+            let component = operation
+                .path
+                .trim_matches('/')
+                .replace(ROUTINE, &name.replace('/', "%2F"));
+            let Some(grant) = granted(service, &component, &operation.method) else {
+                continue;
+            };
+            if grant.filter.is_some() || grant.fields.is_some() {
+                // No routine can be held to them, so it is not called.
+                continue;
+            }
+            let segment = utf8_percent_encode(name, SEGMENT).to_string();
+            let path = operation.path.replace(ROUTINE, &segment);
+            self.operation(
+                &format!("{prefix}{path}"),
+                &Place {
+                    service,
+                    operation,
+                    grant,
+                    table: None,
+                    routine: Some((name, overloads)),
+                    choices: Vec::new(),
+                    catalog: Some(catalog),
+                },
+            );
+            is_used = true;
+        }
+        is_used
+    }
+
     fn operation(&mut self, path: &str, place: &Place<'_>) {
         let operation = place.operation;
         let mut entry = Map::new();
@@ -261,7 +322,11 @@ impl Writer {
             }]),
         );
         entry.insert("summary".to_owned(), json!(operation.summary));
-        if let Some(text) = relations_text(place) {
+        let text = match place.routine {
+            Some((_, overloads)) => Some(routines::text(overloads)),
+            None => relations_text(place),
+        };
+        if let Some(text) = text {
             entry.insert("description".to_owned(), json!(text));
         }
         entry.insert("operationId".to_owned(), json!(self.operation_id(place)));
@@ -276,7 +341,7 @@ impl Writer {
         let methods = self
             .paths
             // A parameter that takes the rest of the path has no form of its own here.
-            .entry(path.replace("...}", "}"))
+            .entry(path.replace("...}", "}").replace("()}", "}"))
             .or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(methods) = methods {
             methods.insert(
@@ -292,6 +357,10 @@ impl Writer {
         if let Some(table) = place.table {
             id.push('_');
             id.push_str(&table.name);
+        }
+        if let Some((name, _)) = place.routine {
+            id.push('_');
+            id.push_str(name);
         }
         let id: String = id
             .chars()
@@ -333,6 +402,11 @@ impl Writer {
                 }),
             };
             parameters.push(parameter);
+        }
+        if let Some((_, overloads)) = place.routine
+            && place.operation.method == Method::GET
+        {
+            parameters.extend(routines::query(overloads));
         }
         if let Some(query) = place.operation.query {
             let schema = self.generate(query);
@@ -377,7 +451,14 @@ impl Writer {
     }
 
     fn request_body(&mut self, place: &Place<'_>) -> Option<Value> {
-        let schema = self.generate(place.operation.request?);
+        let mut schema = self.generate(place.operation.request?);
+        if let Some((_, overloads)) = place.routine {
+            routines::fill_body(&mut schema, overloads);
+            return Some(json!({
+                "required": false,
+                "content": { Format::Json.media_type(): { "schema": schema } },
+            }));
+        }
         let purpose = if place.operation.method == Method::POST {
             Purpose::Create
         } else {
@@ -402,8 +483,12 @@ impl Writer {
         let mut success = Map::new();
         success.insert("description".to_owned(), json!("Success"));
         if let Some(response) = place.operation.response {
-            let schema = self.generate(response);
-            let reference = self.schema(place, schema, Purpose::Answer);
+            let reference = if let Some((_, overloads)) = place.routine {
+                routines::answer(overloads)
+            } else {
+                let schema = self.generate(response);
+                self.schema(place, schema, Purpose::Answer)
+            };
             let mut content = Map::new();
             for format in Format::ALL {
                 let schema = match format {
@@ -547,7 +632,8 @@ fn granted(service: &ServiceDescription<'_>, component: &str, method: &Method) -
 fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|piece| {
         let name = piece.strip_prefix('{')?.strip_suffix('}')?;
-        Some(name.strip_suffix("...").unwrap_or(name))
+        let name = name.strip_suffix("...").unwrap_or(name);
+        Some(name.strip_suffix("()").unwrap_or(name))
     })
 }
 

@@ -771,3 +771,122 @@ fn what_the_manifest_says_of_columns_is_in_the_schemas() {
     let answer = record("order details", Purpose::Answer);
     assert_eq!(answer["properties"]["total"]["readOnly"], true);
 }
+
+#[test]
+fn routines_are_written_out_with_their_parameters_and_what_they_answer() {
+    use crate::connector::database::catalog::{
+        Catalog, Direction, Parameter, Returns, Routine, RoutineKind, Routines,
+    };
+    let parameter = |name: &str, direction| Parameter {
+        direction,
+        has_default: false,
+        is_variadic: false,
+        is_cursor: false,
+        column: Column::plain(name, Type::Integer, "integer"),
+    };
+    let routine = |name: &str, kind, parameters, returns, is_read_only| Routine {
+        name: name.to_owned(),
+        schema: None,
+        native: name.to_owned(),
+        kind,
+        parameters,
+        returns,
+        is_read_only,
+        description: Some(format!("About {name}")),
+    };
+    let amount = Column::plain("total", Type::Decimal, "numeric");
+    let catalog = Catalog::new(Vec::new()).with_routines(Routines::new(vec![
+        routine(
+            "close_month",
+            RoutineKind::Procedure,
+            vec![
+                parameter("p_year", Direction::In),
+                parameter("p_done", Direction::Out),
+            ],
+            Returns::Nothing,
+            false,
+        ),
+        routine(
+            "invoice_total",
+            RoutineKind::Function,
+            vec![parameter("p_customer", Direction::In)],
+            Returns::Value(Box::new(amount.clone())),
+            true,
+        ),
+        routine(
+            "secret",
+            RoutineKind::Function,
+            vec![],
+            Returns::Table(vec![amount]),
+            true,
+        ),
+    ]));
+    let operations = [
+        operation(
+            "read_procedure",
+            Method::GET,
+            "/_proc/{routine()}",
+            None,
+            any_record,
+        ),
+        operation(
+            "call_procedure",
+            Method::POST,
+            "/_proc/{routine()}",
+            Some(called),
+            any_record,
+        ),
+        operation(
+            "read_function",
+            Method::GET,
+            "/_func/{routine()}",
+            None,
+            any_record,
+        ),
+    ];
+    let details = Description::Database(Arc::new(catalog));
+    let rules = vec![
+        rule("_proc/*", &[Method::GET, Method::POST], None),
+        rule("_func/*", &[Method::GET], None),
+        rule("_func/secret", &[Method::GET], Some(&["total"])),
+    ];
+    let service = ServiceDescription {
+        name: "db",
+        label: "",
+        description: "",
+        operations: &operations,
+        details: &details,
+        access: Access::new("r", "db", rules, Arc::default()),
+    };
+    let document = document(&[service], true, "g1");
+    assert_valid(&document);
+    assert_eq!(
+        paths(&document),
+        ["/_proc/close_month", "/_func/invoice_total"]
+    );
+    let call = &document["paths"]["/_proc/close_month"];
+    assert!(call.get("get").is_none(), "nothing says that it only reads");
+    let call = &call["post"];
+    assert_eq!(call["operationId"], "db_call_procedure_close_month");
+    assert_eq!(
+        call["requestBody"]["content"]["application/json"]["schema"]["properties"]["params"]["properties"],
+        json!({"p_year": {"type": ["integer", "null"], "format": "int32"}})
+    );
+    assert_eq!(
+        call["responses"]["200"]["content"]["application/json"]["schema"]["properties"],
+        json!({"p_done": {"type": ["integer", "null"], "format": "int32"}})
+    );
+    let read = &document["paths"]["/_func/invoice_total"]["get"];
+    assert_eq!(read["parameters"][0]["name"], "p_customer");
+    assert_eq!(
+        read["responses"]["200"]["content"]["application/json"]["schema"],
+        json!({"type": ["number", "null"], "format": "decimal"})
+    );
+}
+
+fn called(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": { "params": { "type": ["object", "array"] } },
+    })
+}

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
@@ -14,13 +15,19 @@ use crate::error::{Error, ErrorKind, Origin, Result};
 use crate::exchange::{Body, CallContext, Reply, RequestHead};
 use crate::snapshot::{Service, Settings};
 
+/// Longest that a call may take which takes its body as a stream of any length.
+const LONGEST_STREAM: Duration = Duration::from_hours(1);
+
 /// Carries out a permitted call.
+///
+/// A call whose body is a stream of any length has [`LONGEST_STREAM`], and its client may be silent as long as another
+/// call may take.
 ///
 /// When the client hangs up, this future is dropped: an operation that reads is dropped with it; one that writes runs
 /// to its end in a task of its own.
 pub async fn dispatch(
     permit: Permit,
-    context: CallContext,
+    mut context: CallContext,
     head: RequestHead,
     body: Body,
     settings: &Settings,
@@ -28,8 +35,16 @@ pub async fn dispatch(
 ) -> Result<Reply> {
     let (name, effect) = (permit.operation(), permit.effect());
     let (service, parameters, component, grant, access) = permit.into_parts();
-    let remaining = context.deadline.saturating_duration_since(clock.instant());
-    let (body, arrival) = timed(body, remaining);
+    let now = clock.instant();
+    let takes_stream = service.connector.takes_stream(name, &head);
+    let patience = if takes_stream {
+        context.deadline = now + LONGEST_STREAM;
+        Some(settings.request_timeout)
+    } else {
+        None
+    };
+    let remaining = context.deadline.saturating_duration_since(now);
+    let (body, arrival) = timed(body, remaining, patience);
     let call = Call {
         operation: name,
         parameters,

@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::Gateway;
 use crate::exchange::{Body, Reply};
 use crate::snapshot::{HealthState, LayerRevision};
+use crate::telemetry::metrics::{SchemaGauges, ServiceGauges};
 
 /// What operators are told of the daemon itself, beside the revision that it serves.
 #[derive(Debug, Default)]
@@ -173,7 +174,10 @@ fn status(gateway: &Gateway, readiness: &Readiness) -> String {
         r#type: service.kind.name,
         active: service.is_active,
         health: service.health.state().name(),
-        message: service.health.reason(),
+        message: service
+            .health
+            .reason()
+            .or_else(|| service.connector.schema()?.message),
     });
     let services = services.collect();
     let mut head = json!({
@@ -232,13 +236,21 @@ fn metrics(gateway: &Gateway) -> Reply {
         .services
         .values()
         .filter(|service| service.is_active);
-    let health = services.filter_map(|service| match service.health.state() {
-        HealthState::Unknown => None,
-        state => Some((service.name.as_str(), state == HealthState::Up)),
+    let gauges = services.map(|service| ServiceGauges {
+        name: service.name.as_str(),
+        is_up: match service.health.state() {
+            HealthState::Unknown => None,
+            state => Some(state == HealthState::Up),
+        },
+        schema: service.connector.schema().map(|schema| SchemaGauges {
+            changes: schema.changes,
+            age: schema.age,
+            drifted: schema.drifted,
+        }),
     });
     Reply::ok(
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        Body::Bytes(gateway.metrics().encode(health).into()),
+        Body::Bytes(gateway.metrics().encode(gauges).into()),
     )
 }
 

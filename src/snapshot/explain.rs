@@ -1,6 +1,7 @@
 //! What a request with a key would come to on a tree that nobody serves, and why. The decision is that of
 //! [`crate::auth::authorize`], which requests hear as well; here are only the words for it. Pure.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -237,7 +238,7 @@ impl<'a> Case<'a> {
     /// That the most specific rows do not list the verb.
     fn silent_rows(&self, first: &CompiledRow) -> String {
         let verb = self.verb();
-        let component = self.component();
+        let component = &*self.component();
         if self.changes_schema() {
             return format!(
                 "no row whose component begins with `{SCHEMA}` lists {verb}, and no other row grants a change of the schema"
@@ -262,12 +263,19 @@ impl<'a> Case<'a> {
 
     /// Whether the call is a change of a schema, which some rows cannot grant.
     pub(super) fn changes_schema(&self) -> bool {
-        changes_schema(self.component(), Verbs::of(&self.question.method))
+        changes_schema(&self.component(), Verbs::of(&self.question.method))
     }
 
-    fn component(&self) -> &'a str {
-        let component = self.question.component();
-        component.map_or("", operation::Component::as_str)
+    /// What rows are matched against.
+    fn component(&self) -> Cow<'a, str> {
+        let Some(component) = self.question.component() else {
+            return Cow::Borrowed("");
+        };
+        let service = self.question.service().unwrap_or_default();
+        match self.configs.services.get(service) {
+            Some(config) => operation::judged(config.operations(), component),
+            None => Cow::Borrowed(component.as_str()),
+        }
     }
 
     /// Everything that led to the verdict.
@@ -349,7 +357,7 @@ impl<'a> Case<'a> {
         };
         let is_call =
             self.question.component().is_some() && self.question.method != Method::OPTIONS;
-        let component = self.component();
+        let component = &*self.component();
         let verbs = Verbs::of(&self.question.method);
         let decision = access.decide_path(component, verbs);
         let decider = decision
@@ -426,7 +434,7 @@ impl<'a> Case<'a> {
                     (false, false, false) => "no row names the service; the longest component",
                 };
                 let verbs = Verbs::of(&self.question.method);
-                let deed = match (part, rule.deny, rule.grants(self.component(), verbs)) {
+                let deed = match (part, rule.deny, rule.grants(&self.component(), verbs)) {
                     (Part::WouldDecide, true, _) => "would deny",
                     (Part::WouldDecide, false, true) => "would grant",
                     (_, true, _) => "denies",
@@ -539,9 +547,18 @@ impl<'a> Case<'a> {
                 }
             }
             let row = self.row(&grant.position);
-            if row.is_some_and(|row| !row.rule.pattern.covers(self.component(), true)) {
+            if row.is_some_and(|row| !row.rule.pattern.covers(&self.component(), true)) {
                 note(
                     "the row covers the path but for its case; it grants nothing unless it has the case of the table's own name"
+                        .to_owned(),
+                );
+            }
+            let calls_routine = self
+                .operation()
+                .is_some_and(|operation| operation.path.ends_with("()}"));
+            if calls_routine && (grant.filter.is_some() || grant.fields.is_some()) {
+                note(
+                    "a row with `filter` or `fields` calls no procedure and no function, because none can be held to it"
                         .to_owned(),
                 );
             }

@@ -181,19 +181,22 @@ impl Metrics {
         commit.unwrap_or("").clone_into(&mut reload.commit);
     }
 
-    /// The text form, with the services whose backends are known to answer or not.
-    pub fn encode<'a>(&self, services: impl IntoIterator<Item = (&'a str, bool)>) -> String {
+    /// The text form, with what is known of services.
+    pub fn encode<'a>(&self, services: impl IntoIterator<Item = ServiceGauges<'a>>) -> String {
+        let services: Vec<ServiceGauges<'a>> = services.into_iter().collect();
         let mut out = String::with_capacity(4096);
         self.write(&mut out);
+        write_schemas(&mut out, &services);
         header(
             &mut out,
             "tidegate_service_up",
             "gauge",
             "1 if the service's backend answered last time.",
         );
-        for (service, is_up) in services {
-            let up = u8::from(is_up);
-            let _ = writeln!(out, "tidegate_service_up{{service=\"{service}\"}} {up}");
+        for service in &services {
+            let Some(is_up) = service.is_up else { continue };
+            let (name, up) = (service.name, u8::from(is_up));
+            let _ = writeln!(out, "tidegate_service_up{{service=\"{name}\"}} {up}");
         }
         out.push_str("# EOF\n");
         out
@@ -378,6 +381,77 @@ impl Metrics {
     }
 }
 
+/// What is known of one service, beside its counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceGauges<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether its backend answered last time; none if it was not asked.
+    pub is_up: Option<bool>,
+    /// What is known of its tables; none before they were read.
+    pub schema: Option<SchemaGauges>,
+}
+
+/// What is known of the tables of one service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SchemaGauges {
+    /// How often they changed.
+    pub changes: u64,
+    /// How long ago the backend was asked for them.
+    pub age: Duration,
+    /// How many of them are not what the contract says; none without a contract.
+    pub drifted: Option<usize>,
+}
+
+fn write_schemas(out: &mut String, services: &[ServiceGauges<'_>]) {
+    let known = || {
+        services
+            .iter()
+            .filter_map(|service| Some((service.name, service.schema?)))
+    };
+    if known().next().is_none() {
+        return;
+    }
+    header(
+        out,
+        "tidegate_schema_changes",
+        "counter",
+        "Times that the tables of a service's database were found changed.",
+    );
+    for (name, schema) in known() {
+        let changes = schema.changes;
+        let _ = writeln!(
+            out,
+            "tidegate_schema_changes_total{{service=\"{name}\"}} {changes}"
+        );
+    }
+    header(
+        out,
+        "tidegate_schema_age_seconds",
+        "gauge",
+        "Time since a service's database was last asked for its tables.",
+    );
+    for (name, schema) in known() {
+        let age = schema.age.as_secs_f64();
+        let _ = writeln!(
+            out,
+            "tidegate_schema_age_seconds{{service=\"{name}\"}} {age}"
+        );
+    }
+    header(
+        out,
+        "tidegate_contract_drifted_tables",
+        "gauge",
+        "Tables that are not what the contract of their service says.",
+    );
+    for (name, drifted) in known().filter_map(|(name, schema)| Some((name, schema.drifted?))) {
+        let _ = writeln!(
+            out,
+            "tidegate_contract_drifted_tables{{service=\"{name}\"}} {drifted}"
+        );
+    }
+}
+
 fn header(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
@@ -414,12 +488,40 @@ mod tests {
 
     #[test]
     fn the_health_of_services_is_shown() {
-        let text = Metrics::default().encode([("shop", true), ("stock", false)]);
+        let service = |name, is_up| ServiceGauges {
+            name,
+            is_up: Some(is_up),
+            schema: None,
+        };
+        let text = Metrics::default().encode([service("shop", true), service("stock", false)]);
         assert!(
             text.contains("tidegate_service_up{service=\"shop\"} 1\n"),
             "{text}"
         );
         assert!(text.ends_with("tidegate_service_up{service=\"stock\"} 0\n# EOF\n"));
+    }
+
+    #[test]
+    fn services_whose_tables_are_known_have_series_of_them() {
+        let service = ServiceGauges {
+            name: "shop",
+            is_up: None,
+            schema: Some(SchemaGauges {
+                changes: 2,
+                age: Duration::from_millis(1_500),
+                drifted: Some(3),
+            }),
+        };
+        let text = Metrics::default().encode([service]);
+        for line in [
+            "tidegate_schema_changes_total{service=\"shop\"} 2\n",
+            "tidegate_schema_age_seconds{service=\"shop\"} 1.5\n",
+            "tidegate_contract_drifted_tables{service=\"shop\"} 3\n",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("tidegate_service_up{"));
+        assert!(!Metrics::default().encode([]).contains("schema"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use super::handle::{self, Entry, Folder, Identity, Kind, is_gone};
 use super::{
     Layer, MAX_DEPTH, MAX_FILE_BYTES, MAX_FILES, MAX_TREE_BYTES, Provenance, TreeError, git,
+    sidecar,
 };
 
 /// Most times that one reading begins anew because something was moved meanwhile.
@@ -41,7 +42,7 @@ fn is_manifest(name: &OsStr) -> bool {
 
 /// Reads a folder once, as it is.
 ///
-/// Takes every file whose name ends in `.toml`, in every folder below. Names that begin with `.` are ignored. Links
+/// Takes every file whose name ends in `.toml`, in every folder below, and the files that these name. Names that begin with `.` are ignored. Links
 /// are followed when they stay inside the folder. A folder with a link `..data` is read as Kubernetes writes it: what
 /// that link leads to counts as being in the folder.
 ///
@@ -53,7 +54,7 @@ pub fn read(folder: &Path) -> Result<Layer, TreeError> {
     let mut attempt = 1;
     loop {
         let mut walk = Walk::begin(folder, &label)?;
-        let outcome = walk.everything();
+        let outcome = walk.everything().and_then(|()| walk.sidecars());
         let has_changed = walk.met_change || walk.has_moved(folder);
         if has_changed && attempt < MAX_ATTEMPTS {
             attempt += 1;
@@ -149,6 +150,23 @@ impl<'a> Walk<'a> {
     fn everything(&mut self) -> Result<(), TreeError> {
         let root = Rc::clone(&self.root);
         self.folder(&root, OsStr::new(""), &mut Vec::new())
+    }
+
+    /// The files that the manifests name. One that is not there is for whoever reads the manifest to tell.
+    fn sidecars(&mut self) -> Result<(), TreeError> {
+        let files = self.files.iter();
+        let named = sidecar::of(files.map(|(name, bytes)| (name.as_str(), bytes.as_slice())));
+        for name in named {
+            let relative = OsStr::new(&name);
+            let root = Rc::clone(&self.root);
+            match self.follow(&root, Path::new(&name)) {
+                Ok(Target::File(holder, file)) => self.file(&holder, &file, relative)?,
+                Ok(Target::Outside) => return Err(self.leaves(relative)),
+                Ok(Target::Folder(_) | Target::Other | Target::Nowhere) => {}
+                Err(error) => return Err(self.unreadable(relative, &error)),
+            }
+        }
+        Ok(())
     }
 
     /// `prefix` is the folder's name within the tree, with a `/` behind it; `around` are the folders that led here.

@@ -25,7 +25,7 @@ pub use location::{Location, PREFIX};
 pub use remote::{Following, following};
 use repository::Repository;
 
-use super::Layer;
+use super::{Layer, sidecar};
 
 /// Most symbolic references that are followed from `HEAD`.
 const MAX_REFERENCES: usize = 5;
@@ -184,7 +184,7 @@ pub(super) fn is_dirty(layer: &Layer) -> Option<bool> {
     };
     let commit = gix::ObjectId::from_hex(commit.as_bytes()).ok()?;
     let prefix = folder.strip_prefix(&work_tree).ok()?.to_str()?;
-    let committed = match walk::manifests(&repository, commit, prefix, "") {
+    let mut committed = match walk::manifests(&repository, commit, prefix, "") {
         Ok(committed) => committed,
         Err(walk::Missing::Folder(_)) => return Some(layer.files().len() > 0),
         Err(walk::Missing::Refused(error)) => {
@@ -192,6 +192,10 @@ pub(super) fn is_dirty(layer: &Layer) -> Option<bool> {
             return None;
         }
     };
+    let named = layer.manifests();
+    let named = sidecar::of(named.map(|(name, bytes)| (name.as_ref(), bytes.as_ref())));
+    let sidecars = walk::sidecars(&repository, commit, prefix, "", &named).ok()?;
+    committed.extend(sidecars);
     let is_same = |(name, bytes): (&std::sync::Arc<str>, &std::sync::Arc<[u8]>)| {
         committed
             .get(name.as_ref())

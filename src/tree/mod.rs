@@ -1,10 +1,11 @@
 //! Where the files come from: names and bytes, their digest, and where they were taken. Knows nothing of what a
-//! manifest is.
+//! manifest is but which files it names ([`sidecar`]).
 
 pub mod directory;
 pub mod git;
 mod handle;
 mod process;
+pub mod sidecar;
 pub mod signature;
 pub mod source;
 pub mod store;
@@ -121,6 +122,12 @@ impl Layer {
     /// Names and bytes, sorted by name.
     pub fn files(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, &Arc<[u8]>)> {
         self.files.iter()
+    }
+
+    /// Names and bytes of the manifests; the other files are named by them.
+    pub fn manifests(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<[u8]>)> {
+        self.files()
+            .filter(|(name, _)| name.ends_with(sidecar::MANIFEST))
     }
 
     /// The bytes of one file.

@@ -1,14 +1,18 @@
 //! The seam below the REST face: what any database must be able to do, SQL or not.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::catalog::Catalog;
-use super::plan::{Children, Select, Write};
+use super::plan::{BulkRecords, Children, Insert, RoutineCall, Select, Write};
+use super::results::{Outcome, Results};
 use super::rows::RowWriter;
 use super::schema_change::{Interrupted, SchemaChange, SchemaDialect};
 use super::sql::Statement;
 use super::value::Scalar;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A select that is ready to run again and again.
 #[derive(Clone, Debug)]
@@ -45,6 +49,16 @@ pub trait Database: Send + Sync + 'static {
     /// Begins a transaction. Dropping it rolls back.
     async fn begin(&self) -> Result<Box<dyn DatabaseTransaction>>;
 
+    /// Begins a transaction that refuses to write, where the product has such a thing.
+    async fn begin_reading(&self) -> Result<Box<dyn DatabaseTransaction>> {
+        self.begin().await
+    }
+
+    /// Whether the product has stored procedures and functions.
+    fn has_routines(&self) -> bool {
+        false
+    }
+
     /// What changes of the schema may consist of; none where they are not made through the gateway.
     fn schema_dialect(&self) -> Option<&dyn SchemaDialect> {
         None
@@ -79,6 +93,42 @@ pub trait DatabaseTransaction: Send {
     /// caller must then roll back.
     async fn write(&mut self, write: &Write, rows: RowWriter) -> Result<(RowWriter, u64)>;
 
+    /// Adds some of the records by the fastest way there is, with `insert` as the model of each: its columns are those
+    /// of the values. Gives how many were written.
+    ///
+    /// A record that does not satisfy the insert's `check`, or that exists outside what its upsert may change, gives
+    /// [`crate::error::ErrorKind::RowNotPermitted`]. After an error the caller must roll back to the savepoint.
+    async fn import(
+        &mut self,
+        insert: &Insert,
+        records: &Arc<BulkRecords>,
+        range: Range<usize>,
+    ) -> Result<u64> {
+        let mut written: u64 = 0;
+        for index in range {
+            let write = Write::Insert(insert.with_values(records.record(index)));
+            let rows = RowWriter::new(Arc::new(write.bulk_shape()), None);
+            let (_, touched) = self.write(&write, rows).await?;
+            if touched == 0 {
+                return Err(not_permitted());
+            }
+            written = written.saturating_add(1);
+        }
+        Ok(written)
+    }
+
+    /// Runs a function; its rows go to the writer, which is given back.
+    async fn query_routine(&mut self, call: &RoutineCall, rows: RowWriter) -> Result<RowWriter> {
+        let _ = rows;
+        Err(without_routines(call))
+    }
+
+    /// Runs a procedure, and gives its result sets and OUT parameters.
+    async fn call_routine(&mut self, call: &RoutineCall, results: Results) -> Result<Outcome> {
+        let _ = results;
+        Err(without_routines(call))
+    }
+
     /// Sets a savepoint. There is at most one at a time.
     async fn savepoint(&mut self) -> Result<()>;
 
@@ -90,4 +140,19 @@ pub trait DatabaseTransaction: Send {
 
     /// Makes everything permanent. The only way to do so.
     async fn commit(self: Box<Self>) -> Result<()>;
+}
+
+/// The refusal of a record that the role's filter does not admit.
+pub(super) fn not_permitted() -> Error {
+    Error::new(
+        ErrorKind::RowNotPermitted,
+        "the record lies outside the rows that this role may write",
+    )
+}
+
+fn without_routines(call: &RoutineCall) -> Error {
+    Error::internal(format!(
+        "{} was called in a database without routines",
+        call.routine.name
+    ))
 }

@@ -1,9 +1,11 @@
-//! Tables, columns, keys and the relations that follow from them.
+//! Tables, columns, keys and the relations that follow from them; procedures and functions.
+
+mod routine;
 
 mod served;
 mod settings;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -11,16 +13,22 @@ use indexmap::IndexMap;
 pub use served::Served;
 pub use settings::{ColumnSettings, Supplied, TableSettings};
 
+use super::shape::violated;
 use crate::error::{Error, ErrorKind, Result, brief, nearest};
 use crate::names::ServiceName;
 
-/// The tables and views of one database, as a driver found them, with their relations.
-#[derive(Clone, Debug, Default)]
+pub use routine::{Direction, Overloads, Parameter, Returns, Routine, RoutineKind, Routines};
+
+/// The tables and views of one database, as a driver found them, with their relations, and its routines.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
     tables: IndexMap<String, Arc<Table>>,
     schemas: Schemas,
     /// Lower-cased names that stand for exactly one table.
     folded: HashMap<String, usize>,
+    /// Tables that are not what the contract of the service says, whether they are there or not.
+    violations: BTreeSet<String>,
+    routines: Routines,
     has_always: bool,
     has_aliases: bool,
 }
@@ -495,6 +503,18 @@ impl Catalog {
         catalog
     }
 
+    /// The same catalog with the procedures and functions that a driver found.
+    #[must_use]
+    pub fn with_routines(mut self, routines: Routines) -> Self {
+        self.routines = routines;
+        self
+    }
+
+    /// The stored procedures and functions.
+    pub fn routines(&self) -> &Routines {
+        &self.routines
+    }
+
     /// The same with the schemas that the service shows.
     #[must_use]
     pub fn with_schemas(mut self, schemas: Schemas) -> Self {
@@ -512,6 +532,38 @@ impl Catalog {
         self.tables.values()
     }
 
+    /// A table by its own name, if there is one.
+    pub(super) fn find(&self, name: &str) -> Option<&Arc<Table>> {
+        self.tables.get(name)
+    }
+
+    /// The same, in which these tables, by the names that they have in the database, are not what the contract of the
+    /// service says: they are refused.
+    #[must_use]
+    pub(super) fn with_violations(mut self, tables: &[String]) -> Self {
+        let is_refused = |table: &&Arc<Table>| tables.iter().any(|name| name == table.own_name());
+        let there = self.tables.values().filter(is_refused);
+        let mut violations: BTreeSet<String> = there.map(|table| table.name.clone()).collect();
+        // One that is gone is asked for by its own name, unless another is called so.
+        violations.extend(
+            tables
+                .iter()
+                .filter(|name| !self.tables.contains_key(name.as_str()))
+                .filter(|name| !self.tables.values().any(|table| table.own_name() == *name))
+                .cloned(),
+        );
+        self.violations = violations;
+        self
+    }
+
+    /// A table, unless it is not what the contract of the service says.
+    fn kept<'a>(&self, table: &'a Arc<Table>) -> Result<&'a Arc<Table>> {
+        if self.violations.contains(&table.name) {
+            return Err(violated(&table.name));
+        }
+        Ok(table)
+    }
+
     /// Whether any relation is read along unasked.
     pub fn has_always(&self) -> bool {
         self.has_always
@@ -519,6 +571,9 @@ impl Catalog {
 
     /// A table by its own name, which came from this catalog.
     pub fn get(&self, name: &str) -> Result<&Arc<Table>> {
+        if self.violations.contains(name) {
+            return Err(violated(name));
+        }
         self.tables
             .get(name)
             .ok_or_else(|| Error::internal(format!("the catalog has no table {name}")))
@@ -531,11 +586,11 @@ impl Catalog {
         }
         let tables = || self.tables.values();
         if let Some(table) = tables().find(|table| table.own_name() == name) {
-            return Ok(table);
+            return self.kept(table);
         }
         let mut folded = tables().filter(|table| table.own_name().eq_ignore_ascii_case(name));
         if let (Some(table), None) = (folded.next(), folded.next()) {
-            return Ok(table);
+            return self.kept(table);
         }
         let known = tables().map(|table| table.own_name());
         Err(no_table(name, known.filter(|name| admits(name))))
@@ -545,6 +600,9 @@ impl Catalog {
     /// unambiguous. 404 with the nearest name otherwise; the caller must have checked that the role may know
     /// of `admits` tables.
     pub fn table(&self, name: &str, admits: impl Fn(&str) -> bool) -> Result<&Arc<Table>> {
+        if self.violations.contains(name) {
+            return Err(violated(name));
+        }
         if let Some(table) = self.tables.get(name) {
             return Ok(table);
         }
@@ -553,7 +611,7 @@ impl Catalog {
             .get(&name.to_ascii_lowercase())
             .and_then(|index| self.tables.get_index(*index));
         if let Some((_, table)) = folded {
-            return Ok(table);
+            return self.kept(table);
         }
         let known = self.tables.keys().map(String::as_str);
         Err(no_table(name, known.filter(|name| admits(name))))

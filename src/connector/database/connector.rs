@@ -3,27 +3,32 @@
 //! What is asked is parsed by `request`, what that means is decided by `planner`, and how a product carries it out
 //! is the business of its [`Database`]. Here is the order in which these meet.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use http::Method;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::backend::Database;
+use super::bulk::MAX_IMPORTS;
 use super::catalog::{Catalog, Table};
-use super::catalog_cache::{CatalogCache, tells_of_change};
+use super::catalog_cache::{CatalogCache, misses_something, tells_of_change};
+use super::catalog_change::{CatalogChange, some_names};
 use super::listing::{self, ListingQuery};
 use super::operations::{changes_schema, component_of, name};
 use super::options::DatabaseOptions;
 use super::plan_cache::PlanCache;
 use super::planner::Planner;
 use super::read::ReadEntry;
+use super::request;
 use super::schema::{SchemaView, find_named};
+use super::shape::{self, Drift};
 use crate::clock::Clock;
 use crate::connector::access::{Access, Grant};
 use crate::connector::operation::{Component, PathParameters};
-use crate::connector::{Call, CallLimits, Connector, Description, Resources};
+use crate::connector::{Call, CallLimits, Connector, Description, Resources, SchemaState};
 use crate::error::{Error, ErrorKind, Result, brief};
 use crate::exchange::format::negotiate;
 use crate::exchange::{CallContext, Format, Query, Reply, RequestHead};
@@ -46,9 +51,13 @@ pub(super) struct Asked {
 pub struct DatabaseConnector {
     pub(super) database: Arc<dyn Database>,
     pub(super) options: DatabaseOptions,
-    pub(super) plans: PlanCache<ReadEntry>,
+    pub(super) plans: Arc<PlanCache<ReadEntry>>,
+    /// Places for bulk imports.
+    pub(super) imports: Semaphore,
+    /// How the database differs from its contract; none before it was read and without a contract.
+    drift: Arc<Mutex<Option<Drift>>>,
     catalog: CatalogCache,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl DatabaseConnector {
@@ -58,28 +67,65 @@ impl DatabaseConnector {
         options: DatabaseOptions,
         resources: &Resources,
     ) -> DatabaseConnector {
+        let database: Arc<dyn Database> = Arc::new(database);
+        let plans = Arc::new(PlanCache::new());
+        let planned = Arc::clone(&plans);
+        let service = resources.service.clone();
+        let on_change = move |before: &Catalog, after: &Catalog| {
+            planned.clear();
+            let change = CatalogChange::between(before, after);
+            tracing::info!(
+                service.name = service.as_str(),
+                added = some_names(change.added.iter()),
+                removed = some_names(change.removed.iter()),
+                changed = some_names(change.changed.iter()),
+                "the tables of the database changed"
+            );
+        };
+        let contract = options.contract.zip(options.contract_shape.clone());
+        let drift: Arc<Mutex<Option<Drift>>> = Arc::default();
+        let known = Arc::clone(&drift);
+        let service = resources.service.clone();
+        let tables = options.table.clone();
+        let notices: Mutex<Vec<String>> = Mutex::default();
+        let finish = move |mut catalog: Catalog| {
+            // The contract is about what the database has, and the manifest about what callers see of it.
+            let mut refused = Vec::new();
+            if let Some((mode, locked)) = &contract {
+                let applied = shape::applied(*mode, locked, catalog);
+                note_drift(service.as_str(), &known, applied.drift);
+                (catalog, refused) = (applied.catalog, applied.refused);
+            }
+            let served = catalog.with(&tables);
+            note_vain(service.as_str(), &notices, served.notices);
+            served.catalog.with_violations(&refused)
+        };
+        let catalog = CatalogCache::new(
+            Arc::clone(&database),
+            Arc::clone(&resources.clock),
+            options.schema_check(),
+            Box::new(finish),
+            Box::new(on_change),
+        );
         Self {
-            database: Arc::new(database),
-            plans: PlanCache::new(),
-            catalog: CatalogCache::new(resources.service.clone(), options.table.clone()),
+            database,
             options,
+            plans,
+            imports: Semaphore::new(MAX_IMPORTS),
+            drift,
+            catalog,
             clock: Arc::clone(&resources.clock),
         }
     }
 
     /// The tables and columns as they are known; read now if they are not.
     pub(super) async fn catalog(&self, deadline: Instant) -> Result<Arc<Catalog>> {
-        self.catalog.get(self.database.as_ref(), deadline).await
+        self.catalog.get(deadline).await
     }
 
     /// The tables and columns as they are.
     pub(super) async fn fresh_catalog(&self, deadline: Instant) -> Result<Arc<Catalog>> {
-        let catalog = self
-            .catalog
-            .refresh(self.database.as_ref(), deadline)
-            .await?;
-        self.plans.clear();
-        Ok(catalog)
+        self.catalog.refresh(deadline).await
     }
 
     /// Passes on the outcome of a statement; one that shows that tables or columns changed makes the next call read
@@ -93,7 +139,12 @@ impl DatabaseConnector {
         outcome
     }
 
-    async fn catalog_for(&self, context: &CallContext, refresh: bool) -> Result<Arc<Catalog>> {
+    /// The tables and columns, as they are known or read anew.
+    pub(super) async fn catalog_for(
+        &self,
+        context: &CallContext,
+        refresh: bool,
+    ) -> Result<Arc<Catalog>> {
         if refresh {
             self.fresh_catalog(context.deadline).await
         } else {
@@ -109,7 +160,11 @@ impl DatabaseConnector {
             .catalog_for(context, listing.refresh)
             .await
             .unwrap_or_default();
-        Reply::document(format, &listing::root(&call.access, &catalog, &listing))
+        let known = listing::Known {
+            catalog: &catalog,
+            has_routines: self.database.has_routines(),
+        };
+        Reply::document(format, &listing::root(&call.access, &known, &listing))
     }
 
     async fn list_tables(
@@ -177,7 +232,38 @@ impl DatabaseConnector {
     }
 }
 
-fn listing_query(call: &Asked) -> Result<(Query, ListingQuery)> {
+/// What the manifest names in vain is no error, because tables come and go without it; the log has it, each time that it
+/// becomes something else.
+fn note_vain(service: &str, known: &Mutex<Vec<String>>, notices: Vec<String>) {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    for notice in notices.iter().filter(|notice| !known.contains(notice)) {
+        tracing::warn!(service, "the manifest does not fit the database: {notice}");
+    }
+    *known = notices;
+}
+
+/// Keeps how a database differs from its contract, and logs it where that is news.
+fn note_drift(service: &str, known: &Mutex<Option<Drift>>, found: Drift) {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.as_ref() == Some(&found) {
+        return;
+    }
+    if !found.is_empty() {
+        tracing::warn!(
+            service.name = service,
+            drift = %found,
+            "tables are not what the contract says"
+        );
+    } else if known.is_some() {
+        tracing::info!(
+            service.name = service,
+            "the tables are what the contract says again"
+        );
+    }
+    *known = Some(found);
+}
+
+pub(super) fn listing_query(call: &Asked) -> Result<(Query, ListingQuery)> {
     let query = Query::parse(call.head.query())?;
     let listing = ListingQuery::parse(&query)?;
     Ok((query, listing))
@@ -205,7 +291,7 @@ pub(super) fn component_for(call: &Asked, family: &str, table: &Table) -> String
 }
 
 /// The method whose grant a call needs.
-fn granted_method(method: &Method) -> &Method {
+pub(super) fn granted_method(method: &Method) -> &Method {
     if *method == Method::HEAD {
         &Method::GET
     } else {
@@ -226,9 +312,13 @@ impl Connector for DatabaseConnector {
             head: call.head,
             limits: call.limits,
         };
-        match call.operation {
+        let connector = Arc::clone(&self);
+        let outcome = match call.operation {
             name::LIST_RECORDS => self.list_records(&context, call, body).await,
             name::GET_RECORD => self.get_record(&context, call, body).await,
+            name::CREATE_RECORDS if request::asks_for_bulk(call.head.query()) => {
+                self.import_records(&context, call, body).await
+            }
             name::CREATE_RECORDS
             | name::REPLACE_RECORDS
             | name::UPDATE_RECORDS
@@ -236,6 +326,13 @@ impl Connector for DatabaseConnector {
             | name::REPLACE_RECORD
             | name::UPDATE_RECORD
             | name::DELETE_RECORD => self.write_records(&context, call, body).await,
+            name::LIST_PROCEDURES | name::LIST_FUNCTIONS => {
+                self.list_routines(&context, &call).await
+            }
+            name::READ_PROCEDURE
+            | name::CALL_PROCEDURE
+            | name::READ_FUNCTION
+            | name::CALL_FUNCTION => self.call_routine(&context, call, body).await,
             name::LIST_RESOURCES => self.list_resources(&context, &call).await,
             name::LIST_TABLES => self.list_tables(&context, &call, "_table").await,
             name::LIST_SCHEMAS => self.list_tables(&context, &call, "_schema").await,
@@ -249,7 +346,13 @@ impl Connector for DatabaseConnector {
             other => Err(Error::internal(format!(
                 "a database has no operation `{other}`"
             ))),
+        };
+        if let Err(error) = &outcome
+            && misses_something(error)
+        {
+            connector.catalog.missed();
         }
+        outcome
     }
 
     async fn describe(&self) -> Result<Description> {
@@ -263,6 +366,23 @@ impl Connector for DatabaseConnector {
 
     fn release_idle(&self) {
         self.database.release_idle();
+    }
+
+    fn takes_stream(&self, operation: &str, head: &RequestHead) -> bool {
+        operation == name::CREATE_RECORDS && request::asks_for_bulk(head.query())
+    }
+
+    fn schema(&self) -> Option<SchemaState> {
+        let state = self.catalog.state()?;
+        let drift = self.drift.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(SchemaState {
+            drifted: drift.as_ref().map(|drift| drift.tables.len()),
+            message: drift
+                .as_ref()
+                .filter(|drift| !drift.is_empty())
+                .map(|drift| format!("tables are not what the contract says: {drift}")),
+            ..state
+        })
     }
 }
 

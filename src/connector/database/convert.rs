@@ -53,6 +53,11 @@ pub fn from_text(column: &Column, text: &str) -> Result<Scalar> {
     }
 }
 
+/// A text as a value of a kind, where it is one.
+pub fn text_as(kind: &Type, text: &str) -> Option<Scalar> {
+    convert_text(kind, text).filter(|_| !text.contains('\0'))
+}
+
 /// A JSON value of a record, other than null, as a value of a column. An empty string stands for NULL where the
 /// column may be NULL and is not text, as spreadsheets and CSV files have it.
 ///
@@ -132,7 +137,8 @@ fn refusal(column: &Column, what: &str) -> Error {
     )
 }
 
-fn holds_text(kind: &Type) -> bool {
+/// Whether an empty text is a value of its own, and not the lack of one.
+pub fn holds_text(kind: &Type) -> bool {
     matches!(kind, Type::String | Type::Text | Type::Other | Type::Binary)
 }
 

@@ -15,7 +15,7 @@ pub use sqlite::SqliteDialect;
 use super::catalog::{Column, Table, Type};
 use super::plan::Nulls;
 use super::schema_change::SchemaDialect;
-use super::sql::RenderOptions;
+use super::sql::{CallStyle, RenderOptions};
 use super::value::Scalar;
 use crate::connector::filter::{Matching, Now};
 
@@ -169,9 +169,22 @@ pub trait Dialect: Send + Sync + 'static {
         None
     }
 
+    /// How much one INSERT may hold. One record where the product's INSERT has only one list of values.
+    fn insert_limits(&self) -> InsertLimits {
+        InsertLimits {
+            records: 1,
+            values: 1,
+        }
+    }
+
     /// Most values in one `IN (…)`; longer lists are split.
     fn longest_list(&self) -> usize {
         usize::MAX
+    }
+
+    /// In which way routines are called; `None` for products without any.
+    fn call_style(&self) -> Option<CallStyle> {
+        None
     }
 
     /// How changes of the schema are spelt; none where they are not made through the gateway.
@@ -194,6 +207,25 @@ pub enum Returning {
     },
     /// Not at all: records are locked and read before the write, and read again after it.
     Nothing,
+}
+
+/// How much one INSERT may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InsertLimits {
+    /// Most records.
+    pub records: usize,
+    /// Most values, all records together. A single record may have more.
+    pub values: usize,
+}
+
+impl InsertLimits {
+    /// How many records with so many values each go into one INSERT.
+    pub fn records_of(&self, width: usize) -> usize {
+        match width {
+            0 => 1,
+            width => (self.values / width).clamp(1, self.records.max(1)),
+        }
+    }
 }
 
 /// What makes an INSERT give values of the record that it added.

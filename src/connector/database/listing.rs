@@ -3,16 +3,22 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::catalog::{Catalog, Table};
+use super::catalog::{Catalog, RoutineKind, Table};
 use super::operations::component_of;
+use super::routine::routine_verbs;
 use super::schema::SchemaView;
-use crate::connector::access::{Access, Verbs};
+use crate::connector::access::Access;
 use crate::error::{Error, ErrorKind, Result, brief, nearest};
 use crate::exchange::Query;
 use crate::exchange::query::truth;
 
 /// The sub-resources of a database, in the order of the reference.
-const RESOURCES: [(&str, &str); 2] = [("_schema", "Schema"), ("_table", "Tables")];
+const RESOURCES: [(&str, &str); 4] = [
+    ("_schema", "Schema"),
+    ("_table", "Tables"),
+    ("_proc", "Procedures"),
+    ("_func", "Functions"),
+];
 
 /// What the query string of a list says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,7 +124,7 @@ impl ListingQuery {
     }
 
     /// One list of entries, or of a single member of each.
-    fn list(&self, entries: impl Iterator<Item = Map<String, Value>>) -> Value {
+    pub(super) fn list(&self, entries: impl Iterator<Item = Map<String, Value>>) -> Value {
         let list: Vec<Value> = if self.as_list {
             let member = self.id_field.as_deref().unwrap_or("name");
             entries
@@ -214,14 +220,57 @@ pub(super) fn named_list(descriptions: Vec<(String, Value)>, query: &ListingQuer
     )
 }
 
-/// What lies below the service root. `tables` are those known; a role may reach `_table` through one of them alone.
-pub(super) fn root(access: &Access, tables: &Catalog, query: &ListingQuery) -> Value {
-    if query.as_access_list {
-        return access_list(access, tables);
+/// What is known of a database, for the list of its resources.
+pub(super) struct Known<'a> {
+    /// Its tables and routines.
+    pub(super) catalog: &'a Catalog,
+    /// Whether the product has procedures and functions.
+    pub(super) has_routines: bool,
+}
+
+impl<'a> Known<'a> {
+    fn resources(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+        let has_routines = self.has_routines;
+        RESOURCES
+            .into_iter()
+            .filter(move |(name, _)| has_routines || kind_of(name).is_none())
     }
-    query.list(RESOURCES.into_iter().filter_map(|(name, label)| {
+
+    /// The names below one of the resources that the caller may touch.
+    fn names(&self, access: &Access, family: &str) -> Vec<&'a str> {
+        match kind_of(family) {
+            None => self
+                .catalog
+                .tables()
+                .map(|table| table.name_in(family))
+                .filter(|table| !access.verbs(&component_of(family, table)).is_empty())
+                .collect(),
+            Some(kind) => self
+                .catalog
+                .routines()
+                .of(kind)
+                .map(|(name, _)| name)
+                .filter(|name| !routine_verbs(access, kind, name).is_empty())
+                .collect(),
+        }
+    }
+}
+
+/// The kind of routines in a resource.
+fn kind_of(family: &str) -> Option<RoutineKind> {
+    [RoutineKind::Procedure, RoutineKind::Function]
+        .into_iter()
+        .find(|kind| kind.family() == family)
+}
+
+/// What lies below the service root. A role may reach `_table` through a single table.
+pub(super) fn root(access: &Access, known: &Known<'_>, query: &ListingQuery) -> Value {
+    if query.as_access_list {
+        return access_list(access, known);
+    }
+    query.list(known.resources().filter_map(|(name, label)| {
         let verbs = access.verbs(name);
-        let is_reachable = !verbs.is_empty() || reaches(access, name, tables);
+        let is_reachable = !verbs.is_empty() || !known.names(access, name).is_empty();
         if !is_reachable
             || query
                 .ids
@@ -241,32 +290,28 @@ pub(super) fn root(access: &Access, tables: &Catalog, query: &ListingQuery) -> V
     }))
 }
 
-fn reaches(access: &Access, family: &str, tables: &Catalog) -> bool {
-    let mut names = tables.tables().map(|table| table.name_in(family));
-    names.any(|table| !access.verbs(&component_of(family, table)).is_empty())
-}
-
 /// Every component that a role could name, as far as the caller may know of it.
-fn access_list(access: &Access, tables: &Catalog) -> Value {
+fn access_list(access: &Access, known: &Known<'_>) -> Value {
     if access.is_empty() {
         return json!({ "resource": [] });
     }
     let mut components = vec![String::new(), "*".to_owned()];
-    for (family, _) in RESOURCES {
-        let known: Vec<&str> = tables
-            .tables()
-            .map(|table| table.name_in(family))
-            .filter(|table| access.verbs(&component_of(family, table)) != Verbs::NONE)
-            .collect();
-        if known.is_empty() && access.verbs(family).is_empty() {
+    for (family, _) in known.resources() {
+        let names = known.names(access, family);
+        if names.is_empty() && access.verbs(family).is_empty() {
             continue;
         }
         components.push(format!("{family}/"));
         components.push(format!("{family}/*"));
-        for table in known {
-            let component = component_of(family, table);
-            components.push(format!("{component}/"));
-            components.push(format!("{component}/*"));
+        for name in names {
+            let component = component_of(family, name);
+            if kind_of(family).is_some() {
+                // Nothing lies below a routine.
+                components.push(component);
+            } else {
+                components.push(format!("{component}/"));
+                components.push(format!("{component}/*"));
+            }
         }
     }
     json!({ "resource": components })
@@ -275,7 +320,7 @@ fn access_list(access: &Access, tables: &Catalog) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connector::access::{Pattern, Rule};
+    use crate::connector::access::{Pattern, Rule, Verbs};
     use crate::connector::database::catalog::Catalog;
     use std::sync::Arc;
 
@@ -343,18 +388,22 @@ mod tests {
     #[test]
     fn the_root_lists_what_can_be_reached() {
         let query = |text: &str| ListingQuery::parse(&Query::parse(text).unwrap()).unwrap();
-        let names = Catalog::new(vec![Table {
+        let catalog = Catalog::new(vec![Table {
             name: "customer".into(),
             ..Table::default()
         }]);
+        let known = Known {
+            catalog: &catalog,
+            has_routines: false,
+        };
         let one = access(&[("", Verbs::ALL), ("_table/customer", Verbs::ALL)]);
         assert_eq!(
-            root(&one, &names, &query("as_list=1")),
+            root(&one, &known, &query("as_list=1")),
             json!({"resource": ["_table"]})
         );
         let all = access(&[("*", Verbs::ALL)]);
         assert_eq!(
-            root(&all, &names, &query("as_access_list=true")),
+            root(&all, &known, &query("as_access_list=true")),
             json!({"resource": ["", "*", "_schema/", "_schema/*", "_schema/customer/", "_schema/customer/*",
                 "_table/", "_table/*", "_table/customer/", "_table/customer/*"]})
         );

@@ -2,8 +2,10 @@
 
 pub mod backend;
 mod batch;
+mod bulk;
 pub mod catalog;
 mod catalog_cache;
+mod catalog_change;
 pub mod connector;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
@@ -29,10 +31,14 @@ mod precondition;
 mod read;
 mod recorded;
 pub mod request;
+pub mod results;
+mod routine;
 pub mod rows;
 mod schema;
 pub mod schema_change;
 mod schema_write;
+pub mod shape;
+pub mod shown;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

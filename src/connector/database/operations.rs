@@ -29,6 +29,12 @@ pub(super) mod name {
     pub(in super::super) const LIST_RELATIONS: &str = "list_relations";
     pub(in super::super) const DESCRIBE_RELATION: &str = "describe_relation";
     pub(in super::super) const DESCRIBE_COLUMN: &str = "describe_column";
+    pub(in super::super) const LIST_PROCEDURES: &str = "list_procedures";
+    pub(in super::super) const READ_PROCEDURE: &str = "read_procedure";
+    pub(in super::super) const CALL_PROCEDURE: &str = "call_procedure";
+    pub(in super::super) const LIST_FUNCTIONS: &str = "list_functions";
+    pub(in super::super) const READ_FUNCTION: &str = "read_function";
+    pub(in super::super) const CALL_FUNCTION: &str = "call_function";
 }
 
 /// The component of a table, for roles: a `/` within a name is kept apart from the separators.
@@ -118,6 +124,8 @@ const COLUMN: &str = "/_schema/{table}/{field}";
 
 const COLLECTION: &str = "/_table/{table}";
 const RECORD: &str = "/_table/{table}/{id}";
+const PROCEDURE: &str = "/_proc/{routine()}";
+const FUNCTION: &str = "/_func/{routine()}";
 
 /// Everything a database can be asked. Of two paths that match, the first is taken, so `_field` stands before the
 /// old spelling `_schema/{table}/{field}`.
@@ -514,7 +522,60 @@ pub(super) const OPERATIONS: &[Operation] = &[
         None,
         success,
     ),
+    reads(
+        name::LIST_PROCEDURES,
+        "List stored procedures, or describe those in `ids`",
+        "/_proc",
+        listing_query,
+        name_list,
+    ),
+    reads(
+        name::READ_PROCEDURE,
+        "Call a stored procedure that is declared to change nothing",
+        PROCEDURE,
+        call_query,
+        called,
+    ),
+    writes(
+        name::CALL_PROCEDURE,
+        "Call a stored procedure",
+        Method::POST,
+        PROCEDURE,
+        call_query,
+        Some(call_body),
+        called,
+    ),
+    reads(
+        name::LIST_FUNCTIONS,
+        "List stored functions, or describe those in `ids`",
+        "/_func",
+        listing_query,
+        name_list,
+    ),
+    reads(
+        name::READ_FUNCTION,
+        "Call a stored function that is declared to change nothing",
+        FUNCTION,
+        call_query,
+        called,
+    ),
+    writes(
+        name::CALL_FUNCTION,
+        "Call a stored function",
+        Method::POST,
+        FUNCTION,
+        call_query,
+        Some(call_body),
+        called,
+    ),
 ];
+
+/// The operations on procedures and functions, which stand last.
+const ROUTINES: usize = 6;
+
+/// The same for products without procedures and functions.
+pub(super) const OPERATIONS_WITHOUT_ROUTINES: &[Operation] =
+    OPERATIONS.split_at(OPERATIONS.len() - ROUTINES).0;
 
 /// One query option of the documentation.
 struct QueryOption {
@@ -582,6 +643,52 @@ const fn refresh() -> QueryOption {
         "boolean",
         "Read tables and columns anew from the database first.",
     )
+}
+
+fn call_query(_: &mut SchemaGenerator) -> Schema {
+    object_of(&[
+        &option(
+            "returns",
+            "string",
+            "Answer only the first value of the first row, as this type: `integer`, `decimal`, `boolean`, `string`, `date`, …",
+        ),
+        &option(
+            "wrapper",
+            "string",
+            "The member that holds the rows; `resource` where OUT parameters stand beside them.",
+        ),
+        &option(
+            "result",
+            "string",
+            "`full` answers `{\"result_sets\":[…],\"out\":{…}}` whatever the routine gives.",
+        ),
+        &option(
+            "file",
+            "string",
+            "Offer the answer as a file: `true`, or its name.",
+        ),
+        &refresh(),
+    ])
+}
+
+fn call_body(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "params": {
+                "description": "The parameters: by name, or a list by position.",
+                "type": ["object", "array", "string"]
+            },
+            "schema": {
+                "type": "object",
+                "additionalProperties": { "type": "string" },
+                "description": "Types as which columns and OUT parameters are answered: `{\"total\":\"float\"}`."
+            },
+            "wrapper": { "type": "string", "description": "The member that holds the rows." },
+            "returns": { "type": "string", "description": "Answer only the first value of the first row, as this type." },
+            "result": { "type": "string", "enum": ["plain", "full"], "description": "`full` answers result sets and OUT parameters apart." }
+        }
+    })
 }
 
 const fn answer() -> QueryOption {
@@ -683,6 +790,11 @@ fn table(generator: &mut SchemaGenerator) -> Schema {
             "description": { "type": "string", "description": "The comment, where the database keeps any." }
         }
     })
+}
+
+/// Whatever a routine gives.
+fn called(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({})
 }
 
 fn table_list(generator: &mut SchemaGenerator) -> Schema {
@@ -810,6 +922,21 @@ mod tests {
     fn names_are_unique() {
         let names: HashSet<_> = OPERATIONS.iter().map(|operation| operation.name).collect();
         assert_eq!(names.len(), OPERATIONS.len());
+    }
+
+    #[test]
+    fn routines_stand_last() {
+        let is_routine = |operation: &Operation| {
+            operation.path.starts_with("/_proc") || operation.path.starts_with("/_func")
+        };
+        assert!(!OPERATIONS_WITHOUT_ROUTINES.iter().any(is_routine));
+        assert_eq!(
+            OPERATIONS
+                .iter()
+                .filter(|operation| is_routine(operation))
+                .count(),
+            ROUTINES
+        );
     }
 
     #[test]

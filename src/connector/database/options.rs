@@ -1,10 +1,12 @@
 //! Settings that every database type shares.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::shape::{ContractMode, Shape};
 use super::table_options::{self, TableOptions};
 use super::value::{DateTimeStyle, NumberStyle};
 use crate::connector::Problem;
@@ -29,6 +31,24 @@ pub struct DatabaseOptions {
     /// What happens to members of a record that are no columns: `refuse` or `ignore`.
     #[serde(default)]
     pub unknown_members: UnknownMembers,
+    /// Seconds after which a service that is used asks its database whether tables or columns changed; 0 never asks.
+    #[serde(default = "default_schema_check_seconds")]
+    #[schemars(range(max = 86_400))]
+    pub schema_check_seconds: u32,
+    /// Most bytes of the body of a bulk import (`bulk=true`); 0 refuses them.
+    #[serde(default = "default_max_bulk_bytes")]
+    pub max_bulk_bytes: u64,
+    /// What happens when tables or columns are not what the contract file says: `strict` refuses calls that touch a
+    /// table which differs, `shape` serves only what is locked, `warn` reports. Without it nothing is locked.
+    #[serde(default)]
+    pub contract: Option<ContractMode>,
+    /// The contract file, by its path from the manifest. Default: `contracts/SERVICE.json`.
+    #[serde(default)]
+    pub contract_file: Option<String>,
+    /// What the contract file says. The manifest reader puts it here; nobody writes it.
+    #[serde(default)]
+    #[schemars(skip)]
+    pub contract_shape: Option<Shape>,
     /// What to change about tables and their columns, by the names that the tables have in the database; `schema.table`
     /// outside the default schema.
     #[serde(default)]
@@ -36,6 +56,12 @@ pub struct DatabaseOptions {
 }
 
 impl DatabaseOptions {
+    /// The time between two questions whether tables or columns changed; none if nobody asks.
+    pub fn schema_check(&self) -> Option<Duration> {
+        (self.schema_check_seconds > 0)
+            .then(|| Duration::from_secs(self.schema_check_seconds.into()))
+    }
+
     /// What a schema cannot say, for `check` of every database type. Pure.
     pub fn problems(&self) -> Vec<Problem> {
         table_options::problems(&self.table)
@@ -58,6 +84,20 @@ pub const DEFAULT_MAX_RECORDS: u64 = 1_000;
 /// Largest `max_records`.
 pub const LARGEST_MAX_RECORDS: u64 = 10_000_000;
 
+/// Default of `schema_check_seconds`.
+pub const DEFAULT_SCHEMA_CHECK_SECONDS: u32 = 30;
+
+/// Default of `max_bulk_bytes`: 10 GiB.
+pub const DEFAULT_MAX_BULK_BYTES: u64 = 10 * 1024 * 1024 * 1024;
+
+fn default_max_bulk_bytes() -> u64 {
+    DEFAULT_MAX_BULK_BYTES
+}
+
+fn default_schema_check_seconds() -> u32 {
+    DEFAULT_SCHEMA_CHECK_SECONDS
+}
+
 fn default_max_records() -> u64 {
     DEFAULT_MAX_RECORDS
 }
@@ -70,6 +110,11 @@ impl Default for DatabaseOptions {
             numbers: NumberStyle::default(),
             datetimes: DateTimeStyle::default(),
             unknown_members: UnknownMembers::default(),
+            schema_check_seconds: DEFAULT_SCHEMA_CHECK_SECONDS,
+            max_bulk_bytes: DEFAULT_MAX_BULK_BYTES,
+            contract: None,
+            contract_file: None,
+            contract_shape: None,
             table: BTreeMap::new(),
         }
     }

@@ -2,9 +2,10 @@
 //!
 //! A plan is free of SQL. `sql.rs` writes it in a product's dialect; a product without SQL carries it out itself.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::catalog::Table;
+use super::catalog::{Routine, Table};
 use super::value::Scalar;
 use crate::connector::filter::{Comparison, Matching, Now};
 
@@ -243,12 +244,63 @@ pub struct Insert {
     pub table: Arc<Table>,
     /// Columns and their values; empty for a record of defaults.
     pub values: Vec<(usize, Bind)>,
+    /// Further records: for each, one value for each column of `values`. Only where nothing is answered.
+    pub more: Vec<Vec<Bind>>,
     /// With it, a record whose key exists is changed instead.
     pub upsert: Option<Upsert>,
     /// What the record must satisfy afterwards; nothing is written otherwise.
     pub check: Condition,
     /// What is answered.
     pub returning: Vec<Output>,
+}
+
+/// Records on their way into a table by the thousand, all with values for the same columns.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BulkRecords {
+    width: usize,
+    values: Vec<Scalar>,
+    count: usize,
+}
+
+impl BulkRecords {
+    /// None yet, of so many values each.
+    pub fn new(width: usize) -> Self {
+        Self {
+            width,
+            values: Vec::new(),
+            count: 0,
+        }
+    }
+
+    /// Adds a record, whose values are taken.
+    pub fn push(&mut self, values: &mut Vec<Scalar>) {
+        debug_assert_eq!(values.len(), self.width, "records of different widths");
+        self.values.append(values);
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How many values each has.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The values of one record.
+    pub fn record(&self, index: usize) -> &[Scalar] {
+        let start = index.saturating_mul(self.width);
+        self.values
+            .get(start..start.saturating_add(self.width))
+            .unwrap_or_default()
+    }
 }
 
 /// The second half of an upsert.
@@ -286,6 +338,38 @@ pub struct Delete {
     pub condition: Condition,
     /// What is answered for each record, as it was before.
     pub returning: Vec<Output>,
+}
+
+impl Insert {
+    /// The same for one other record, with values for the same columns.
+    pub fn with_values(&self, values: &[Scalar]) -> Self {
+        let columns = self.values.iter().map(|(index, _)| *index);
+        Self {
+            values: columns
+                .zip(values.iter().cloned().map(Bind::Value))
+                .collect(),
+            ..self.clone()
+        }
+    }
+
+    /// The same for several other records; none if there are none.
+    pub fn with_records(&self, records: &BulkRecords, range: Range<usize>) -> Option<Self> {
+        let mut indexes = range;
+        let first = self.with_values(records.record(indexes.next()?));
+        let more = indexes.map(|index| {
+            let values = records.record(index).iter();
+            values.cloned().map(Bind::Value).collect()
+        });
+        Some(Self {
+            more: more.collect(),
+            ..first
+        })
+    }
+
+    /// How many records it adds.
+    pub fn records(&self) -> usize {
+        self.more.len().saturating_add(1)
+    }
 }
 
 impl Write {
@@ -328,4 +412,14 @@ pub enum Selector {
     Key,
     /// The records with these keys: for each, one value for each key column.
     Keys(Vec<Vec<Scalar>>),
+}
+
+/// A call of a procedure or a function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoutineCall {
+    /// What is called.
+    pub routine: Arc<Routine>,
+    /// What is sent for each parameter, in their order; `None` where the database's own default is meant, and for
+    /// parameters that only come back.
+    pub arguments: Vec<Option<Scalar>>,
 }

@@ -34,6 +34,7 @@ use crate::connector::filter::Comparison;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
 use names::Columns;
+pub use write::BulkInsert;
 
 /// Most relations in one request, all levels together.
 pub const MAX_RELATIONS: usize = 100;
@@ -112,6 +113,18 @@ impl Write {
     }
 }
 
+impl Write {
+    /// How a write that answers nothing is checked.
+    pub fn bulk_shape(&self) -> Shape {
+        let mut shape = Shape::new(Vec::new(), Frame::Bare, Format::Json);
+        if self.check().is_some() {
+            shape.check = Some(0);
+            shape.names.push(String::new());
+        }
+        shape
+    }
+}
+
 /// All of these outputs visible, nothing kept.
 pub(super) fn shape(
     table: &Table,
@@ -127,7 +140,7 @@ pub(super) fn shape(
         let column = table.columns.get(index);
         column.is_some_and(|column| matches!(column.kind, Type::SmallInt | Type::Integer))
     };
-    let shown_as = outputs.iter().enumerate().filter_map(|(index, output)| {
+    let held = outputs.iter().enumerate().filter_map(|(index, output)| {
         let Expression::Column(column) = output.expression else {
             return None;
         };
@@ -143,7 +156,7 @@ pub(super) fn shape(
         numbers: options.numbers,
         datetimes: options.datetimes,
         narrow: narrow.map(|(index, _)| index).collect(),
-        shown_as: shown_as.collect(),
+        held: held.collect(),
         ..Shape::new(names, frame, format)
     }
 }

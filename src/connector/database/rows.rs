@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::catalog::Type;
 use super::recorded::Recorded;
+use super::shown::ShownAs;
 use super::value::{DateTimeStyle, NumberStyle, Scalar, Value, infinite_word, write_temporal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
@@ -35,6 +36,8 @@ const CHUNK_SLACK_BYTES: usize = 8 * 1024;
 pub enum Frame {
     /// `{"resource":[…],"meta":{…}}`
     List,
+    /// The same without a wrapper, as far as the format has one: `[…]`.
+    Array,
     /// The list of identifier values alone: `{"resource":[1,2]}`; with several visible columns each is a text such
     /// as `"(4,7)"`. As CSV it has one column, named alike.
     Identifiers,
@@ -60,10 +63,13 @@ pub struct Shape {
     pub numbers: NumberStyle,
     /// Indexes of integer columns that hold at most 32 bits: they stay numbers with [`NumberStyle::String`].
     pub narrow: Vec<usize>,
-    /// Indexes of columns whose values are something else to callers: JSON in texts, truth values in numbers.
-    pub shown_as: Vec<(usize, Type)>,
+    /// Indexes of columns of which the manifest says that they hold something else: JSON in texts, truth values in
+    /// numbers. What is kept and noted of them stays what the database holds.
+    pub held: Vec<(usize, Type)>,
     /// How dates and times are written.
     pub datetimes: DateTimeStyle,
+    /// Columns whose values are shown as another type.
+    pub shown_as: Vec<(usize, ShownAs)>,
     /// Rows of the page: the first row beyond is not written, but noted by [`RowWriter::has_more`].
     pub page: Option<u64>,
     /// Indexes of columns whose values in the last row of the page are kept for the cursor.
@@ -88,8 +94,9 @@ impl Shape {
             format,
             numbers: NumberStyle::default(),
             narrow: Vec::new(),
-            shown_as: Vec::new(),
+            held: Vec::new(),
             datetimes: DateTimeStyle::default(),
+            shown_as: Vec::new(),
             page: None,
             keep: Vec::new(),
             digest: false,
@@ -112,12 +119,12 @@ impl Shape {
     }
 
     fn is_list(&self) -> bool {
-        matches!(self.frame, Frame::List | Frame::Identifiers)
+        matches!(self.frame, Frame::List | Frame::Array | Frame::Identifiers)
     }
 }
 
 /// A value as callers see it. One that is not what it should be stays what it is.
-fn shown_as<'v>(value: &Value<'v>, kind: &Type) -> Value<'v> {
+fn as_held<'v>(value: &Value<'v>, kind: &Type) -> Value<'v> {
     match (kind, value) {
         (Type::Json, Value::Text(text)) if is_json(text) => Value::Json(text),
         (Type::Boolean, Value::Int(0) | Value::UInt(0) | Value::Decimal("0")) => Value::Bool(false),
@@ -229,7 +236,7 @@ impl Encoded {
 fn effective_format(shape: &Shape) -> Format {
     match shape.frame {
         Frame::Bare => Format::Json,
-        Frame::List | Frame::Identifiers | Frame::Single => shape.format,
+        Frame::List | Frame::Array | Frame::Identifiers | Frame::Single => shape.format,
     }
 }
 
@@ -277,7 +284,7 @@ impl RowWriter {
         let format = effective_format(&shape);
         let room = match shape.frame {
             Frame::Single | Frame::Bare => 1024,
-            Frame::List | Frame::Identifiers => 4 * 1024,
+            Frame::List | Frame::Array | Frame::Identifiers => 4 * 1024,
         };
         let mut writer = Self {
             out: BytesMut::with_capacity(room),
@@ -345,6 +352,7 @@ impl RowWriter {
             (Frame::List | Frame::Identifiers, Format::Json) => {
                 self.out.extend_from_slice(b"{\"resource\":[");
             }
+            (Frame::Array, Format::Json) => self.out.extend_from_slice(b"["),
             (Frame::Bare | Frame::Single, Format::Json) | (_, Format::NdJson) => {}
             (Frame::Identifiers, Format::Csv) => {
                 csv_field(&mut self.out, &self.shape.identifier_name());
@@ -401,10 +409,14 @@ impl RowWriter {
         self.column = 0;
         self.row_start = self.out.len();
         match (self.format, self.shape.frame) {
-            (Format::Json, Frame::List | Frame::Identifiers | Frame::Bare) if self.rows > 0 => {
+            (Format::Json, Frame::List | Frame::Array | Frame::Identifiers | Frame::Bare)
+                if self.rows > 0 =>
+            {
                 self.out.extend_from_slice(b",");
             }
-            (Format::Xml, Frame::List) => self.out.extend_from_slice(b"\t<resource>\n"),
+            (Format::Xml, Frame::List | Frame::Array) => {
+                self.out.extend_from_slice(b"\t<resource>\n")
+            }
             _ => {}
         }
         true
@@ -415,6 +427,20 @@ impl RowWriter {
         if let Some(recorded) = &mut self.recorded {
             return recorded.push(value);
         }
+        if !self.shape.shown_as.is_empty() {
+            let column = self.column;
+            let mut wanted = self.shape.shown_as.iter();
+            let wanted = wanted.find(|(index, _)| *index == column);
+            let shown = wanted.and_then(|(_, shown)| shown.convert(value, self.shape.datetimes));
+            if let Some(shown) = shown {
+                self.write_value(&borrowed(&shown).unwrap_or(*value));
+                return;
+            }
+        }
+        self.write_value(value);
+    }
+
+    fn write_value(&mut self, value: &Value<'_>) {
         let column = self.column;
         self.column += 1;
         if self.notes_row {
@@ -423,16 +449,12 @@ impl RowWriter {
         if column >= self.shape.visible {
             return;
         }
-        let shown = self
-            .shape
-            .shown_as
-            .iter()
-            .find(|(index, _)| *index == column);
+        let mut held = self.shape.held.iter();
         let other;
-        let value = match shown {
+        let value = match held.find(|(index, _)| *index == column) {
             None => value,
             Some((_, kind)) => {
-                other = shown_as(value, kind);
+                other = as_held(value, kind);
                 &other
             }
         };
@@ -577,7 +599,9 @@ impl RowWriter {
                 }
                 self.out.extend_from_slice(b"\r\n");
             }
-            (Format::Xml, Frame::List) => self.out.extend_from_slice(b"\t</resource>\n"),
+            (Format::Xml, Frame::List | Frame::Array) => {
+                self.out.extend_from_slice(b"\t</resource>\n");
+            }
             (Format::Xml, _) => {}
         }
         let full = if self.sender.is_some() {
@@ -697,6 +721,7 @@ impl RowWriter {
                 }
                 self.out.extend_from_slice(b"}");
             }
+            (Format::Json, Frame::Array) => self.out.extend_from_slice(b"]"),
             (Format::Xml, frame) if is_open => {
                 if frame != Frame::Single && !meta.is_empty() {
                     write_xml_json(&mut self.out, "meta", &meta_text(meta), 1);
@@ -707,6 +732,22 @@ impl RowWriter {
         }
         self.out.freeze()
     }
+}
+
+/// A scalar as a driver would give it; none for an array, which no driver gives.
+fn borrowed(scalar: &Scalar) -> Option<Value<'_>> {
+    Some(match scalar {
+        Scalar::Null => Value::Null,
+        Scalar::Bool(value) => Value::Bool(*value),
+        Scalar::Int(value) => Value::Int(*value),
+        Scalar::Decimal(digits) => Value::Decimal(digits),
+        Scalar::Float(value) => Value::Float(*value),
+        Scalar::Text(text) | Scalar::Temporal(text) => Value::Text(text),
+        Scalar::Bytes(bytes) => Value::Bytes(bytes),
+        Scalar::Json(text) => Value::Json(text),
+        Scalar::Uuid(bytes) => Value::Uuid(*bytes),
+        Scalar::Array(_) => return None,
+    })
 }
 
 fn meta_text(meta: &Map<String, Json>) -> String {

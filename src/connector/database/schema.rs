@@ -633,6 +633,11 @@ fn simple_type(table: &Table, index: usize, column: &Column, is_reference: bool)
     if is_integer && is_reference {
         return "reference";
     }
+    kind_name(kind)
+}
+
+/// The simple type of a kind of values.
+pub(super) const fn kind_name(kind: &Type) -> &'static str {
     match kind {
         Type::Boolean => "boolean",
         Type::SmallInt => "smallint",

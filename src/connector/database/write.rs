@@ -13,6 +13,7 @@ use serde_json::Map;
 use serde_json::value::RawValue;
 
 use super::backend::DatabaseTransaction;
+pub(super) use super::backend::not_permitted;
 use super::batch::{BatchError, Verb};
 use super::catalog::Table;
 use super::connector::{Asked, DatabaseConnector, component_for, grant_for, unknown_record};
@@ -56,9 +57,9 @@ struct Job<'a> {
     readable: Grant,
 }
 
-struct UpsertGrants {
+pub(super) struct UpsertGrants {
     create: Grant,
-    change: Grant,
+    pub(super) change: Grant,
 }
 
 /// One step of a write.
@@ -105,6 +106,12 @@ impl DatabaseConnector {
         let format = negotiate(&call.head, &query, Format::ALL)?;
         let conditions = Preconditions::of(&call.head.headers)?;
         let (mut asked, body) = received(&call, &query, body).await?;
+        if asked.bulk {
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                "the option 'bulk' stands in the query string of a POST on a table, or nowhere",
+            ));
+        }
         let catalog = if asked.refresh {
             self.fresh_catalog(context.deadline).await?
         } else {
@@ -171,7 +178,7 @@ impl DatabaseConnector {
 
     /// What an upsert needs: the right to create and the right to change (403 otherwise); none when no upsert was
     /// asked for.
-    fn upsert_grants(
+    pub(super) fn upsert_grants(
         &self,
         call: &Asked,
         table: &Table,
@@ -786,13 +793,6 @@ fn too_much_to_answer() -> Error {
         format!("the answer would be larger than {MAX_WHOLE_BYTES} bytes"),
     )
     .with_help("send fewer records at a time, or ask for fewer columns with `fields`")
-}
-
-pub(super) fn not_permitted() -> Error {
-    Error::new(
-        ErrorKind::RowNotPermitted,
-        "the record lies outside the rows that this role may write",
-    )
 }
 
 fn text_of_json(bytes: &[u8]) -> Result<&str> {

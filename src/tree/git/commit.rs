@@ -1,12 +1,14 @@
 //! A commit that was found by a name, and the tree below its folder.
 
+use std::collections::BTreeMap;
+
 use gix::ObjectId;
 use gix::objs::Kind;
 
 use super::location::Location;
 use super::repository::Repository;
 use super::walk::{self, MAX_COMMIT_BYTES};
-use crate::tree::{Layer, MAX_FILE_BYTES, MAX_TREE_BYTES, Provenance, TreeError, join};
+use crate::tree::{Layer, MAX_FILE_BYTES, MAX_TREE_BYTES, Provenance, TreeError, join, sidecar};
 
 /// A commit, found. What is read below it is what was committed, whatever moves meanwhile.
 pub struct Commit {
@@ -56,15 +58,37 @@ impl Commit {
         let manifests = walk::manifests(&self.repository, self.id, folder, &label)?;
         let mut files = Vec::with_capacity(manifests.len());
         let mut total: u64 = 0;
-        for (name, id) in manifests {
-            let path = join(&label, &name);
+        self.take(manifests, &label, &mut total, &mut files)?;
+        let named = files.iter();
+        let named = sidecar::of(named.map(|(name, bytes)| (name.as_str(), bytes.as_slice())));
+        let sidecars = walk::sidecars(&self.repository, self.id, folder, &label, &named)?;
+        self.take(sidecars, &label, &mut total, &mut files)?;
+        let provenance = Provenance {
+            path: None,
+            commit: Some(self.id()),
+            dirty: Some(false),
+            signer: None,
+        };
+        Ok(Layer::new(label, files, provenance))
+    }
+
+    /// Reads files, as far as all together are not too large.
+    fn take(
+        &self,
+        names: BTreeMap<String, ObjectId>,
+        label: &str,
+        total: &mut u64,
+        files: &mut Vec<(String, Vec<u8>)>,
+    ) -> Result<(), TreeError> {
+        for (name, id) in names {
+            let path = join(label, &name);
             let bytes = self
                 .repository
                 .object(id, Kind::Blob, MAX_FILE_BYTES, &path)?;
-            total = total.saturating_add(bytes.len() as u64);
-            if total > MAX_TREE_BYTES {
+            *total = total.saturating_add(bytes.len() as u64);
+            if *total > MAX_TREE_BYTES {
                 return Err(TreeError {
-                    path: label,
+                    path: label.to_owned(),
                     message: format!(
                         "the manifests together are larger than {MAX_TREE_BYTES} bytes"
                     ),
@@ -73,12 +97,6 @@ impl Commit {
             }
             files.push((name, bytes));
         }
-        let provenance = Provenance {
-            path: None,
-            commit: Some(self.id()),
-            dirty: Some(false),
-            signer: None,
-        };
-        Ok(Layer::new(label, files, provenance))
+        Ok(())
     }
 }

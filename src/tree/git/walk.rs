@@ -1,7 +1,7 @@
 //! The manifests below a folder of a commit: their names and the names of their blobs. The rules are those of
 //! [`directory`](crate::tree::directory), so that a commit and its checkout are the same tree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -87,23 +87,41 @@ pub(super) fn manifests(
     folder: &str,
     label: &str,
 ) -> Result<BTreeMap<String, ObjectId>, Missing> {
-    let bytes = repository.object(commit, Kind::Commit, MAX_COMMIT_BYTES, label)?;
-    let top = CommitRefIter::from_bytes(&bytes, repository.hash_kind())
-        .tree_id()
-        .map_err(|error| repository.refused(format!("the commit {commit}: {error}"), DAMAGED))?;
-    let mut walk = Walk {
-        repository,
-        label,
-        top,
-        base: Place(Vec::new()),
-        folders: BTreeMap::new(),
-        links: BTreeMap::new(),
-        visited: 0,
-        files: BTreeMap::new(),
-    };
-    walk.base = walk.start(commit, folder)?;
+    let mut walk = Walk::begin(repository, commit, folder, label)?;
     let base = walk.base.clone();
     walk.folder(&base, "", &mut vec![base.clone()])?;
+    Ok(walk.files)
+}
+
+/// Of these files below `folder`, those that the commit has, and the blobs that hold them.
+pub(super) fn sidecars(
+    repository: &Repository,
+    commit: ObjectId,
+    folder: &str,
+    label: &str,
+    names: &BTreeSet<String>,
+) -> Result<BTreeMap<String, ObjectId>, Missing> {
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut walk = Walk::begin(repository, commit, folder, label)?;
+    let base = walk.base.clone();
+    for name in names {
+        match walk.resolve(&base, name.as_bytes())? {
+            Target::File { id, within } if within.starts_with(&base) => {
+                walk.file(name.clone(), id)?;
+            }
+            Target::File { .. } | Target::Outside => {
+                let error = walk.refused(
+                    name,
+                    "this link leaves the tree",
+                    "move the target into the tree, or remove the link",
+                );
+                return Err(error.into());
+            }
+            Target::Folder(_) | Target::Submodule | Target::Nowhere => {}
+        }
+    }
     Ok(walk.files)
 }
 
@@ -118,6 +136,34 @@ struct Walk<'a> {
     links: BTreeMap<ObjectId, Arc<[u8]>>,
     visited: usize,
     files: BTreeMap<String, ObjectId>,
+}
+
+impl<'a> Walk<'a> {
+    fn begin(
+        repository: &'a Repository,
+        commit: ObjectId,
+        folder: &str,
+        label: &'a str,
+    ) -> Result<Self, Missing> {
+        let bytes = repository.object(commit, Kind::Commit, MAX_COMMIT_BYTES, label)?;
+        let top = CommitRefIter::from_bytes(&bytes, repository.hash_kind())
+            .tree_id()
+            .map_err(|error| {
+                repository.refused(format!("the commit {commit}: {error}"), DAMAGED)
+            })?;
+        let mut walk = Self {
+            repository,
+            label,
+            top,
+            base: Place(Vec::new()),
+            folders: BTreeMap::new(),
+            links: BTreeMap::new(),
+            visited: 0,
+            files: BTreeMap::new(),
+        };
+        walk.base = walk.start(commit, folder)?;
+        Ok(walk)
+    }
 }
 
 impl Walk<'_> {

@@ -108,7 +108,7 @@ impl Catalog {
             })
             .collect();
         Served {
-            catalog: Self::of(tables),
+            catalog: Self::of(tables).with_routines(self.routines),
             notices,
         }
     }

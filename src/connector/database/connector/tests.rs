@@ -33,6 +33,38 @@ struct Fake {
     next_failure: Mutex<Option<ErrorKind>>,
     committed: AtomicUsize,
     rolled_back: Arc<AtomicUsize>,
+    /// Changes of the tables made beside the gateway: each adds a table `later_1`, `later_2`, ….
+    version: AtomicUsize,
+    /// Times that the fingerprint was asked for.
+    fingerprints: AtomicUsize,
+}
+
+/// A clock that stands until it is moved.
+struct Moved {
+    began: Instant,
+    by: Mutex<Duration>,
+}
+
+impl Moved {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            began: SystemClock.instant(),
+            by: Mutex::default(),
+        })
+    }
+
+    fn on(&self, by: Duration) {
+        *self.by.lock().unwrap() += by;
+    }
+}
+
+impl Clock for Moved {
+    fn instant(&self) -> Instant {
+        self.began + *self.by.lock().unwrap()
+    }
+    fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        SystemClock.now()
+    }
 }
 
 /// So that the test keeps a hand on what the connector owns.
@@ -97,10 +129,19 @@ impl Database for Shared {
         if self.0.is_down.load(Ordering::SeqCst) {
             return Err(down());
         }
-        Ok(Catalog::new(vec![table()]))
+        let mut tables = vec![table()];
+        for number in 1..=self.0.version.load(Ordering::SeqCst) {
+            tables.push(Table {
+                name: format!("later_{number}"),
+                native: format!("later_{number}"),
+                ..table()
+            });
+        }
+        Ok(Catalog::new(tables))
     }
     async fn fingerprint(&self) -> Result<String> {
-        Ok(String::new())
+        self.0.fingerprints.fetch_add(1, Ordering::SeqCst);
+        Ok(self.0.version.load(Ordering::SeqCst).to_string())
     }
     fn prepare(&self, select: Select) -> Result<Prepared> {
         self.0.prepared.fetch_add(1, Ordering::SeqCst);
@@ -182,16 +223,28 @@ impl DatabaseTransaction for FakeTransaction {
 }
 
 fn connector(fake: &Arc<Fake>) -> Arc<DatabaseConnector> {
+    connector_with(fake, DatabaseOptions::default(), system())
+}
+
+fn connector_with(
+    fake: &Arc<Fake>,
+    options: DatabaseOptions,
+    clock: Arc<dyn Clock>,
+) -> Arc<DatabaseConnector> {
     let resources = Resources {
         service: "s".parse().unwrap(),
         data_directory: "/".into(),
-        clock: system(),
+        clock,
     };
-    Arc::new(DatabaseConnector::new(
-        Shared(Arc::clone(fake)),
-        DatabaseOptions::default(),
-        &resources,
-    ))
+    let database = Shared(Arc::clone(fake));
+    Arc::new(DatabaseConnector::new(database, options, &resources))
+}
+
+/// Lets what runs in the background go on until it waits.
+async fn settled() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
 }
 
 fn everything() -> Access {
@@ -423,5 +476,145 @@ fn a_database_that_is_down_answers_503() {
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BackendUnavailable);
         assert!(connector.describe().await.is_err());
+    });
+}
+
+/// Reads one record; the table is there from the beginning.
+async fn read(connector: &Arc<DatabaseConnector>, access: &Access, table: &str) -> Result<Bytes> {
+    let target = format!("_table/{table}/1");
+    call(connector, access, Method::GET, &target, "").await
+}
+
+#[test]
+fn a_service_that_is_used_sees_new_tables_after_the_period_and_one_that_is_not_asks_nothing() {
+    let fake = Arc::new(Fake::default());
+    let clock = Moved::new();
+    let connector = connector_with(&fake, DatabaseOptions::default(), clock.clone());
+    let access = everything();
+    runtime().block_on(async {
+        read(&connector, &access, "item").await.unwrap();
+        let asked = || fake.fingerprints.load(Ordering::SeqCst);
+        assert_eq!(asked(), 1, "with the first reading");
+        fake.version.store(1, Ordering::SeqCst);
+        clock.on(Duration::from_secs(20));
+        read(&connector, &access, "item").await.unwrap();
+        settled().await;
+        assert_eq!(asked(), 1, "it is not yet time");
+
+        clock.on(Duration::from_secs(3_600));
+        settled().await;
+        assert_eq!(asked(), 1, "nobody called");
+        read(&connector, &access, "item").await.unwrap();
+        settled().await;
+        assert_eq!(asked(), 2);
+        assert_eq!(fake.catalogs.load(Ordering::SeqCst), 2);
+        read(&connector, &access, "later_1").await.unwrap();
+        let schema = connector.schema().unwrap();
+        assert_eq!((schema.changes, schema.age), (1, Duration::ZERO));
+
+        clock.on(Duration::from_secs(40));
+        read(&connector, &access, "item").await.unwrap();
+        settled().await;
+        assert_eq!(asked(), 3);
+        let catalogs = fake.catalogs.load(Ordering::SeqCst);
+        assert_eq!(catalogs, 2, "nothing had changed, so nothing was read");
+        assert_eq!(connector.schema().unwrap().changes, 1);
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_new_catalog() {
+    let fake = Arc::new(Fake {
+        gate: Some(Semaphore::new(1)),
+        ..Fake::default()
+    });
+    let clock = Moved::new();
+    let connector = connector_with(&fake, DatabaseOptions::default(), clock.clone());
+    let access = everything();
+    runtime().block_on(async {
+        read(&connector, &access, "item").await.unwrap();
+        fake.version.store(1, Ordering::SeqCst);
+        clock.on(Duration::from_secs(60));
+        for _ in 0..5 {
+            read(&connector, &access, "item").await.unwrap();
+            settled().await;
+        }
+        let catalogs = fake.catalogs.load(Ordering::SeqCst);
+        assert_eq!(catalogs, 2, "one reading, which waits at the gate");
+        let error = read(&connector, &access, "later_1").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnknownTable);
+        fake.gate.as_ref().unwrap().add_permits(1);
+        settled().await;
+        read(&connector, &access, "later_1").await.unwrap();
+    });
+}
+
+#[test]
+fn who_misses_a_table_finds_it_the_next_time_without_asking_the_database_for_each_try() {
+    let fake = Arc::new(Fake::default());
+    let clock = Moved::new();
+    let connector = connector_with(&fake, DatabaseOptions::default(), clock.clone());
+    let access = everything();
+    runtime().block_on(async {
+        read(&connector, &access, "item").await.unwrap();
+        fake.version.store(1, Ordering::SeqCst);
+        clock.on(Duration::from_secs(2));
+        read(&connector, &access, "later_1").await.unwrap_err();
+        settled().await;
+        read(&connector, &access, "later_1").await.unwrap();
+        let asked = fake.fingerprints.load(Ordering::SeqCst);
+        for _ in 0..10 {
+            read(&connector, &access, "never").await.unwrap_err();
+            settled().await;
+        }
+        assert_eq!(fake.fingerprints.load(Ordering::SeqCst), asked);
+    });
+}
+
+#[test]
+fn without_a_period_the_database_is_asked_only_when_a_caller_says_so() {
+    let fake = Arc::new(Fake::default());
+    let clock = Moved::new();
+    let options = DatabaseOptions {
+        schema_check_seconds: 0,
+        ..DatabaseOptions::default()
+    };
+    let connector = connector_with(&fake, options, clock.clone());
+    let access = everything();
+    runtime().block_on(async {
+        read(&connector, &access, "item").await.unwrap();
+        fake.version.store(1, Ordering::SeqCst);
+        clock.on(Duration::from_secs(3_600));
+        for _ in 0..2 {
+            read(&connector, &access, "later_1").await.unwrap_err();
+            settled().await;
+        }
+        assert_eq!(fake.fingerprints.load(Ordering::SeqCst), 0);
+        call(&connector, &access, Method::GET, "_table?refresh=true", "")
+            .await
+            .unwrap();
+        read(&connector, &access, "later_1").await.unwrap();
+    });
+}
+
+#[test]
+fn a_check_ends_with_its_connector() {
+    let fake = Arc::new(Fake {
+        gate: Some(Semaphore::new(1)),
+        ..Fake::default()
+    });
+    let clock = Moved::new();
+    let connector = connector_with(&fake, DatabaseOptions::default(), clock.clone());
+    let access = everything();
+    runtime().block_on(async {
+        read(&connector, &access, "item").await.unwrap();
+        fake.version.store(1, Ordering::SeqCst);
+        clock.on(Duration::from_secs(60));
+        read(&connector, &access, "item").await.unwrap();
+        settled().await;
+        assert_eq!(fake.catalogs.load(Ordering::SeqCst), 2, "it waits");
+        drop(connector);
+        settled().await;
+        assert_eq!(Arc::strong_count(&fake), 1, "nothing holds the database");
     });
 }

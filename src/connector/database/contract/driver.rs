@@ -18,7 +18,7 @@ use crate::connector::database::connector::error_object;
 use crate::connector::database::operations::OPERATIONS;
 use crate::connector::database::options::DatabaseOptions;
 use crate::connector::filter;
-use crate::connector::operation::{Component, find};
+use crate::connector::operation::{Component, find, judged};
 use crate::connector::{Call, CallLimits, Connector};
 use crate::error::Error;
 use crate::exchange::query::decode_percent;
@@ -215,7 +215,7 @@ pub(super) struct Request<'a> {
     method: Method,
     target: String,
     headers: HeaderMap,
-    body: Body,
+    pub(super) body: Body,
 }
 
 impl Request<'_> {
@@ -269,7 +269,7 @@ impl Request<'_> {
         let component = Component::new(segments, path.ends_with('/'));
         let connector = Arc::clone(&self.caller.connector);
         let access = self.caller.access.clone();
-        let grant = access.of_path(component.as_str(), &self.method)?;
+        let grant = access.of_path(&judged(OPERATIONS, &component), &self.method)?;
         let (operation, parameters) = find(OPERATIONS, "s", &self.method, &component)?;
         let operation = operation.name;
         let client = IpAddr::V4(Ipv4Addr::LOCALHOST);

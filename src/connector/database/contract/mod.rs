@@ -12,6 +12,7 @@
 )]
 
 mod attacks;
+mod bulk;
 mod driver;
 mod formats;
 mod hostile;
@@ -21,6 +22,7 @@ mod paging;
 mod reading;
 mod relations;
 mod roles;
+mod routines;
 mod schema;
 mod tables;
 mod types;
@@ -86,6 +88,35 @@ pub struct Words {
     pub changes_schema: bool,
     /// Quotes a name.
     pub quote: fn(&str) -> String,
+    /// Its stored procedures and functions, where it has such.
+    pub routines: Option<RoutineWords>,
+}
+
+/// How a product spells the routines of the suite, beside the tables of the shop.
+#[derive(Clone, Debug)]
+pub struct RoutineWords {
+    /// What makes them:
+    ///
+    /// * procedure `add_tag (p_label)`: adds a tag;
+    /// * procedure `close_month (p_year IN, p_done OUT, p_note INOUT)`, two whole numbers and a text: `p_done` is ten
+    ///   times the year, `p_note` gets `!` appended;
+    /// * procedure `open_invoices (p_least IN amount, p_count OUT)`: one result set with `number` and `total` of the
+    ///   invoices that amount to as much, by number, and their count;
+    /// * procedure `lists ()`: the labels of tags by `id` as `label`, then the invoice numbers `A-1` and `B-1` as
+    ///   `number`;
+    /// * procedure `refuse (p_reason)`: adds a tag `lost`, then raises the reason as an error for its caller;
+    /// * function `invoice_total (p_customer)`, declared to read only: the sum of the totals of a customer's invoices;
+    /// * function `twice (p_number)`, not declared to read only: twice the number.
+    pub statements: &'static [&'static str],
+    /// What makes the table function `invoices_of (p_customer)`, declared to read only, which gives `number` and
+    /// `total` of a customer's invoices by number, where the product has table functions.
+    pub table_function: Option<&'static str>,
+    /// What makes the procedures `add_tags (p_label, p_second)`, the second with the default `spare`, which add tags,
+    /// where the product has defaults.
+    pub defaults: Option<&'static str>,
+    /// What makes two functions `area`, of `p_side` and of `p_width` and `p_height`, all whole numbers, declared to read
+    /// only, where the product has overloads.
+    pub overloads: &'static [&'static str],
 }
 
 /// One type of a product in the reference table of types, with values that go in and come out.
@@ -162,11 +193,13 @@ pub fn suite() -> Vec<Case> {
         paging::CASES,
         relations::CASES,
         writing::CASES,
+        bulk::CASES,
         nested::CASES,
         types::CASES,
         roles::CASES,
         hostile::CASES,
         listing::CASES,
+        routines::CASES,
         schema::CASES,
         tables::CASES,
         formats::CASES,

@@ -5,11 +5,11 @@
 //! driver must make of it ([`TAG_TEXT`] and its neighbours), because the protocol tells neither truth values nor
 //! MariaDB's JSON from their neighbours.
 
-use super::{Computed, Dialect, InsertOutput, Returning};
+use super::{Computed, Dialect, InsertLimits, InsertOutput, Returning};
 use crate::connector::database::catalog::{Column, Table, Type};
 use crate::connector::database::plan::Nulls;
 use crate::connector::database::schema_change::{MysqlSchema, SchemaDialect};
-use crate::connector::database::sql::RenderOptions;
+use crate::connector::database::sql::{CallStyle, RenderOptions};
 use crate::connector::filter::{Matching, Now};
 
 /// The name of a result's column that is a truth value.
@@ -239,12 +239,24 @@ impl Dialect for MysqlDialect {
         })
     }
 
+    fn call_style(&self) -> Option<CallStyle> {
+        Some(CallStyle::Mysql)
+    }
+
     fn schema(&self) -> Option<&dyn SchemaDialect> {
         Some(if self.has_insert_returning {
             &MysqlSchema { is_mariadb: true }
         } else {
             &MysqlSchema { is_mariadb: false }
         })
+    }
+
+    fn insert_limits(&self) -> InsertLimits {
+        // The protocol counts parameters by 16 bits (manual, "COM_STMT_PREPARE").
+        InsertLimits {
+            records: 1_000,
+            values: 60_000,
+        }
     }
 
     fn embeds_related(&self) -> bool {

@@ -1,9 +1,9 @@
 //! PostgreSQL and what speaks its SQL.
 
-use super::{Computed, Dialect, Returning, is_wide};
+use super::{Computed, Dialect, InsertLimits, Returning, is_wide};
 use crate::connector::database::catalog::{Column, Type};
 use crate::connector::database::schema_change::{PostgresqlSchema, SchemaDialect};
-use crate::connector::database::sql::RenderOptions;
+use crate::connector::database::sql::{CallStyle, RenderOptions};
 use crate::connector::database::value::{DateTimeStyle, NumberStyle};
 use crate::connector::filter::{Matching, Now};
 
@@ -193,8 +193,20 @@ impl Dialect for PostgresqlDialect {
         Some(&PostgresqlSchema)
     }
 
+    fn insert_limits(&self) -> InsertLimits {
+        // The protocol counts parameters by 16 bits (manual, "Message Formats", Bind).
+        InsertLimits {
+            records: 1_000,
+            values: 60_000,
+        }
+    }
+
     fn embeds_related(&self) -> bool {
         true
+    }
+
+    fn call_style(&self) -> Option<CallStyle> {
+        Some(CallStyle::Postgresql)
     }
 }
 

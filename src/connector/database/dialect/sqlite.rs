@@ -6,7 +6,7 @@
 //! itself knows none for what RETURNING and aggregates give
 //! (<https://www.sqlite.org/c3ref/column_decltype.html>).
 
-use super::{Computed, Dialect, Returning};
+use super::{Computed, Dialect, InsertLimits, Returning};
 use crate::connector::database::catalog::{Column, Type};
 use crate::connector::database::schema_change::{SchemaDialect, SqliteSchema};
 use crate::connector::database::sql::RenderOptions;
@@ -128,6 +128,14 @@ impl Dialect for SqliteDialect {
 
     fn schema(&self) -> Option<&dyn SchemaDialect> {
         Some(&SqliteSchema)
+    }
+
+    fn insert_limits(&self) -> InsertLimits {
+        // SQLITE_MAX_VARIABLE_NUMBER (sqlite.org/limits.html).
+        InsertLimits {
+            records: 1_000,
+            values: 32_000,
+        }
     }
 
     fn embeds_related(&self) -> bool {

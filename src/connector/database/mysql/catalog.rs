@@ -1,5 +1,7 @@
 //! Tables, columns and keys, read from `information_schema`: one query for each kind of thing, whatever their number.
 
+mod routines;
+
 use std::collections::HashMap;
 
 use mysql_async::prelude::Queryable as _;
@@ -78,7 +80,8 @@ ORDER BY k.TABLE_SCHEMA, k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION";
 
 /// Digests over what the queries above read. Each row gives 64 bits of a digest, so that neither their order nor their
 /// number makes the answer long.
-const FINGERPRINTS: [&str; 4] = [
+const FINGERPRINTS: [&str; 5] = [
+    routines::FINGERPRINT,
     "SELECT CONCAT_WS('.', COUNT(*), BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT_WS('/', t.TABLE_SCHEMA, t.TABLE_NAME, \
      t.TABLE_TYPE, t.TABLE_COMMENT), 256), 16), 16, 10) AS UNSIGNED))) \
      FROM information_schema.TABLES t WHERE t.TABLE_SCHEMA IN ({schemas})",
@@ -225,6 +228,7 @@ pub(super) async fn read(session: &mut Session, chosen: &Chosen) -> Result<Catal
         draft.add_key_column(&mut row);
     }
     draft.end_key();
+    let routines = routines::read(session, &schemas).await?;
     let checks = match flavour {
         Flavour::Mysql => CHECKS_OF_MYSQL,
         Flavour::Mariadb => CHECKS_OF_MARIADB,
@@ -236,7 +240,9 @@ pub(super) async fn read(session: &mut Session, chosen: &Chosen) -> Result<Catal
         home: Some(home.clone()),
         names: schemas.clone(),
     };
-    Ok(Catalog::new(draft.tables).with_schemas(known))
+    Ok(Catalog::new(draft.tables)
+        .with_schemas(known)
+        .with_routines(routines))
 }
 
 fn take<T: mysql_async::prelude::FromValue>(row: &mut Row, index: usize) -> Option<T> {

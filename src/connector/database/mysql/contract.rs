@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{MariadbConfig, MysqlConfig, ServerConfig};
 use crate::clock::system;
-use crate::connector::database::contract::{Product, Sample, Words};
+use crate::connector::database::contract::{Product, RoutineWords, Sample, Words};
 use crate::connector::database::options::DatabaseOptions;
 use crate::connector::{Connector, Resources, ServiceConfig};
 
@@ -42,6 +42,28 @@ pub const MYSQL: Words = Words {
     strange_letter: "語",
     changes_schema: true,
     quote: |name| format!("`{}`", name.replace('`', "``")),
+    routines: Some(ROUTINES),
+};
+
+const ROUTINES: RoutineWords = RoutineWords {
+    statements: &[
+        "CREATE PROCEDURE add_tag (p_label text) INSERT INTO tag (label) VALUES (p_label)",
+        "CREATE PROCEDURE close_month (p_year int, OUT p_done int, INOUT p_note varchar(40)) \
+         BEGIN SET p_done = p_year * 10; SET p_note = CONCAT(p_note, '!'); END",
+        "CREATE PROCEDURE open_invoices (p_least decimal(12,2), OUT p_count int) BEGIN \
+         SELECT number, total FROM invoice WHERE total >= p_least ORDER BY number; \
+         SELECT count(*) INTO p_count FROM invoice WHERE total >= p_least; END",
+        "CREATE PROCEDURE lists () BEGIN SELECT label FROM tag ORDER BY id; \
+         SELECT number FROM invoice WHERE number LIKE '%-1' AND number < 'C' ORDER BY number; END",
+        "CREATE PROCEDURE refuse (p_reason varchar(100)) \
+         BEGIN INSERT INTO tag (label) VALUES ('lost'); SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = p_reason; END",
+        "CREATE FUNCTION invoice_total (p_customer int) RETURNS decimal(12,2) READS SQL DATA \
+         RETURN (SELECT sum(total) FROM invoice WHERE customer_id = p_customer)",
+        "CREATE FUNCTION twice (p_number int) RETURNS int CONTAINS SQL RETURN 2 * p_number",
+    ],
+    table_function: None,
+    defaults: None,
+    overloads: &[],
 };
 
 /// How MariaDB spells the tables of the suite.

@@ -7,7 +7,9 @@ use mysql_async::consts::{ColumnFlags, ColumnType};
 use mysql_async::{Column, Row, Value as Native};
 use serde::de::IgnoredAny;
 
-use crate::connector::database::dialect::mysql::{TAG_BINARY, TAG_BOOLEAN, TAG_JSON, TAG_TEXT};
+use crate::connector::database::dialect::mysql::{
+    TAG_BINARY, TAG_BOOLEAN, TAG_JSON, TAG_PLAIN, TAG_TEXT,
+};
 use crate::connector::database::rows::RowWriter;
 use crate::connector::database::value::{MICROS_PER_DAY, Value};
 use crate::error::{Error, ErrorKind, Result};
@@ -47,7 +49,22 @@ enum Decoder {
 
 impl Decoder {
     fn of(column: &Column) -> Self {
-        let name = column.name_ref();
+        Self::of_named(column, column.name_ref())
+    }
+
+    /// The same for a column whose name is anybody's. One digit or one bit is a truth value, as in tables.
+    fn of_call(column: &Column) -> Self {
+        match column.column_type() {
+            ColumnType::MYSQL_TYPE_TINY | ColumnType::MYSQL_TYPE_BIT
+                if column.column_length() == 1 =>
+            {
+                Self::Boolean
+            }
+            _ => Self::of_named(column, TAG_PLAIN.as_bytes()),
+        }
+    }
+
+    fn of_named(column: &Column, name: &[u8]) -> Self {
         let is_bytes = column.character_set() == BINARY;
         match column.column_type() {
             ColumnType::MYSQL_TYPE_DECIMAL | ColumnType::MYSQL_TYPE_NEWDECIMAL => Self::Decimal,
@@ -233,6 +250,14 @@ impl Decoders {
             columns: columns.iter().map(Decoder::of).collect(),
             offset: i64::from(offset) * 1_000_000,
             scratch: String::new(),
+        }
+    }
+
+    /// The same for a result of a procedure, of which nobody here chose the columns.
+    pub(super) fn of_call(columns: &[Column], offset: i32) -> Self {
+        Self {
+            columns: columns.iter().map(Decoder::of_call).collect(),
+            ..Self::of(&[], offset)
         }
     }
 

@@ -2,6 +2,7 @@
 
 use mysql_async::{DriverError, Error as NativeError, ServerError};
 
+use crate::connector::database::routine::RAISED_FACT;
 use crate::error::{Error, ErrorKind};
 
 /// What became of a statement that failed, as far as the connection and running it again are concerned.
@@ -60,7 +61,7 @@ pub(super) fn classify(code: u16) -> (ErrorKind, &'static str) {
             "the database did not finish in time",
         ),
         // The statement was written for a catalogue that has changed. Whoever reads these kinds reads it anew.
-        1051 | 1109 | 1146 => (
+        1051 | 1109 | 1146 | 1305 => (
             ErrorKind::UnknownTable,
             "a table of the request does not exist any more",
         ),
@@ -155,6 +156,11 @@ fn is_unavailable(code: u16) -> bool {
     )
 }
 
+/// Whether it was raised by SIGNAL with the state for conditions of one's own (MySQL manual, "SIGNAL Statement").
+fn is_raised(server: &ServerError) -> bool {
+    server.code == 1644 || server.state == "45000"
+}
+
 /// What the caller should do instead, where that can be said.
 fn help(code: u16) -> Option<&'static str> {
     match code {
@@ -209,7 +215,15 @@ pub(super) fn from_driver(error: NativeError) -> Error {
     match &error {
         NativeError::Server(server) => {
             let (kind, message) = classify(server.code);
-            let mut refused = Error::new(kind, message);
+            let mut refused = if is_raised(server) {
+                Error::new(
+                    ErrorKind::RaisedByDatabase,
+                    "a routine or a trigger of the database refuses the request",
+                )
+                .with_fact(RAISED_FACT, server.message.clone())
+            } else {
+                Error::new(kind, message)
+            };
             if let Some(help) = help(server.code) {
                 refused = refused.with_help(help);
             }

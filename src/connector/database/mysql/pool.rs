@@ -16,6 +16,7 @@ use super::encode::encode;
 use super::error::{Cause, cause, from_driver, is_broken, is_stale, overloaded, timed_out};
 use crate::clock::Clock;
 use crate::connector::database::catalog::Catalog;
+use crate::connector::database::results::Results;
 use crate::connector::database::rows::RowWriter;
 use crate::connector::database::sql::{SqlPool, Statement, Transaction};
 use crate::connector::database::value::Scalar;
@@ -34,7 +35,7 @@ const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most rows of a read whose time the server watches over. It would count the time that the caller takes to read.
 const SMALL_ROWS: u64 = 1024;
 /// How many statements' time the catalogue may take.
-const CATALOG_STATEMENTS: u32 = 7;
+const CATALOG_STATEMENTS: u32 = 9;
 /// The name of the one savepoint.
 const SAVEPOINT: &str = "tidegate";
 
@@ -244,6 +245,43 @@ async fn run_statement(
     })
 }
 
+/// Runs CALL. Each result with columns is taken; the last one, of the procedure as a whole, has none.
+async fn call(
+    session: &mut Session,
+    sql: Arc<str>,
+    values: Vec<mysql_async::Value>,
+    results: &mut Results,
+    limit: Duration,
+    offset: i32,
+) -> std::result::Result<(), Failure> {
+    let mut result = in_time(limit, session.native.exec_iter(sql, values)).await?;
+    let deadline = tokio::time::Instant::now() + limit;
+    let late = || Failure::from(timed_out("routine"));
+    while !result.is_empty() {
+        let columns = result.columns_ref();
+        if columns.is_empty() {
+            // An answer without rows; this goes on to the next.
+            let next = tokio::time::timeout_at(deadline, result.next()).await;
+            next.map_err(|_elapsed| late())??;
+            continue;
+        }
+        let names = columns.iter().map(|column| column.name_str().into_owned());
+        let mut rows = results.begin(names.collect())?;
+        let mut decoders = Decoders::of_call(columns, offset);
+        loop {
+            let next = tokio::time::timeout_at(deadline, result.next()).await;
+            let Some(row) = next.map_err(|_elapsed| late())?? else {
+                break;
+            };
+            if decoders.write(&row, &mut rows)? {
+                rows.flush().await?;
+            }
+        }
+        results.end(rows)?;
+    }
+    Ok(())
+}
+
 /// The text of a read that may take as long as the caller does: the gateway alone watches over its time.
 fn unhurried(sql: &str, flavour: Flavour) -> Arc<str> {
     match (flavour, sql.strip_prefix("SELECT ")) {
@@ -387,6 +425,18 @@ impl MysqlPool {
     }
 }
 
+impl MysqlPool {
+    async fn begin_with(&self, begin: &'static str) -> Result<Box<dyn Transaction>> {
+        Ok(Box::new(MysqlTransaction {
+            lease: self.lease_with(begin, State::InTransaction).await?,
+            limit: self.limit,
+            offset: self.offset,
+            last_key: None,
+            health: Health::Sound,
+        }))
+    }
+}
+
 /// One more request that waits, until it is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
@@ -462,15 +512,11 @@ impl SqlPool for MysqlPool {
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>> {
-        Ok(Box::new(MysqlTransaction {
-            lease: self
-                .lease_with("START TRANSACTION", State::InTransaction)
-                .await?,
-            limit: self.limit,
-            offset: self.offset,
-            last_key: None,
-            health: Health::Sound,
-        }))
+        self.begin_with("START TRANSACTION").await
+    }
+
+    async fn begin_reading(&self) -> Result<Box<dyn Transaction>> {
+        self.begin_with("START TRANSACTION READ ONLY").await
     }
 
     async fn probe(&self) -> Result<()> {
@@ -569,6 +615,19 @@ impl Transaction for MysqlTransaction {
         let done = self.settle(result)?;
         self.last_key = done.last_key;
         Ok((rows, done.touched))
+    }
+
+    async fn call(&mut self, statement: &Statement, results: &mut Results) -> Result<()> {
+        if self.health == Health::Undone {
+            return Err(undone());
+        }
+        let values = encode(&statement.values(&[])?, self.offset)?;
+        let sql = Arc::clone(&statement.sql);
+        let (limit, offset) = (self.limit, self.offset);
+        self.lease.state = State::Busy;
+        let session = self.lease.session()?;
+        let result = call(session, sql, values, results, limit, offset).await;
+        self.settle(result)
     }
 
     fn last_key(&self) -> Option<i64> {

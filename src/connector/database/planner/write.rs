@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use serde_json::value::RawValue;
 
 use super::super::catalog::{Column, ColumnSettings, Supplied, Table, Type};
@@ -16,6 +18,17 @@ use super::{Planner, Target, condition, key_columns, needs_re_read, nothing_show
 use crate::connector::access::Grant;
 use crate::connector::filter::{Now, TIME_FUNCTIONS};
 use crate::error::{Error, ErrorKind, Result};
+
+/// How bulk records are added.
+#[derive(Clone, Debug)]
+pub struct BulkInsert {
+    /// The model of each: its columns are those of the values, and its values mean nothing.
+    pub insert: Arc<Insert>,
+    /// Which of the values that a record brings are written, in this order.
+    pub taken: Vec<usize>,
+    /// What the gateway sets by itself in each record, behind them.
+    pub supplied: Vec<Scalar>,
+}
 
 /// What a record is for.
 #[derive(Clone, Copy)]
@@ -69,6 +82,7 @@ impl Planner<'_> {
         Ok(Insert {
             table: Arc::clone(table),
             values,
+            more: Vec::new(),
             upsert,
             check,
             returning: self.returned(target, query, &written)?,
@@ -265,63 +279,193 @@ impl Planner<'_> {
         let mut values = Vec::with_capacity(record.len());
         let mut seen = HashSet::new();
         for (name, value) in record {
-            let Some(index) = target.columns.position(name) else {
-                if self.options.unknown_members == UnknownMembers::Ignore {
-                    continue;
-                }
-                if let Some(relation) = self.readable_relation(target, name) {
-                    return Err(Error::new(
-                        ErrorKind::InvalidBody,
-                        format!("relation '{}' can not be written here", relation.name),
-                    )
-                    .with_help("related records are written within records that are sent or named by their keys"));
-                }
-                return Err(target.columns.unknown(name));
+            let Some(index) = self.written_column(target, name, purpose)? else {
+                continue;
             };
             let column = target.table.column(index)?;
             if !seen.insert(index) {
-                return Err(Error::new(
-                    ErrorKind::InvalidBody,
-                    format!("field '{}' stands twice in the record", column.name),
-                ));
+                return Err(twice(column));
             }
-            if let Some(settings) = &column.settings
-                && !purpose.names_by(index)
-                && !may_be_sent(column, settings, purpose)?
-            {
-                continue;
+            let value = self.value(column, value);
+            if let Some(value) = self.admitted(column, value, purpose.names_by(index))? {
+                values.push((index, value));
             }
-            if column.is_generated {
-                return Err(Error::new(
-                    ErrorKind::InvalidValue,
-                    format!("field '{}' is computed by the database", column.name),
-                )
-                .with_help("leave it out of the record"));
-            }
-            let value = match self.value(column, value) {
-                Ok(value) => value,
-                Err(error) if error.kind() == ErrorKind::InvalidValue => {
-                    validation::refused(column, error)?;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            if let Bind::Value(value) = &value
-                && !purpose.names_by(index)
-                && !validation::admits(column, value)?
-            {
-                continue;
-            }
-            if value == Bind::Value(Scalar::Null) && !column.is_nullable {
-                // NULL asks the database for the next number, as leaving the column out does.
-                if column.is_auto_increment {
-                    continue;
-                }
-                return Err(not_null(column));
-            }
-            values.push((index, value));
         }
         Ok(values)
+    }
+
+    /// The column that a member of a record is written to; none for a member that is dropped.
+    fn written_column(
+        &self,
+        target: Target<'_>,
+        name: &str,
+        purpose: Purpose<'_>,
+    ) -> Result<Option<usize>> {
+        let Some(index) = target.columns.position(name) else {
+            if self.options.unknown_members == UnknownMembers::Ignore {
+                return Ok(None);
+            }
+            if let Some(relation) = self.readable_relation(target, name) {
+                return Err(Error::new(
+                    ErrorKind::InvalidBody,
+                    format!("relation '{}' can not be written here", relation.name),
+                )
+                .with_help("related records are written within records that are sent or named by their keys"));
+            }
+            return Err(target.columns.unknown(name));
+        };
+        let column = target.table.column(index)?;
+        if let Some(settings) = &column.settings
+            && !purpose.names_by(index)
+            && !may_be_sent(column, settings, purpose)?
+        {
+            return Ok(None);
+        }
+        if column.is_generated {
+            return Err(Error::new(
+                ErrorKind::InvalidValue,
+                format!("field '{}' is computed by the database", column.name),
+            )
+            .with_help("leave it out of the record"));
+        }
+        Ok(Some(index))
+    }
+
+    /// The value of a column that may have it; none where it is dropped, or leaving the column out means the same.
+    fn admitted(&self, column: &Column, value: Result<Bind>, is_key: bool) -> Result<Option<Bind>> {
+        let value = match value {
+            Ok(value) => value,
+            Err(error) if error.kind() == ErrorKind::InvalidValue => {
+                validation::refused(column, error)?;
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        if let Bind::Value(value) = &value
+            && !is_key
+            && !validation::admits(column, value)?
+        {
+            return Ok(None);
+        }
+        if value == Bind::Value(Scalar::Null) && !column.is_nullable {
+            // NULL asks the database for the next number, as leaving the column out does.
+            if column.is_auto_increment {
+                return Ok(None);
+            }
+            return Err(not_null(column));
+        }
+        Ok(Some(value))
+    }
+
+    /// The columns that the values of bulk records are written to, by the names of the values; none for values that
+    /// are dropped.
+    pub fn bulk_columns<'n>(
+        &self,
+        table: &Arc<Table>,
+        grant: &Grant,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Vec<Option<usize>>> {
+        let target = Target::new(table, grant);
+        writable(table)?;
+        let mut columns = Vec::new();
+        for name in names {
+            let index = self.written_column(target, name, Purpose::Create)?;
+            if let Some(index) = index
+                && columns.contains(&Some(index))
+            {
+                return Err(twice(table.column(index)?));
+            }
+            columns.push(index);
+        }
+        Ok(columns)
+    }
+
+    /// What adds bulk records that have values for these columns, and answers nothing. With `upsert`, the grant for
+    /// changing, records whose key exists are changed instead.
+    pub fn bulk_insert(
+        &self,
+        table: &Arc<Table>,
+        grant: &Grant,
+        columns: &[usize],
+        query: &RecordsQuery,
+        upsert: Option<&Grant>,
+        now: DateTime<Utc>,
+    ) -> Result<BulkInsert> {
+        let target = Target::new(table, grant);
+        let lookups = self.access.lookups();
+        // What stays a place of a key is what each record brings by itself.
+        let places = columns.iter().enumerate();
+        let mut values: Vec<(usize, Bind)> = places
+            .map(|(place, index)| (*index, Bind::Key(place)))
+            .collect();
+        self.supply(table, Purpose::Create, &mut values)?;
+        require(target, &values)?;
+        let mut check = condition::of_role(table, grant, lookups)?;
+        let upsert = match upsert {
+            None => None,
+            Some(change) => {
+                check = condition::all([check, condition::of_role(table, change, lookups)?]);
+                self.upsert(table, change, &values, columns, query)?
+            }
+        };
+        let mut taken = Vec::new();
+        let mut supplied = Vec::new();
+        for (index, value) in &values {
+            match value {
+                Bind::Key(place) => taken.push(*place),
+                Bind::Value(value) => supplied.push(value.clone()),
+                Bind::Now(_) => supplied.push(moment(table.column(*index)?, now)?),
+            }
+        }
+        let insert = Insert {
+            table: Arc::clone(table),
+            values,
+            more: Vec::new(),
+            upsert,
+            check,
+            returning: Vec::new(),
+        };
+        Ok(BulkInsert {
+            insert: Arc::new(insert),
+            taken,
+            supplied,
+        })
+    }
+
+    /// A value of a CSV as a value of a column; none where the database gives it. A value without quotes that is empty is
+    /// null; in quotes it is an empty text, or null where the column holds no text.
+    pub fn bulk_text(
+        &self,
+        column: &Column,
+        text: &str,
+        is_quoted: bool,
+    ) -> Result<Option<Scalar>> {
+        let is_null = text.is_empty()
+            && (!is_quoted || column.is_nullable && !convert::holds_text(&column.kind));
+        let value = if is_null {
+            Scalar::Null
+        } else {
+            let lookup = text
+                .strip_prefix('{')
+                .and_then(|text| text.strip_suffix('}'))
+                .and_then(|name| self.access.lookups().get(name));
+            match convert::from_text(column, lookup.unwrap_or(text)) {
+                Ok(value) => value,
+                Err(error) => return constant(column, self.admitted(column, Err(error), false)?),
+            }
+        };
+        constant(
+            column,
+            self.admitted(column, Ok(Bind::Value(value)), false)?,
+        )
+    }
+
+    /// A member of a line of NDJSON as a value of a column; none where the database gives it.
+    pub fn bulk_json(&self, column: &Column, value: &RawValue) -> Result<Option<Scalar>> {
+        constant(
+            column,
+            self.admitted(column, self.value(column, value), false)?,
+        )
     }
 
     /// Adds what the gateway sets by itself. What the manifest sets at every write goes before what was sent; a lookup
@@ -385,6 +529,40 @@ impl Planner<'_> {
             None => convert::from_json(column, value),
         }
     }
+}
+
+/// Bulk records have values alone.
+fn constant(column: &Column, value: Option<Bind>) -> Result<Option<Scalar>> {
+    match value {
+        None => Ok(None),
+        Some(Bind::Value(value)) => Ok(Some(value)),
+        Some(Bind::Key(_) | Bind::Now(_)) => Err(Error::new(
+            ErrorKind::InvalidValue,
+            format!(
+                "field '{}' can not be an expression in a bulk import",
+                column.name
+            ),
+        )
+        .with_help("write the value itself, or leave the field out")),
+    }
+}
+
+/// The time now, as a text that the column understands.
+fn moment(column: &Column, now: DateTime<Utc>) -> Result<Scalar> {
+    let form = match column.kind {
+        Type::Date => "%Y-%m-%d",
+        Type::Time => "%H:%M:%S%.6f",
+        Type::DateTime => "%Y-%m-%dT%H:%M:%S%.6f",
+        _ => "%Y-%m-%dT%H:%M:%S%.6fZ",
+    };
+    convert::from_text(column, &now.format(form).to_string())
+}
+
+fn twice(column: &Column) -> Error {
+    Error::new(
+        ErrorKind::InvalidBody,
+        format!("field '{}' stands twice in the record", column.name),
+    )
 }
 
 /// Whether a record may have a column at all; false if it is to be dropped.

@@ -1,26 +1,32 @@
 //! Connections that serve one request at a time: transactions, and reads that are slow or large.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
     TimeoutType,
 };
-use futures_util::TryStreamExt as _;
+use futures_util::{SinkExt as _, TryStreamExt as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::Client;
+use tokio_postgres::types::{ToSql, Type as DriverType};
 
 use super::connect::{Connector, PoolConnector};
-use super::encode::Parameter;
-use super::error::{from_connecting, from_driver, overloaded, timed_out, unavailable};
-use super::rows::{Decoders, Failure, write_row};
+use super::decode::Raw;
+use super::encode::{Parameter, copy_line};
+use super::error::{from_connecting, from_driver, overloaded, timed_out, unavailable, unfit};
+use super::rows::{Decoders, Failure, write_columns, write_row};
 use super::wait::Wait;
+use crate::connector::database::catalog::Type;
+use crate::connector::database::plan::BulkRecords;
+use crate::connector::database::results::{MAX_RESULT_SETS, Results};
 use crate::connector::database::rows::RowWriter;
-use crate::connector::database::sql::{Statement, Transaction};
+use crate::connector::database::sql::{Load, Statement, Transaction};
 use crate::connector::database::value::Scalar;
 use crate::error::{Error, Result};
 
@@ -280,14 +286,16 @@ impl Alone {
         }
     }
 
-    /// Begins a transaction.
-    pub(super) async fn begin(&self) -> Result<Box<dyn Transaction>> {
+    /// Begins a transaction with this statement.
+    pub(super) async fn begin(&self, begin: &'static str) -> Result<Box<dyn Transaction>> {
         Ok(Box::new(PostgresqlTransaction {
-            lease: self.lease_in_transaction("BEGIN").await?,
+            lease: self.lease_in_transaction(begin).await?,
+            begin,
             limit: self.limit,
             is_fresh: true,
             has_savepoint: false,
             has_failed: false,
+            loads: None,
         }))
     }
 }
@@ -370,12 +378,15 @@ const SAVEPOINT: &str = "tidegate";
 /// A transaction on a connection of its own.
 struct PostgresqlTransaction {
     lease: Lease,
+    begin: &'static str,
     limit: Duration,
     /// Nothing was run yet.
     is_fresh: bool,
     has_savepoint: bool,
     /// A statement failed, and all that PostgreSQL still accepts is a rollback.
     has_failed: bool,
+    /// Whether COPY can do what is asked for, and for which statement; none before it was asked.
+    loads: Option<(Arc<str>, bool)>,
 }
 
 impl PostgresqlTransaction {
@@ -411,6 +422,87 @@ impl PostgresqlTransaction {
     }
 }
 
+/// Whether COPY does the same as INSERT: it writes to no view, knows no policies for rows, and writes numbers of its own into
+/// columns that are GENERATED ALWAYS AS IDENTITY (manual, COPY, "Notes").
+const MAY_COPY: &str = "\
+SELECT c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND pg_catalog.row_security_active(c.oid))
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = c.oid AND a.attidentity = 'a' AND a.attname = ANY ($3::text[]))
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = COALESCE($1::text, pg_catalog.current_schema()) AND c.relname = $2::text";
+
+impl PostgresqlTransaction {
+    /// Whether COPY can do it. Asked once for many loads.
+    async fn may_copy(&mut self, load: &Load) -> Result<bool> {
+        if let Some((known, may_copy)) = &self.loads
+            && **known == *load.insert.sql
+        {
+            return Ok(*may_copy);
+        }
+        let columns = load.columns.iter().map(|index| load.table.column(*index));
+        let names = columns
+            .map(|column| Ok(column?.name.as_str()))
+            .collect::<Result<Vec<&str>>>()?;
+        self.lease.state = State::Busy;
+        let asked = async {
+            let client = self.lease.client()?;
+            let statement = prepare(client, MAY_COPY, self.limit).await?;
+            let (schema, table) = (&load.table.schema, &load.table.native);
+            let asked_for: [&(dyn ToSql + Sync); 3] = [schema, table, &names];
+            let rows = in_time(self.limit, client.query(&statement, &asked_for)).await?;
+            let row = rows.first();
+            Ok(row.map_or(Ok(false), |row| row.try_get(0))?)
+        };
+        let answer = asked.await;
+        let may_copy = self.settle(answer).map_err(Failure::into_error)?;
+        let has_money = load.columns.iter().any(|index| {
+            load.table
+                .columns
+                .get(*index)
+                .is_some_and(|column| column.kind == Type::Money)
+        });
+        if may_copy && has_money {
+            // What COPY reads as money depends on the place; the text that is sent does not.
+            let set = self.execute("SET LOCAL lc_monetary = 'C'").await;
+            set.map_err(Failure::into_error)?;
+        }
+        self.loads = Some((Arc::clone(&load.insert.sql), may_copy));
+        Ok(may_copy)
+    }
+
+    async fn copy(
+        &mut self,
+        load: &Load,
+        records: &BulkRecords,
+        range: Range<usize>,
+    ) -> Result<u64, Failure> {
+        let sql = format!(
+            "COPY {} ({}) FROM STDIN",
+            load.table_name, load.column_names
+        );
+        let mut text = BytesMut::new();
+        for index in range {
+            copy_line(records.record(index), &mut text)
+                .map_err(|beyond| Failure::Ours(unfit(beyond)))?;
+        }
+        self.is_fresh = false;
+        self.lease.state = State::Busy;
+        let result = copy_in(self.lease.client()?, &sql, text.freeze(), self.limit).await;
+        self.settle(result)
+    }
+}
+
+async fn copy_in(client: &Object, sql: &str, text: Bytes, limit: Duration) -> Result<u64, Failure> {
+    let statement = prepare(client, sql, limit).await?;
+    in_time(limit, async {
+        let mut sink = pin!(client.copy_in(&statement).await?);
+        // What the server refuses is said by the end of the copy.
+        let _ = sink.send(text).await;
+        sink.finish().await
+    })
+    .await
+}
+
 /// Runs a statement to its end; gives the number of rows it touched.
 async fn run_statement(
     client: &Object,
@@ -437,6 +529,92 @@ async fn run_statement(
     Ok(stream.rows_affected().unwrap_or(0))
 }
 
+/// Runs CALL, which gives at most one row with the OUT parameters, or a query of a function that gives cursors. The
+/// rows of cursors are results of their own, in their order; the other parameters come last.
+async fn call(
+    client: &Object,
+    sql: &str,
+    values: &[&Scalar],
+    results: &mut Results,
+    limit: Duration,
+) -> Result<(), Failure> {
+    let statement = prepare(client, sql, limit).await?;
+    let decoders = Decoders::of_call(&statement)?;
+    let timer = pin!(tokio::time::sleep(limit));
+    let mut wait = Wait::new(timer);
+    let late = || Failure::from(timed_out("routine"));
+    let parameters = values.iter().map(|value| Parameter(value));
+    let query = pin!(client.query_raw(&statement, parameters));
+    let mut stream = pin!(wait.run(query).await.ok_or_else(late)??);
+    let mut given = Vec::new();
+    while let Some(row) = wait.run(pin!(stream.try_next())).await.ok_or_else(late)?? {
+        // Each is a result of its own, or the only one.
+        if given.len() <= MAX_RESULT_SETS {
+            given.push(row);
+        }
+    }
+    let columns = statement.columns();
+    let is_cursor = |index: &usize| {
+        columns
+            .get(*index)
+            .is_some_and(|column| *column.type_() == DriverType::REFCURSOR)
+    };
+    let (cursors, others): (Vec<usize>, Vec<usize>) = (0..columns.len()).partition(is_cursor);
+    for row in &given {
+        for index in &cursors {
+            let Raw(Some(name)) = row.try_get(*index)? else {
+                continue;
+            };
+            let name = String::from_utf8_lossy(name).replace('"', "\"\"");
+            fetch(
+                client,
+                &format!("FETCH ALL FROM \"{name}\""),
+                results,
+                limit,
+            )
+            .await?;
+        }
+    }
+    let Some(out) = given.first().filter(|_| !others.is_empty()) else {
+        return Ok(());
+    };
+    let names = others
+        .iter()
+        .filter_map(|index| columns.get(*index))
+        .map(|column| column.name().to_owned())
+        .collect();
+    let mut rows = results.begin(names)?;
+    write_columns(out, &decoders, &others, &mut rows)?;
+    results.end(rows)?;
+    Ok(())
+}
+
+/// Takes all rows of a cursor as one result. Its columns are known to the cursor alone, so nothing is kept prepared.
+async fn fetch(
+    client: &Object,
+    sql: &str,
+    results: &mut Results,
+    limit: Duration,
+) -> Result<(), Failure> {
+    let statement = in_time(limit, client.prepare(sql)).await?;
+    let decoders = Decoders::of_call(&statement)?;
+    let names = statement.columns().iter();
+    let mut rows = results.begin(names.map(|column| column.name().to_owned()).collect())?;
+    let timer = pin!(tokio::time::sleep(limit));
+    let mut wait = Wait::new(timer);
+    let late = || Failure::from(timed_out("cursor"));
+    let query = pin!(client.query_raw(&statement, std::iter::empty::<Parameter<'_>>()));
+    let mut stream = pin!(wait.run(query).await.ok_or_else(late)??);
+    let mut scratch = String::new();
+    while let Some(row) = wait.run(pin!(stream.try_next())).await.ok_or_else(late)?? {
+        if write_row(&row, &decoders, &mut scratch, &mut rows)? {
+            rows.flush().await?;
+        }
+    }
+    results.end(rows)?;
+    Ok(())
+}
+
 #[async_trait]
 impl Transaction for PostgresqlTransaction {
     async fn run(
@@ -459,7 +637,7 @@ impl Transaction for PostgresqlTransaction {
                     return Err(failure.into_error());
                 }
                 // Nothing is lost by beginning again.
-                self.execute("ROLLBACK; BEGIN")
+                self.execute(&format!("ROLLBACK; {}", self.begin))
                     .await
                     .map_err(Failure::into_error)?;
                 self.has_failed = false;
@@ -470,6 +648,40 @@ impl Transaction for PostgresqlTransaction {
             Err(failure) => return Err(failure.into_error()),
         };
         Ok((rows, touched))
+    }
+
+    async fn load(
+        &mut self,
+        load: &Load,
+        records: &Arc<BulkRecords>,
+        range: Range<usize>,
+    ) -> Result<Option<u64>> {
+        if load.is_checked || load.is_upsert || !self.may_copy(load).await? {
+            return Ok(None);
+        }
+        let copied = self.copy(load, records, range).await;
+        copied.map(Some).map_err(Failure::into_error)
+    }
+
+    async fn call(&mut self, statement: &Statement, results: &mut Results) -> Result<()> {
+        self.is_fresh = false;
+        let values = statement.values(&[])?;
+        self.lease.state = State::Busy;
+        let called = call(
+            self.lease.client()?,
+            &statement.sql,
+            &values,
+            results,
+            self.limit,
+        );
+        let result = called.await;
+        if result.as_ref().is_err_and(Failure::is_stale) {
+            self.lease
+                .client()?
+                .statement_cache
+                .remove(&statement.sql, &[]);
+        }
+        self.settle(result).map_err(Failure::into_error)
     }
 
     async fn savepoint(&mut self) -> Result<()> {

@@ -1,6 +1,8 @@
 //! Tables, columns and keys, read from PostgreSQL's catalogues: one query for each kind of thing, whatever their
 //! number, and all in one snapshot.
 
+mod routines;
+
 use std::collections::HashMap;
 
 use tokio_postgres::{Client, Row};
@@ -120,7 +122,11 @@ SELECT pg_catalog.concat_ws('-',
       pg_catalog.concat_ws(' ', oid, xmin), 0))) FROM pg_catalog.pg_enum),
   (SELECT pg_catalog.concat_ws('.', count(*), sum(pg_catalog.hashtextextended(
       pg_catalog.concat_ws(' ', objoid, objsubid, xmin), 0))) FROM pg_catalog.pg_description
-   WHERE classoid = 'pg_catalog.pg_class'::pg_catalog.regclass),
+   WHERE classoid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass)),
+  (SELECT pg_catalog.concat_ws('.', count(*), sum(pg_catalog.hashtextextended(
+      pg_catalog.concat_ws(' ', p.oid, p.xmin), 0)))
+   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+   WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'),
   pg_catalog.current_schema())";
 
 /// A type as the catalogue has it.
@@ -279,7 +285,10 @@ pub(super) async fn read(client: &Client, schema: &str) -> Result<Catalog, tokio
     for row in client.query(CHECKS, &[&schema_oids]).await? {
         draft.add_check(&row)?;
     }
-    Ok(Catalog::new(draft.tables).with_schemas(known))
+    let routines = routines::read(client, &schemas, &schema_oids, &types, &labels).await?;
+    Ok(Catalog::new(draft.tables)
+        .with_schemas(known)
+        .with_routines(routines))
 }
 
 /// Tables in the making.

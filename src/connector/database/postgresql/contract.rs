@@ -10,7 +10,7 @@ use tokio_postgres::NoTls;
 use super::PostgresqlConfig;
 use crate::clock::system;
 use crate::connector::database::connector::DatabaseConnector;
-use crate::connector::database::contract::{Product, Sample, Words};
+use crate::connector::database::contract::{Product, RoutineWords, Sample, Words};
 use crate::connector::database::dialect::PostgresqlDialect;
 use crate::connector::database::options::DatabaseOptions;
 use crate::connector::database::sql::{RenderOptions, Sql};
@@ -42,6 +42,44 @@ pub const WORDS: Words = Words {
     strange_letter: "😀",
     changes_schema: true,
     quote: |name| format!("\"{}\"", name.replace('"', "\"\"")),
+    routines: Some(ROUTINES),
+};
+
+/// Their search path is that of the schema in which they are made.
+const ROUTINES: RoutineWords = RoutineWords {
+    statements: &[
+        "CREATE PROCEDURE add_tag (p_label text) LANGUAGE sql SET search_path FROM CURRENT \
+         AS 'INSERT INTO tag (label) VALUES (p_label)'",
+        "CREATE PROCEDURE close_month (p_year integer, OUT p_done integer, INOUT p_note text DEFAULT NULL) LANGUAGE plpgsql \
+         AS $$ BEGIN p_done := p_year * 10; p_note := p_note || '!'; END $$",
+        "CREATE PROCEDURE open_invoices (p_least numeric, OUT p_rows refcursor, OUT p_count integer) LANGUAGE plpgsql \
+         SET search_path FROM CURRENT AS $$ BEGIN \
+         OPEN p_rows FOR SELECT number, total FROM invoice WHERE total >= p_least ORDER BY number; \
+         SELECT count(*) INTO p_count FROM invoice WHERE total >= p_least; END $$",
+        "CREATE PROCEDURE lists (OUT p_first refcursor, OUT p_second refcursor) LANGUAGE plpgsql \
+         SET search_path FROM CURRENT AS $$ BEGIN \
+         OPEN p_first FOR SELECT label FROM tag ORDER BY id; \
+         OPEN p_second FOR SELECT number FROM invoice WHERE number LIKE '%-1' AND number < 'C' ORDER BY number; END $$",
+        "CREATE PROCEDURE refuse (p_reason text) LANGUAGE plpgsql SET search_path FROM CURRENT \
+         AS $$ BEGIN INSERT INTO tag (label) VALUES ('lost'); RAISE EXCEPTION '%', p_reason; END $$",
+        "CREATE FUNCTION invoice_total (p_customer integer) RETURNS numeric(12,2) LANGUAGE sql STABLE \
+         SET search_path FROM CURRENT AS 'SELECT sum(total) FROM invoice WHERE customer_id = p_customer'",
+        "CREATE FUNCTION twice (p_number integer) RETURNS integer LANGUAGE sql AS 'SELECT 2 * p_number'",
+    ],
+    table_function: Some(
+        "CREATE FUNCTION invoices_of (p_customer integer) RETURNS TABLE (number text, total numeric) LANGUAGE sql STABLE \
+         SET search_path FROM CURRENT \
+         AS 'SELECT number, total FROM invoice WHERE customer_id = p_customer ORDER BY number'",
+    ),
+    defaults: Some(
+        "CREATE PROCEDURE add_tags (p_label text, p_second text DEFAULT 'spare') LANGUAGE sql SET search_path FROM CURRENT \
+         AS 'INSERT INTO tag (label) VALUES (p_label), (p_second)'",
+    ),
+    overloads: &[
+        "CREATE FUNCTION area (p_side integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT p_side * p_side'",
+        "CREATE FUNCTION area (p_width integer, p_height integer) RETURNS integer LANGUAGE sql IMMUTABLE \
+         AS 'SELECT p_width * p_height'",
+    ],
 };
 
 /// The types of the reference (<https://www.postgresql.org/docs/18/datatype.html>).

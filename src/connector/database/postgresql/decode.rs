@@ -139,8 +139,8 @@ impl Decoder {
             16 => Self::Bool,
             17 => Self::Bytea,
             18 => Self::Char,
-            // name, text, xml, unknown, bpchar, varchar
-            19 | 25 | 142 | 705 | 1042 | 1043 => Self::Text,
+            // name, text, xml, unknown, bpchar, varchar, refcursor
+            19 | 25 | 142 | 705 | 1042 | 1043 | 1790 => Self::Text,
             20 => Self::Int8,
             21 => Self::Int2,
             23 => Self::Int4,

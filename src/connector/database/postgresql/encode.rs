@@ -179,6 +179,52 @@ fn write_text(scalar: &Scalar, depth: usize, out: &mut BytesMut) -> Result<(), U
     Ok(())
 }
 
+/// A record as a line of COPY's text format (manual, COPY, "Text Format").
+pub(super) fn copy_line(values: &[Scalar], out: &mut BytesMut) -> Result<(), Unencodable> {
+    for (index, value) in values.iter().enumerate() {
+        if index > 0 {
+            out.put_u8(b'\t');
+        }
+        match value {
+            Scalar::Null => out.put_slice(b"\\N"),
+            Scalar::Text(text) | Scalar::Json(text) => copy_text(text.as_bytes(), out),
+            // Two backslashes stand for the one of the hexadecimal form.
+            Scalar::Bytes(_) => {
+                out.put_u8(b'\\');
+                write_text(value, 0, out)?;
+            }
+            Scalar::Array(_) => {
+                let mut text = BytesMut::new();
+                write_text(value, 0, &mut text)?;
+                copy_text(&text, out);
+            }
+            plain => write_text(plain, 0, out)?,
+        }
+    }
+    out.put_u8(b'\n');
+    Ok(())
+}
+
+fn copy_text(text: &[u8], out: &mut BytesMut) {
+    let mut rest = text;
+    while let Some(at) = rest
+        .iter()
+        .position(|byte| matches!(byte, b'\\' | b'\n' | b'\r' | b'\t'))
+    {
+        let (plain, tail) = rest.split_at_checked(at).unwrap_or((rest, &[]));
+        out.put_slice(plain);
+        out.put_u8(b'\\');
+        out.put_u8(match tail.first() {
+            Some(b'\n') => b'n',
+            Some(b'\r') => b'r',
+            Some(b'\t') => b't',
+            _ => b'\\',
+        });
+        rest = tail.get(1..).unwrap_or_default();
+    }
+    out.put_slice(rest);
+}
+
 fn write_hex(bytes: &[u8], out: &mut BytesMut) -> fmt::Result {
     out.write_str("\\x")?;
     bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
@@ -252,6 +298,26 @@ mod tests {
             )),
             Err(error) => Err(*error.downcast_ref::<Unencodable>().unwrap()),
         }
+    }
+
+    #[test]
+    fn a_line_of_copy_has_nothing_in_it_that_ends_a_value() {
+        let mut out = BytesMut::new();
+        let values = [
+            Scalar::Null,
+            Scalar::Text("a\tb\nc\rd\\e".into()),
+            Scalar::Text("\\N".into()),
+            Scalar::Text("\\.".into()),
+            Scalar::Bytes(vec![0, 255]),
+            Scalar::Array(vec![Scalar::Text("a\"b\\".into()), Scalar::Null]),
+            Scalar::Int(-1),
+            Scalar::Temporal("-0001-01-01".into()),
+        ];
+        copy_line(&values, &mut out).unwrap();
+        assert_eq!(
+            std::str::from_utf8(&out).unwrap(),
+            "\\N\ta\\tb\\nc\\rd\\\\e\t\\\\N\t\\\\.\t\\\\x00ff\t{\"a\\\\\"b\\\\\\\\\",NULL}\t-1\t0002-01-01 BC\n"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::error::Error as _;
 use tokio_postgres::error::DbError;
 
 use super::encode::Unencodable;
+use crate::connector::database::routine::RAISED_FACT;
 use crate::error::{Error, ErrorKind};
 
 /// What became of a statement that failed, as far as running it again is concerned.
@@ -26,6 +27,11 @@ pub(super) fn classify(code: &str) -> (ErrorKind, &'static str) {
         "23505" | "23P01" => (
             ErrorKind::UniqueViolation,
             "a record with this key already exists",
+        ),
+        // ON CONFLICT meets a record of its own statement again.
+        "21000" => (
+            ErrorKind::UniqueViolation,
+            "two records of the request have the same key",
         ),
         "23503" | "23001" => (
             ErrorKind::ForeignKeyViolation,
@@ -50,6 +56,15 @@ pub(super) fn classify(code: &str) -> (ErrorKind, &'static str) {
         "57014" | "25P03" | "25P04" => (
             ErrorKind::BackendTimeout,
             "the database did not finish in time",
+        ),
+        // RAISE without a code of its own (manual, "Reporting Errors and Messages").
+        "P0001" => (
+            ErrorKind::RaisedByDatabase,
+            "a routine or a trigger of the database refuses the request",
+        ),
+        "2D000" => (
+            ErrorKind::BackendFailure,
+            "a procedure ends its transaction by itself, but is called within one of the gateway",
         ),
         // The statement was written for a catalogue that has changed. Whoever reads these kinds reads it anew.
         "42P01" | "3F000" => (
@@ -166,15 +181,26 @@ pub(super) fn from_driver(error: tokio_postgres::Error) -> Error {
         } else {
             classify(server.code().code())
         };
+        // Codes of one's own are raised as well. The function that raises them has one name in every language
+        // (pl_exec.c).
+        let is_raised =
+            kind == ErrorKind::BackendFailure && server.routine() == Some("exec_stmt_raise");
+        let (kind, message) = if is_raised {
+            classify("P0001")
+        } else {
+            (kind, message)
+        };
         let mut refused = Error::new(kind, message);
+        if kind == ErrorKind::RaisedByDatabase {
+            refused = refused.with_fact(RAISED_FACT, server.message());
+        }
         if let Some(help) = help(server.code().code()) {
             refused = refused.with_help(help);
         }
         return with_server_facts(refused, server).with_source(error);
     }
     if has_source::<Unencodable>(&error) {
-        return Error::new(ErrorKind::InvalidValue, "a value does not fit its column")
-            .with_source(error);
+        return unfit(error);
     }
     if cause(&error) == Cause::Lost {
         return unavailable("connection").with_source(error);
@@ -184,6 +210,11 @@ pub(super) fn from_driver(error: tokio_postgres::Error) -> Error {
         "the database could not carry out the request",
     )
     .with_source(error)
+}
+
+/// The error of a value that cannot be sent.
+pub(super) fn unfit(source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::InvalidValue, "a value does not fit its column").with_source(source)
 }
 
 /// The error of an attempt to connect: nothing about it is the caller's.
@@ -250,6 +281,7 @@ mod tests {
         for (code, kind) in [
             ("23505", Kind::UniqueViolation),
             ("23P01", Kind::UniqueViolation),
+            ("21000", Kind::UniqueViolation),
             ("23503", Kind::ForeignKeyViolation),
             ("23502", Kind::NotNullViolation),
             ("23514", Kind::CheckViolation),

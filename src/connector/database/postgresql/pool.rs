@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long a connection may be unused before it is closed.
 const LONGEST_IDLE: Duration = Duration::from_mins(5);
 /// How many statements' time the catalogue may take.
-const CATALOG_STATEMENTS: u32 = 8;
+const CATALOG_STATEMENTS: u32 = 10;
 
 /// Connections to one PostgreSQL database. Nothing connects before it is needed.
 pub(super) struct PostgresqlPool {
@@ -126,7 +126,11 @@ impl SqlPool for PostgresqlPool {
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>> {
-        self.alone.begin().await
+        self.alone.begin("BEGIN").await
+    }
+
+    async fn begin_reading(&self) -> Result<Box<dyn Transaction>> {
+        self.alone.begin("BEGIN READ ONLY").await
     }
 
     async fn probe(&self) -> Result<()> {

@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use super::decode::{Decoder, Raw, Style};
 use super::error::{Cause, cause, from_driver};
 use crate::connector::database::rows::RowWriter;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A failure of a statement: the driver's, or one of ours.
 pub(super) enum Failure {
@@ -74,6 +74,27 @@ impl Decoders {
     }
 }
 
+impl Decoders {
+    /// The same for a statement of which nobody here chose the columns.
+    pub(super) fn of_call(statement: &tokio_postgres::Statement) -> Result<Self> {
+        let unreadable = statement
+            .columns()
+            .iter()
+            .find(|column| Decoder::of(column.type_()).is_none());
+        if let Some(column) = unreadable {
+            return Err(Error::new(
+                ErrorKind::NotImplemented,
+                format!(
+                    "a routine gave a column of type {}, which only the database can write as text",
+                    column.type_()
+                ),
+            )
+            .with_help("cast it to text within the routine"));
+        }
+        Self::of(statement)
+    }
+}
+
 /// Writes one row. True when a chunk should be flushed. A row beyond the page is read over.
 pub(super) fn write_row(
     row: &Row,
@@ -93,4 +114,30 @@ pub(super) fn write_row(
         rows.value(&decoder.decode(raw, style, scratch)?);
     }
     Ok(rows.end_row())
+}
+
+/// Writes some columns of a row.
+pub(super) fn write_columns(
+    row: &Row,
+    decoders: &Decoders,
+    columns: &[usize],
+    rows: &mut RowWriter,
+) -> Result<(), Failure> {
+    let style = Style {
+        numbers: rows.shape().numbers,
+        datetimes: rows.shape().datetimes,
+    };
+    if !rows.begin_row() {
+        return Ok(());
+    }
+    let mut scratch = String::new();
+    for index in columns {
+        let Some(decoder) = decoders.0.get(*index) else {
+            continue;
+        };
+        let raw: Raw<'_> = row.try_get(*index)?;
+        rows.value(&decoder.decode(raw, style, &mut scratch)?);
+    }
+    rows.end_row();
+    Ok(())
 }

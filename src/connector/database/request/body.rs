@@ -1,5 +1,6 @@
 //! Bodies with records: JSON, NDJSON and CSV. Pure. Values stay texts, so that numbers keep their digits.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use indexmap::IndexMap;
@@ -143,6 +144,128 @@ impl Syntax {
     }
 }
 
+/// How the records of a bulk import are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BulkSyntax {
+    /// The first record names the columns.
+    Csv,
+    /// One object on each line.
+    NdJson,
+}
+
+/// The syntax of a bulk import's body; 415 for any other than CSV and NDJSON.
+pub fn bulk_syntax(content_type: Option<&str>) -> Result<BulkSyntax> {
+    match Syntax::of(content_type)? {
+        Syntax::Csv => Ok(BulkSyntax::Csv),
+        Syntax::NdJson => Ok(BulkSyntax::NdJson),
+        Syntax::Json => Err(Error::new(
+            ErrorKind::UnsupportedMediaType,
+            "a bulk import takes CSV or NDJSON",
+        )
+        .with_help(
+            "send text/csv or application/x-ndjson and say so in Content-Type, or leave out `bulk`",
+        )),
+    }
+}
+
+/// Checks the names in the first record of a CSV.
+pub(in super::super) fn bulk_header<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let mut seen: Vec<&str> = Vec::new();
+    for name in names {
+        if name.is_empty() {
+            let number = seen.len().saturating_add(1);
+            return Err(Error::new(
+                ErrorKind::InvalidBody,
+                format!("column {number} of the CSV has no name"),
+            ));
+        }
+        if seen.contains(&name) {
+            return Err(Error::new(
+                ErrorKind::InvalidBody,
+                format!("the CSV has two columns `{}`", brief(name)),
+            ));
+        }
+        if seen.len() == MAX_FIELDS {
+            return Err(Error::new(
+                ErrorKind::InvalidBody,
+                format!("the CSV has more than {MAX_FIELDS} columns"),
+            ));
+        }
+        seen.push(name);
+    }
+    Ok(())
+}
+
+/// The members of one line of NDJSON, in their order; `number` is that of the line.
+pub(in super::super) fn bulk_members(text: &str, number: usize) -> Result<Members<'_>> {
+    refuse_hazards(text, number)?;
+    read(text, MembersSeed).map_err(|error| malformed_json(error, number))
+}
+
+/// Members of an object whose values stay as they were written.
+pub(in super::super) type Members<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
+
+struct MembersSeed;
+
+impl<'de> DeserializeSeed<'de> for MembersSeed {
+    type Value = Members<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for MembersSeed {
+    type Value = Members<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a record, which is an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members: Members<'de> = Vec::new();
+        while let Some(name) = map.next_key_seed(NameSeed)? {
+            if members.len() == MAX_FIELDS {
+                return Err(A::Error::custom(format!(
+                    "a record has more than {MAX_FIELDS} members"
+                )));
+            }
+            if members.iter().any(|(known, _)| *known == name) {
+                return Err(twice(&name));
+            }
+            members.push((name, map.next_value()?));
+        }
+        Ok(members)
+    }
+}
+
+/// A name that is borrowed where nothing in it is escaped.
+struct NameSeed;
+
+impl<'de> DeserializeSeed<'de> for NameSeed {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for NameSeed {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(name.to_owned()))
+    }
+}
+
 /// Line and column behind some text; both begin with 1, the column counts bytes.
 fn place(before: &[u8]) -> (usize, usize) {
     let line = memchr::memchr_iter(b'\n', before).count().saturating_add(1);
@@ -181,6 +304,15 @@ fn json(text: &str, expect: Expect) -> Result<(Vec<Record>, Option<BodyOptions>)
             Expect::Collection => Err(no_records()),
         },
     }
+}
+
+/// The members of an object within a body that was read; none twice. `None` for what is no object.
+pub fn parse_object(value: &RawValue) -> Option<Record> {
+    value
+        .get()
+        .starts_with('{')
+        .then(|| read(value.get(), RecordSeed).ok())
+        .flatten()
 }
 
 /// Answers are sent back as they came: their `meta` is no option.

@@ -19,7 +19,11 @@ use crate::error::{Error, ErrorKind, Result, brief, nearest};
 use crate::exchange::query::{decode_percent, truth};
 use crate::exchange::{Query, RequestHead};
 
-pub use body::{BodyOptions, Expect, MAX_BODY_DEPTH, MAX_RECORDS, no_records, parse_body};
+pub use body::{
+    BodyOptions, BulkSyntax, Expect, MAX_BODY_DEPTH, MAX_RECORDS, bulk_syntax, no_records,
+    parse_body, parse_object,
+};
+pub(super) use body::{bulk_header, bulk_members};
 pub use list::{
     MAX_FIELDS, MAX_IDENTIFIERS, MAX_ORDER_ITEMS, MAX_RELATED_DEPTH, MAX_RELATED_ITEMS,
 };
@@ -138,6 +142,8 @@ pub struct RecordsQuery {
     pub rollback: bool,
     /// `upsert`
     pub upsert: bool,
+    /// `bulk`
+    pub bulk: bool,
     /// `allow_related_delete`
     pub allow_related_delete: bool,
     /// `force`
@@ -265,6 +271,7 @@ pub fn records_query(query: &Query, body: Option<&BodyOptions>) -> Result<Record
         continue_on_error: given.truth("continue")?,
         rollback: given.truth("rollback")?,
         upsert: given.truth("upsert")?,
+        bulk: given.truth("bulk")?,
         allow_related_delete: given.truth("allow_related_delete")?,
         force: given.truth("force")?,
         refresh: given.truth("refresh")?,
@@ -331,6 +338,49 @@ pub fn received(
     Ok((records_query(query, options.as_ref())?, body))
 }
 
+/// Whether a query string asks for a bulk import.
+pub fn asks_for_bulk(query: &str) -> bool {
+    // Most calls have no such option, and need not be taken apart for it.
+    query.contains("bulk")
+        && Query::parse(query).is_ok_and(|query| query.get("bulk").and_then(truth) == Some(true))
+}
+
+/// What the head of a bulk import says. Its body is still to arrive.
+///
+/// Errors: 415 for a body that is neither CSV nor NDJSON, 400 for options that have no meaning here.
+pub fn bulk(head: &RequestHead, query: &Query) -> Result<(RecordsQuery, BulkSyntax)> {
+    refuse_codings(&head.headers)?;
+    let syntax = bulk_syntax(head.header(&CONTENT_TYPE))?;
+    let asked = records_query(query, None)?;
+    let plain = RecordsQuery {
+        id_field: asked.id_field.clone(),
+        continue_on_error: asked.continue_on_error,
+        rollback: asked.rollback,
+        upsert: asked.upsert,
+        bulk: asked.bulk,
+        ..RecordsQuery::default()
+    };
+    if asked != plain {
+        return Err(Error::new(
+            ErrorKind::InvalidParameter,
+            "beside the option `bulk` there is one that has no meaning with it",
+        )
+        .with_help("`continue`, `rollback`, `upsert` and `id_field` may stand beside `bulk`"));
+    }
+    Ok((asked, syntax))
+}
+
+/// A body that is one object, whatever its members mean; none without a body.
+///
+/// Errors: as [`parse_body`] for one record.
+pub fn object_body(head: &RequestHead, bytes: &[u8]) -> Result<Option<Record>> {
+    if !bytes.is_empty() {
+        refuse_codings(&head.headers)?;
+    }
+    let (mut body, _) = parse_body(head.header(&CONTENT_TYPE), bytes, Expect::Record)?;
+    Ok(body.records.pop())
+}
+
 /// A compressed body is not read: it could grow without bound (RFC 9110 section 8.4 asks for 415).
 fn refuse_codings(headers: &HeaderMap) -> Result<()> {
     for value in headers.get_all(CONTENT_ENCODING) {
@@ -383,7 +433,8 @@ fn refuse_mixed(wanted: &RecordsQuery) -> Result<()> {
     }
 }
 
-fn download(text: &str) -> Result<Option<Download>> {
+/// What the option `file` says.
+pub(super) fn download(text: &str) -> Result<Option<Download>> {
     const MAX_NAME_CHARACTERS: usize = 200;
     match truth(text) {
         Some(true) => return Ok(Some(Download::Unnamed)),

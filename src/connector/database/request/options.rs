@@ -64,6 +64,7 @@ pub(super) const OPTIONS: &[OptionName] = &[
     option("continue", &[], BATCHES),
     option("rollback", &[], BATCHES),
     option("upsert", &[], &[Create, Change, ChangeOne]),
+    option("bulk", &[], &[Create]),
     option("allow_related_delete", &[], &[Create, Change, ChangeOne]),
     option("force", &[], &[Delete]),
     option("refresh", &[], READS),
@@ -143,6 +144,11 @@ pub struct RecordsOptions {
     pub rollback: bool,
     /// Changes a record if its key exists, and inserts it otherwise.
     pub upsert: bool,
+    /// Imports a body of any size, which must be CSV or NDJSON: records are written while it arrives, all of them or
+    /// none, or with `continue` those that can be written. The answer has no records but their number in
+    /// `meta.count`, and errors name the line. Beside it only `continue`, `rollback`, `upsert` and `id_field` may
+    /// stand.
+    pub bulk: bool,
     /// Permits deleting every record of the table that the role admits.
     pub force: bool,
     /// Delete related records that a nested write takes out and that cannot be without the record around them.

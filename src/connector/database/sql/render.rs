@@ -155,6 +155,19 @@ pub(super) fn render_insert(
     })
 }
 
+/// A table as statements name it, and these of its columns, separated by commas.
+pub(super) fn render_names(
+    dialect: &dyn Dialect,
+    table: &Table,
+    columns: &[usize],
+) -> Result<(String, String)> {
+    let renderer = Renderer::new(dialect, RenderOptions::default());
+    Ok((
+        renderer.table_name(table),
+        renderer.plain_names(table, columns)?,
+    ))
+}
+
 /// A table within a statement, and what its columns are qualified with.
 #[derive(Clone, Copy)]
 struct Scope<'a> {
@@ -937,6 +950,7 @@ impl<'a> Renderer<'a> {
                 self.sql.push_str(&value);
             }
             self.sql.push(')');
+            self.more_records(insert)?;
         }
         self.sql.push_str(&output.after);
         let Some(upsert) = &insert.upsert else {
@@ -968,6 +982,22 @@ impl<'a> Renderer<'a> {
             let _ = write!(self.sql, "{name} = excluded.{name}");
         }
         self.filter(" WHERE ", scope, &upsert.condition)
+    }
+
+    /// The records of an insert after the first.
+    fn more_records(&mut self, insert: &Insert) -> Result<()> {
+        for values in &insert.more {
+            self.sql.push_str(", (");
+            for (position, ((index, _), bind)) in insert.values.iter().zip(values).enumerate() {
+                if position > 0 {
+                    self.sql.push_str(", ");
+                }
+                let value = self.written(bind, insert.table.column(*index)?);
+                self.sql.push_str(&value);
+            }
+            self.sql.push(')');
+        }
+        Ok(())
     }
 
     fn update(&mut self, update: &Update) -> Result<()> {

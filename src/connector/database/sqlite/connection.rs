@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,14 +12,17 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::limits::Limit;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
 use super::declared::is_narrow;
 use super::error::translate;
 use super::value::{Guide, bind, decode, to_json};
 use crate::clock::Clock;
+use crate::connector::database::backend::not_permitted;
+use crate::connector::database::plan::BulkRecords;
 use crate::connector::database::rows::RowWriter;
-use crate::connector::database::sql::Statement;
+use crate::connector::database::sql::{Load, Statement};
 use crate::connector::database::value::{DateTimeStyle, NumberStyle, Scalar};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -393,6 +397,42 @@ impl Open {
         let guide = Guide::of(text);
         guides.insert(text.into(), guide);
         guide
+    }
+
+    /// Adds records one by one, by one statement; gives how many.
+    pub(super) fn load(
+        &self,
+        load: &Load,
+        records: &BulkRecords,
+        range: Range<usize>,
+    ) -> Result<u64> {
+        let mut prepared = self
+            .connection
+            .prepare_cached(&load.insert.sql)
+            .map_err(translate)?;
+        let mut written: u64 = 0;
+        for index in range {
+            // What the role's conditions bind stands behind the values.
+            let values = records.record(index).iter();
+            let others = load.insert.values(&[])?.into_iter().skip(records.width());
+            for (position, value) in (1..).zip(values.chain(others)) {
+                prepared
+                    .raw_bind_parameter(position, bind(value)?)
+                    .map_err(translate)?;
+            }
+            let mut result = prepared.raw_query();
+            let mut is_good = !load.is_checked;
+            while let Some(row) = result.next().map_err(translate)? {
+                is_good = row.get_ref(0).map_err(translate)? == ValueRef::Integer(1);
+            }
+            drop(result);
+            let is_missed = load.is_upsert && self.connection.changes() == 0;
+            if !is_good || is_missed {
+                return Err(not_permitted());
+            }
+            written = written.saturating_add(1);
+        }
+        Ok(written)
     }
 
     /// Runs one statement. Rows go to the writer, value by value, and are flushed when it asks for that. Gives the

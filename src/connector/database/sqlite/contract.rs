@@ -37,6 +37,7 @@ pub const WORDS: Words = Words {
     integer_array: None,
     truths: ["0", "1"],
     has_exact_decimals: false,
+    routines: None,
     has_uuids: true,
     strange_letter: "😀",
     changes_schema: true,

@@ -44,7 +44,7 @@ pub use create::create;
 use super::backend::Database;
 use super::connector::DatabaseConnector;
 use super::dialect::SqliteDialect;
-use super::operations::OPERATIONS;
+use super::operations::OPERATIONS_WITHOUT_ROUTINES;
 use super::options::DatabaseOptions;
 use super::sql::{RenderOptions, Sql};
 use crate::connector::operation::Operation;
@@ -174,7 +174,7 @@ impl ServiceConfig for SqliteConfig {
     }
 
     fn operations(&self) -> &[Operation] {
-        OPERATIONS
+        OPERATIONS_WITHOUT_ROUTINES
     }
 
     async fn open(&self, resources: &Resources) -> Result<Arc<dyn Connector>> {

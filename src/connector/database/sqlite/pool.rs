@@ -8,6 +8,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,9 +19,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::catalog::read_catalog;
 use super::connection::{Control, Identity, Open, Role, Settings};
 use crate::connector::database::catalog::Catalog;
+use crate::connector::database::plan::BulkRecords;
 use crate::connector::database::rows::RowWriter;
 use crate::connector::database::schema_change::Interrupted;
-use crate::connector::database::sql::{SqlPool, Statement, Transaction, run_all};
+use crate::connector::database::sql::{Load, SqlPool, Statement, Transaction, run_all};
 use crate::connector::database::value::Scalar;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -736,6 +738,20 @@ impl Transaction for SqliteTransaction {
             session.in_transaction(control, |open| open.run(&statement, &key, rows))
         })
         .await
+    }
+
+    async fn load(
+        &mut self,
+        load: &Load,
+        records: &Arc<BulkRecords>,
+        range: Range<usize>,
+    ) -> Result<Option<u64>> {
+        let (load, records) = (load.clone(), Arc::clone(records));
+        self.submit(move |session, control| {
+            session.in_transaction(control, |open| open.load(&load, &records, range))
+        })
+        .await
+        .map(Some)
     }
 
     async fn savepoint(&mut self) -> Result<()> {
