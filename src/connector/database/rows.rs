@@ -129,8 +129,6 @@ fn as_held<'v>(value: &Value<'v>, kind: &Type) -> Value<'v> {
         (Type::Json, Value::Text(text)) if is_json(text) => Value::Json(text),
         (Type::Boolean, Value::Int(0) | Value::UInt(0) | Value::Decimal("0")) => Value::Bool(false),
         (Type::Boolean, Value::Int(1) | Value::UInt(1) | Value::Decimal("1")) => Value::Bool(true),
-        (Type::Boolean, Value::Float(number)) if *number == 0.0 => Value::Bool(false),
-        (Type::Boolean, Value::Float(number)) if *number == 1.0 => Value::Bool(true),
         (_, value) => *value,
     }
 }
