@@ -172,7 +172,7 @@ pub(super) fn shape(
         let column = table.columns.get(index);
         column.is_some_and(|column| matches!(column.kind, Type::SmallInt | Type::Integer))
     };
-    let shown_as = outputs.iter().enumerate().filter_map(|(index, output)| {
+    let held = outputs.iter().enumerate().filter_map(|(index, output)| {
         let Expression::Column(column) = output.expression else {
             return None;
         };
@@ -188,7 +188,7 @@ pub(super) fn shape(
         numbers: options.numbers,
         datetimes: options.datetimes,
         narrow: narrow.map(|(index, _)| index).collect(),
-        held_as: shown_as.collect(),
+        held: held.collect(),
         ..Shape::new(names, frame, format)
     }
 }

@@ -63,8 +63,9 @@ pub struct Shape {
     pub numbers: NumberStyle,
     /// Indexes of integer columns that hold at most 32 bits: they stay numbers with [`NumberStyle::String`].
     pub narrow: Vec<usize>,
-    /// Indexes of columns whose values are something else to callers: JSON in texts, truth values in numbers.
-    pub held_as: Vec<(usize, Type)>,
+    /// Indexes of columns of which the manifest says that they hold something else: JSON in texts, truth values in
+    /// numbers. What is kept and noted of them stays what the database holds.
+    pub held: Vec<(usize, Type)>,
     /// How dates and times are written.
     pub datetimes: DateTimeStyle,
     /// Columns whose values are shown as another type.
@@ -93,9 +94,9 @@ impl Shape {
             format,
             numbers: NumberStyle::default(),
             narrow: Vec::new(),
+            held: Vec::new(),
             shown_as: Vec::new(),
             datetimes: DateTimeStyle::default(),
-            held_as: Vec::new(),
             page: None,
             keep: Vec::new(),
             digest: false,
@@ -123,13 +124,11 @@ impl Shape {
 }
 
 /// A value as callers see it. One that is not what it should be stays what it is.
-fn held_as<'v>(value: &Value<'v>, kind: &Type) -> Value<'v> {
+fn as_held<'v>(value: &Value<'v>, kind: &Type) -> Value<'v> {
     match (kind, value) {
         (Type::Json, Value::Text(text)) if is_json(text) => Value::Json(text),
         (Type::Boolean, Value::Int(0) | Value::UInt(0) | Value::Decimal("0")) => Value::Bool(false),
         (Type::Boolean, Value::Int(1) | Value::UInt(1) | Value::Decimal("1")) => Value::Bool(true),
-        (Type::Boolean, Value::Float(number)) if *number == 0.0 => Value::Bool(false),
-        (Type::Boolean, Value::Float(number)) if *number == 1.0 => Value::Bool(true),
         (_, value) => *value,
     }
 }
@@ -448,16 +447,12 @@ impl RowWriter {
         if column >= self.shape.visible {
             return;
         }
-        let shown = self
-            .shape
-            .held_as
-            .iter()
-            .find(|(index, _)| *index == column);
+        let mut held = self.shape.held.iter();
         let other;
-        let value = match shown {
+        let value = match held.find(|(index, _)| *index == column) {
             None => value,
             Some((_, kind)) => {
-                other = held_as(value, kind);
+                other = as_held(value, kind);
                 &other
             }
         };

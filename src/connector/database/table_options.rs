@@ -320,7 +320,7 @@ impl JsonSchema for Names {
 }
 
 /// What the gateway sets a column to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Setting<'a> {
     /// A constant.
     Constant(&'a Value),

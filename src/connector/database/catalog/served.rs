@@ -391,10 +391,9 @@ fn no_fit(key: &str, table: &Table, column: &Column) -> String {
 fn shown_as(column: &Column, shown: ShownType) -> Option<Type> {
     match (shown, &column.kind) {
         (ShownType::Json, Type::String | Type::Text) => Some(Type::Json),
-        (
-            ShownType::Boolean,
-            Type::SmallInt | Type::Integer | Type::BigInt | Type::Decimal | Type::Double,
-        ) => Some(Type::Boolean),
+        (ShownType::Boolean, Type::SmallInt | Type::Integer | Type::BigInt | Type::Decimal) => {
+            Some(Type::Boolean)
+        }
         _ => None,
     }
 }
