@@ -413,7 +413,7 @@ impl RowWriter {
                 self.out.extend_from_slice(b",");
             }
             (Format::Xml, Frame::List | Frame::Array) => {
-                self.out.extend_from_slice(b"\t<resource>\n")
+                self.out.extend_from_slice(b"\t<resource>\n");
             }
             _ => {}
         }

@@ -98,7 +98,7 @@ pub struct ColumnOptions {
     /// What the values of records must be like; failures are 400.
     #[serde(default)]
     pub validation: ValidationOptions,
-    /// What to do when a rule is broken, by the rule: "ignore_field" drops the value, every other text is the message.
+    /// What to do when a rule is broken, by the rule: `ignore_field` drops the value, every other text is the message.
     #[serde(default)]
     pub on_fail: OnFail,
 }
@@ -116,6 +116,10 @@ pub enum ShownType {
 /// Rules for the values that records have. Rules other than the first three let null and empty text pass.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a rule that stands alone"
+)]
 pub struct ValidationOptions {
     /// Not null, and not left out when a record is created.
     #[serde(default)]
@@ -186,7 +190,7 @@ fn one() -> u32 {
     1
 }
 
-/// What to do when a rule is broken: "ignore_field" drops the value, every other text is the message.
+/// What to do when a rule is broken: `ignore_field` drops the value, every other text is the message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnFail {

@@ -490,7 +490,11 @@ async fn read(connector: &Arc<DatabaseConnector>, access: &Access, table: &str) 
 fn a_service_that_is_used_sees_new_tables_after_the_period_and_one_that_is_not_asks_nothing() {
     let fake = Arc::new(Fake::default());
     let clock = Moved::new();
-    let connector = connector_with(&fake, DatabaseOptions::default(), clock.clone());
+    let connector = connector_with(
+        &fake,
+        DatabaseOptions::default(),
+        Arc::clone(&clock) as Arc<dyn Clock>,
+    );
     let access = everything();
     runtime().block_on(async {
         read(&connector, &access, "item").await.unwrap();
@@ -502,7 +506,7 @@ fn a_service_that_is_used_sees_new_tables_after_the_period_and_one_that_is_not_a
         settled().await;
         assert_eq!(asked(), 1, "it is not yet time");
 
-        clock.on(Duration::from_secs(3_600));
+        clock.on(Duration::from_hours(1));
         settled().await;
         assert_eq!(asked(), 1, "nobody called");
         read(&connector, &access, "item").await.unwrap();
@@ -530,12 +534,16 @@ fn nobody_waits_for_a_new_catalog() {
         ..Fake::default()
     });
     let clock = Moved::new();
-    let connector = connector_with(&fake, DatabaseOptions::default(), clock.clone());
+    let connector = connector_with(
+        &fake,
+        DatabaseOptions::default(),
+        Arc::clone(&clock) as Arc<dyn Clock>,
+    );
     let access = everything();
     runtime().block_on(async {
         read(&connector, &access, "item").await.unwrap();
         fake.version.store(1, Ordering::SeqCst);
-        clock.on(Duration::from_secs(60));
+        clock.on(Duration::from_mins(1));
         for _ in 0..5 {
             read(&connector, &access, "item").await.unwrap();
             settled().await;
@@ -554,7 +562,11 @@ fn nobody_waits_for_a_new_catalog() {
 fn who_misses_a_table_finds_it_the_next_time_without_asking_the_database_for_each_try() {
     let fake = Arc::new(Fake::default());
     let clock = Moved::new();
-    let connector = connector_with(&fake, DatabaseOptions::default(), clock.clone());
+    let connector = connector_with(
+        &fake,
+        DatabaseOptions::default(),
+        Arc::clone(&clock) as Arc<dyn Clock>,
+    );
     let access = everything();
     runtime().block_on(async {
         read(&connector, &access, "item").await.unwrap();
@@ -580,12 +592,12 @@ fn without_a_period_the_database_is_asked_only_when_a_caller_says_so() {
         schema_check_seconds: 0,
         ..DatabaseOptions::default()
     };
-    let connector = connector_with(&fake, options, clock.clone());
+    let connector = connector_with(&fake, options, Arc::clone(&clock) as Arc<dyn Clock>);
     let access = everything();
     runtime().block_on(async {
         read(&connector, &access, "item").await.unwrap();
         fake.version.store(1, Ordering::SeqCst);
-        clock.on(Duration::from_secs(3_600));
+        clock.on(Duration::from_hours(1));
         for _ in 0..2 {
             read(&connector, &access, "later_1").await.unwrap_err();
             settled().await;
@@ -605,12 +617,16 @@ fn a_check_ends_with_its_connector() {
         ..Fake::default()
     });
     let clock = Moved::new();
-    let connector = connector_with(&fake, DatabaseOptions::default(), clock.clone());
+    let connector = connector_with(
+        &fake,
+        DatabaseOptions::default(),
+        Arc::clone(&clock) as Arc<dyn Clock>,
+    );
     let access = everything();
     runtime().block_on(async {
         read(&connector, &access, "item").await.unwrap();
         fake.version.store(1, Ordering::SeqCst);
-        clock.on(Duration::from_secs(60));
+        clock.on(Duration::from_mins(1));
         read(&connector, &access, "item").await.unwrap();
         settled().await;
         assert_eq!(fake.catalogs.load(Ordering::SeqCst), 2, "it waits");

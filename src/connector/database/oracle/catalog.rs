@@ -13,7 +13,7 @@ pub(super) const STATEMENTS: u32 = 7;
 /// Most digits of a whole number that always fits 64 bits.
 const WHOLE_DIGITS: i64 = 18;
 
-/// The schema that names without one belong to ("SYS_CONTEXT").
+/// The schema that names without one belong to (`SYS_CONTEXT`).
 pub(super) const HOME: &str = "SELECT SYS_CONTEXT('USERENV', 'CURRENT_SCHEMA') FROM DUAL";
 
 /// Tables, views and materialized views, but not those of Oracle itself, of the recycle bin, nested tables and what is

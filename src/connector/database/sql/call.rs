@@ -542,6 +542,14 @@ mod tests {
     }
 
     /// The same in a style whose product is not looked at: names and placeholders are PostgreSQL's.
+    fn as_sql_server(writer: Writer<'_>) -> Result<Script> {
+        writer.sql_server()
+    }
+
+    fn as_oracle(writer: Writer<'_>) -> Result<Script> {
+        writer.oracle()
+    }
+
     fn in_style(
         style: fn(Writer<'_>) -> Result<Script>,
         routine: Routine,
@@ -660,7 +668,7 @@ mod tests {
     fn sql_server_calls_by_name_in_one_batch() {
         assert_eq!(
             in_style(
-                |writer| writer.sql_server(),
+                as_sql_server,
                 procedure(),
                 &[Some(2026), None, Some(1), None]
             ),
@@ -672,11 +680,11 @@ mod tests {
             ]
         );
         assert_eq!(
-            in_style(|writer| writer.sql_server(), scalar(), &[Some(1), None]),
+            in_style(as_sql_server, scalar(), &[Some(1), None]),
             ["SELECT \"sales\".\"close \"\"month\"\"\"($1, DEFAULT) <- 1"]
         );
         assert_eq!(
-            in_style(|writer| writer.sql_server(), table(), &[None]),
+            in_style(as_sql_server, table(), &[None]),
             [
                 "SELECT r.\"number\", r.\"place\"::text FROM \"sales\".\"close \"\"month\"\"\"(DEFAULT) AS r <- "
             ]
@@ -692,7 +700,7 @@ mod tests {
         });
         assert_eq!(
             in_style(
-                |writer| writer.oracle(),
+                as_oracle,
                 with_cursor,
                 &[Some(2026), None, Some(1), None, None]
             ),
@@ -704,13 +712,13 @@ mod tests {
             ]
         );
         assert_eq!(
-            in_style(|writer| writer.oracle(), scalar(), &[Some(1), None]),
+            in_style(as_oracle, scalar(), &[Some(1), None]),
             ["SELECT \"sales\".\"close \"\"month\"\"\"(\"a\" => $1) FROM DUAL <- 1"]
         );
         let mut cursor = scalar();
         cursor.returns = Returns::Cursors;
         assert_eq!(
-            in_style(|writer| writer.oracle(), cursor, &[Some(1), None]),
+            in_style(as_oracle, cursor, &[Some(1), None]),
             [
                 "DECLARE v SYS_REFCURSOR; BEGIN v := \"sales\".\"close \"\"month\"\"\"(\"a\" => $1); \
                  DBMS_SQL.RETURN_RESULT(v); END; <- 1",

@@ -1,5 +1,7 @@
 //! Plans as SQL for products that no test has a server of, beside PostgreSQL's.
 
+use std::fmt::Write as _;
+
 use super::super::catalog::{Catalog, Column, Table, Type};
 use super::super::dialect::{OracleDialect, PostgresqlDialect, SqlServerDialect};
 use super::super::fixture::*;
@@ -69,7 +71,10 @@ fn shop(schema: &str, spelling: Spelling) -> Shop {
     }
 }
 
-const PRODUCTS: [(&str, &dyn Dialect, fn() -> Shop); 3] = [
+/// A product: its name, its SQL, and its tables.
+type Product = (&'static str, &'static dyn Dialect, fn() -> Shop);
+
+const PRODUCTS: [Product; 3] = [
     ("postgresql", &PostgresqlDialect, || Shop::new(open())),
     ("sqlserver", &SqlServerDialect, || shop("dbo", sqlserver)),
     ("oracle", &OracleDialect, || shop("SHOP", oracle)),
@@ -86,10 +91,7 @@ fn each(text: impl Fn(&dyn Dialect, &Shop) -> Result<Statement>) -> String {
             other => format!("{other:?}"),
         });
         let binds = binds.collect::<Vec<_>>().join(", ");
-        all.push_str(&format!(
-            "{name:<11} {}\n{:11} {binds}\n",
-            statement.sql, ""
-        ));
+        let _ = writeln!(all, "{name:<11} {}\n{:11} {binds}", statement.sql, "");
     }
     all
 }

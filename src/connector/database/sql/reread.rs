@@ -408,7 +408,7 @@ impl Reread<'_> {
                 expression: Expression::Holds(Box::new(check.clone())),
             });
         }
-        for keys in keys.chunks(self.keys_at_once(&columns)) {
+        for keys in keys.chunks(self.keys_at_once(columns)) {
             let order = if keys.len() > 1 {
                 vec![Order {
                     expression: Expression::Position {
