@@ -64,7 +64,6 @@ async fn pool(server: &MysqlServer, more: serde_json::Value) -> Arc<MysqlPool> {
 
 fn statement(sql: &str, values: Vec<Scalar>) -> Statement {
     Statement {
-        kinds: Arc::default(),
         returned: Arc::default(),
         kinds: Arc::default(),
         sql: Arc::from(sql),

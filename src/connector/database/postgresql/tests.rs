@@ -50,7 +50,6 @@ async fn try_pool(server: &PostgresqlServer, more: serde_json::Value) -> Result<
 
 fn statement(sql: &str, values: Vec<Scalar>) -> Statement {
     Statement {
-        kinds: Arc::default(),
         returned: Arc::default(),
         kinds: Arc::default(),
         sql: Arc::from(sql),

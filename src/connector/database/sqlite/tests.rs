@@ -93,7 +93,6 @@ fn config(database: &str) -> SqliteConfig {
 
 fn statement(sql: &str, values: Vec<Scalar>) -> Statement {
     Statement {
-        kinds: Arc::default(),
         returned: Arc::default(),
         kinds: Arc::default(),
         sql: sql.into(),
