@@ -144,6 +144,8 @@ error_kinds! {
     BackendUnavailable = "backend_unavailable", SERVICE_UNAVAILABLE, Backend, Retry::After(5);
     /// The table is not what the contract of its service says.
     ContractViolated = "contract_violated", SERVICE_UNAVAILABLE, Backend, Retry::After(60);
+    /// Another service, to which a relation leads, cannot be reached; the message names it.
+    RelatedServiceUnavailable = "related_service_unavailable", SERVICE_UNAVAILABLE, Backend, Retry::After(5);
     /// Concurrent writes collided; nothing was written.
     SerializationFailure = "serialization_failure", SERVICE_UNAVAILABLE, Backend, Retry::After(1);
     /// The gateway is at capacity.

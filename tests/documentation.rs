@@ -228,10 +228,12 @@ fn every_service_type_and_every_key_of_its_config_is_described() {
         let start = services
             .find(&marker)
             .unwrap_or_else(|| panic!("the README does not describe `{}`", kind.name));
-        let own = services[start + marker.len()..]
-            .split("<!-- config:")
-            .next()
-            .unwrap();
+        // Markers that follow one another share a table.
+        let mut rest = services[start + marker.len()..].trim_start();
+        while rest.starts_with("<!-- config:") {
+            rest = rest.split_once("-->").unwrap().1.trim_start();
+        }
+        let own = rest.split("<!-- config:").next().unwrap();
         let described: BTreeSet<String> = keys_in(own).union(&shared).cloned().collect();
         let mut generator = SchemaGenerator::default();
         let reference = (kind.schema)(&mut generator).to_value();

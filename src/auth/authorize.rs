@@ -232,6 +232,11 @@ fn documentation(
             brief(name)
         )));
     }
+    serves(facts, name)
+}
+
+/// Whether a service can be called: 404 for one that is not there, 403 for one that is deactivated.
+pub fn serves(facts: Option<ServiceFacts<'_>>, name: &str) -> Result<(), Refusal> {
     match facts {
         Some(facts) if facts.is_active => Ok(()),
         Some(_) => Err(deactivated(name)),

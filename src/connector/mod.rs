@@ -16,7 +16,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::{Body, CallContext, Reply, RequestHead};
 use crate::names::ServiceName;
 use access::{Access, Grant};
@@ -189,6 +189,38 @@ pub struct Call {
     pub body: Body,
     /// Settings of the gateway that connectors respect.
     pub limits: CallLimits,
+    /// The other services, for what leads from one to another.
+    pub neighbours: Arc<dyn Neighbours>,
+}
+
+/// The other services of the revision that a call belongs to, as far as its caller may use them.
+pub trait Neighbours: Send + Sync {
+    /// A service and what the caller may touch there. 403 where it may do nothing there, whether or not there is such
+    /// a service, and where the service is deactivated; 404 where there is none.
+    ///
+    /// An answer in pieces ends with the first service that it found so and that is replaced or removed.
+    fn find(&self, service: &ServiceName) -> Result<Neighbour>;
+}
+
+/// Another service.
+pub struct Neighbour {
+    /// What answers.
+    pub connector: Arc<dyn Connector>,
+    /// What the caller may touch there; asked before anything is touched.
+    pub access: Access,
+}
+
+/// No other services: for calls outside a revision.
+#[derive(Clone, Copy, Debug)]
+pub struct NoNeighbours;
+
+impl Neighbours for NoNeighbours {
+    fn find(&self, service: &ServiceName) -> Result<Neighbour> {
+        Err(Error::new(
+            ErrorKind::UnknownService,
+            format!("could not find a service for {service}"),
+        ))
+    }
 }
 
 /// Settings of the gateway that connectors respect.
@@ -221,6 +253,11 @@ pub trait Connector: Send + Sync + 'static {
     fn takes_stream(&self, operation: &str, head: &RequestHead) -> bool {
         let _ = (operation, head);
         false
+    }
+
+    /// The tables behind it, for relations of other databases; none unless it is a database.
+    fn database(self: Arc<Self>) -> Option<Arc<database::connector::DatabaseConnector>> {
+        None
     }
 
     /// What is known of the shape of what is behind the service; none where it has none or nobody has asked yet. Does

@@ -213,7 +213,7 @@ fn contract_shape(
     name: &ServiceName,
     service: &Service,
     file: &ContractFile,
-) -> Result<Value, Diagnostic> {
+) -> Result<Value, Box<Diagnostic>> {
     let document = &service.document;
     let written = format!("{}/contract_file", service.pointer);
     let place = match document.written_at(&written) {
@@ -221,26 +221,22 @@ fn contract_shape(
         None => document.value_place(&format!("{}/contract", service.pointer)),
     };
     let Some(path) = &file.name else {
-        return Err(
+        return Err(Box::new(
             Diagnostic::error(place, "this is no name of a contract file in the tree").with_help(
                 "write a path from this manifest that stays in the tree, such as contracts/SERVICE.json",
             ),
-        );
+        ));
     };
     let Some(bytes) = &file.bytes else {
-        return Err(
+        return Err(Box::new(
             Diagnostic::error(place, format!("there is no contract file `{path}`"))
                 .with_help(format!("write it with `tidegate contract lock {name}`")),
-        );
+        ));
     };
     serde_json::from_slice(bytes).map_err(|error| {
-        Diagnostic::error(
-            place,
-            format!("the contract file `{path}` is not valid JSON: {error}"),
-        )
-        .with_help(format!(
-            "write it anew with `tidegate contract lock {name}`"
-        ))
+        let message = format!("the contract file `{path}` is not valid JSON: {error}");
+        let help = format!("write it anew with `tidegate contract lock {name}`");
+        Box::new(Diagnostic::error(place, message).with_help(help))
     })
 }
 
@@ -274,7 +270,8 @@ fn typed(
     let mut config = service.config.clone();
     match (contract, config.as_object_mut()) {
         (Some(contract), Some(config)) => {
-            let shape = contract_shape(name, service, contract).map_err(|problem| vec![problem])?;
+            let shape =
+                contract_shape(name, service, contract).map_err(|problem| vec![*problem])?;
             config.insert(CONTRACT_SHAPE.to_owned(), shape);
         }
         (None, Some(config)) => {

@@ -73,7 +73,7 @@ fn must_be_given(column: &Column) -> bool {
 
 /// What the manifest says of values that are sent.
 fn add_rules(schema: &mut Map<String, Value>, column: &Column, settings: &ColumnSettings) {
-    let is_text = matches!(column.kind, Type::String | Type::Text);
+    let is_text = matches!(column.shown_kind(), Type::String | Type::Text);
     for check in &settings.checks {
         match &check.rule {
             Rule::Email if is_text => {
@@ -85,7 +85,7 @@ fn add_rules(schema: &mut Map<String, Value>, column: &Column, settings: &Column
             Rule::Match(expression) if is_text => {
                 schema.insert("pattern".to_owned(), json!(expression.as_str()));
             }
-            Rule::Int(range) if column.kind.is_numeric() => {
+            Rule::Int(range) if column.shown_kind().is_numeric() => {
                 for (key, bound) in [("minimum", range.min), ("maximum", range.max)] {
                     if let Some(bound) = bound {
                         schema.insert(key.to_owned(), json!(bound));
@@ -113,8 +113,8 @@ fn add_rules(schema: &mut Map<String, Value>, column: &Column, settings: &Column
 
 /// The schema of one column's values, null included where the column may be null.
 pub(super) fn of_column(column: &Column, purpose: Purpose) -> Value {
-    let mut schema = of_type(&column.kind);
-    if matches!(column.kind, Type::String | Type::Text)
+    let mut schema = of_type(column.shown_kind());
+    if matches!(column.shown_kind(), Type::String | Type::Text)
         && let Some(length) = column.length
     {
         schema.insert("maxLength".to_owned(), json!(length));
@@ -236,7 +236,7 @@ pub(super) fn key(table: &Table, grant: &Grant) -> (Value, String) {
             "The key of the record; name its columns with `id_field`.".to_owned(),
         ),
         [column] => (
-            Value::Object(of_type(&column.kind)),
+            Value::Object(of_type(column.shown_kind())),
             format!("The key of the record: `{}`.", column.name),
         ),
         columns => {

@@ -836,3 +836,57 @@ fn called(_: &mut SchemaGenerator) -> Schema {
         "properties": { "params": { "type": ["object", "array"] } },
     })
 }
+
+#[test]
+fn what_the_manifest_says_of_columns_is_in_the_schemas() {
+    let Description::Database(catalog) = shop() else {
+        panic!("the shop is a database");
+    };
+    let said = json!({"customer": {
+        "alias": "client",
+        "column": {
+            "password": {"hidden": true},
+            "email": {"alias": "address", "label": "Address", "create_only": true, "validation": {"email": true}},
+        },
+    }, "order details": {
+        "column": {
+            "total": {"read_only": true},
+            "customer_id": {"default": 7, "validation": {"int": {"min": 1}}},
+            "count": {"type": "boolean"},
+            "at": {"on_update": "now"},
+        },
+    }});
+    let served = Catalog::clone(&catalog).with(&serde_json::from_value(said).unwrap());
+    assert!(served.notices.is_empty(), "{:?}", served.notices);
+    let grant = Grant {
+        filter: None,
+        fields: None,
+        position: Arc::from("row"),
+        named_segments: 0,
+    };
+    let record = |table: &str, purpose| {
+        let table = served.catalog.get(table).unwrap();
+        columns::record(table, &grant, purpose)
+    };
+    assert_eq!(
+        record("client", Purpose::Create),
+        json!({"type": "object", "properties": {
+            "id": {"type": "integer", "format": "int32"},
+            "address": {"type": "string", "format": "email", "maxLength": 40, "title": "Address"},
+        }, "required": ["id", "address"]})
+    );
+    let change = record("client", Purpose::Change);
+    assert_eq!(change["properties"].get("address"), None);
+    let create = record("order details", Purpose::Create);
+    assert_eq!(create["required"], json!(["tags"]));
+    assert_eq!(
+        create["properties"]["customer_id"],
+        json!({"type": "integer", "format": "int32", "minimum": 1, "default": 7})
+    );
+    assert_eq!(create["properties"]["count"]["type"], "boolean");
+    for absent in ["total", "at"] {
+        assert_eq!(create["properties"].get(absent), None, "{absent}");
+    }
+    let answer = record("order details", Purpose::Answer);
+    assert_eq!(answer["properties"]["total"]["readOnly"], true);
+}

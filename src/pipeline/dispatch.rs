@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::arrival::{request_timeout, timed};
+use super::neighbours::SnapshotNeighbours;
 use super::permit::Permit;
 use crate::clock::Clock;
 use crate::connector::operation::Effect;
@@ -30,6 +31,7 @@ pub async fn dispatch(
     mut context: CallContext,
     head: RequestHead,
     body: Body,
+    neighbours: SnapshotNeighbours,
     settings: &Settings,
     clock: &Arc<dyn Clock>,
 ) -> Result<Reply> {
@@ -45,6 +47,7 @@ pub async fn dispatch(
     };
     let remaining = context.deadline.saturating_duration_since(now);
     let (body, arrival) = timed(body, remaining, patience);
+    let neighbours = Arc::new(neighbours);
     let call = Call {
         operation: name,
         parameters,
@@ -56,6 +59,7 @@ pub async fn dispatch(
         limits: CallLimits {
             max_body_bytes: settings.max_body_bytes,
         },
+        neighbours: Arc::<SnapshotNeighbours>::clone(&neighbours),
     };
     let work = AssertUnwindSafe(Arc::clone(&service.connector).call(context, call)).catch_unwind();
     let outcome = match effect {
@@ -77,7 +81,7 @@ pub async fn dispatch(
         )),
     };
     note_health(&service, &outcome);
-    let outcome = outcome.map(|reply| leased(&service, reply));
+    let outcome = outcome.map(|reply| leased(&service, &neighbours, reply));
     outcome.map_err(|error| {
         error
             .with_fact("service", service.name.as_str())
@@ -85,9 +89,9 @@ pub async fn dispatch(
     })
 }
 
-/// An answer in pieces goes on as long as the service's lease.
-fn leased(service: &Service, mut reply: Reply) -> Reply {
-    reply.body = match reply.body {
+/// An answer in pieces goes on as long as the service's lease, and those of the services that it reads along.
+fn leased(service: &Service, neighbours: &SnapshotNeighbours, mut reply: Reply) -> Reply {
+    reply.body = match neighbours.leased(reply.body) {
         Body::Stream(stream) => Body::Stream(service.lease.bind(stream)),
         whole => whole,
     };
@@ -100,8 +104,9 @@ fn note_health(service: &Service, outcome: &Result<Reply>) {
         Ok(_) => service.note_health(Ok(())),
         Err(error) => match error.kind() {
             ErrorKind::BackendUnavailable => service.note_health(Err(error)),
-            // It may be the statement that is slow, and not the backend; the next probe will tell.
-            ErrorKind::BackendTimeout => {}
+            // It may be the statement that is slow, and not the backend, or another backend that does not answer; the
+            // next probe will tell.
+            ErrorKind::BackendTimeout | ErrorKind::RelatedServiceUnavailable => {}
             kind if kind.origin() == Origin::Backend => service.note_health(Ok(())),
             _ => {}
         },

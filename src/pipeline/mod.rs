@@ -5,6 +5,7 @@ pub mod dispatch;
 pub mod documents;
 pub mod encode;
 pub mod envelope;
+pub mod neighbours;
 pub mod operations;
 pub mod permit;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use crate::exchange::{Body, CallContext, Format, Query, Reply, RequestHead, Requ
 use crate::snapshot::publish::Reader;
 use crate::snapshot::{Service, Snapshot};
 use crate::telemetry::metrics::{Metrics, OperationMetrics};
+use neighbours::SnapshotNeighbours;
 use permit::{Permit, authorize, identify};
 
 /// Serves requests on the current snapshot.
@@ -225,9 +227,19 @@ impl Gateway {
             Admission::Call(call) => {
                 let permit = Permit::new(trail.service.as_ref(), call)?;
                 trail.operation = Some(permit.operation());
-                dispatch::dispatch(permit, context, head, body, &snapshot.settings, &self.clock)
-                    .await
-                    .inspect_err(|error| trail.refused_inside(error))
+                let neighbours = SnapshotNeighbours::new(snapshot, caller.application());
+                let settings = &snapshot.settings;
+                dispatch::dispatch(
+                    permit,
+                    context,
+                    head,
+                    body,
+                    neighbours,
+                    settings,
+                    &self.clock,
+                )
+                .await
+                .inspect_err(|error| trail.refused_inside(error))
             }
             Admission::Page => Err(Error::internal("a page was not served as one")),
         }

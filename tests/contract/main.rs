@@ -240,6 +240,7 @@ const STITCHED: &[(&str, Start)] = &[
 /// The areas in which records are related.
 const RELATED_AREAS: &[&str] = &[
     "relations",
+    "across",
     "paging",
     "writing",
     "nested",

@@ -311,6 +311,18 @@ impl Type {
 }
 
 impl Column {
+    /// What its values are to callers, where the manifest says that it is not what the database holds.
+    pub fn shown_as(&self) -> Option<&Type> {
+        self.settings
+            .as_deref()
+            .and_then(|settings| settings.shown_as.as_ref())
+    }
+
+    /// What its values are to callers.
+    pub fn shown_kind(&self) -> &Type {
+        self.shown_as().unwrap_or(&self.kind)
+    }
+
     /// Whether shorter values are filled up, as the name of the type says: `char(3)`, `binary(16)`.
     pub fn is_fixed_length(&self) -> bool {
         let name = self.type_name();

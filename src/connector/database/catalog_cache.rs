@@ -155,7 +155,10 @@ impl CatalogCache {
         let mut loading = timeout_at(deadline.into(), self.inner.loading.lock())
             .await
             .map_err(|_elapsed| too_slow())?;
-        self.inner.read_into(deadline, &mut loading, None).await
+        let fingerprint = self.inner.fingerprint(deadline).await;
+        self.inner
+            .read_into(deadline, &mut loading, fingerprint)
+            .await
     }
 
     /// Says that a statement failed as if tables or columns had changed.
@@ -241,7 +244,8 @@ impl Inner {
         {
             return Err(Error::new(*kind, message.clone()));
         }
-        self.read_into(deadline, &mut loading, None).await
+        let fingerprint = self.fingerprint(deadline).await;
+        self.read_into(deadline, &mut loading, fingerprint).await
     }
 
     /// Asks the database whether anything changed, and reads it anew if so.
@@ -258,7 +262,7 @@ impl Inner {
                 return;
             }
             Ok(fingerprint) => {
-                self.read_into(deadline, &mut loading, Some(fingerprint))
+                self.read_into(deadline, &mut loading, Ok(fingerprint))
                     .await
             }
             Err(error) => Err(error),
@@ -288,12 +292,8 @@ impl Inner {
         &self,
         deadline: Instant,
         loading: &mut Loading,
-        fingerprint: Option<Option<String>>,
+        fingerprint: Result<Option<String>>,
     ) -> Result<Arc<Catalog>> {
-        let fingerprint = match fingerprint {
-            Some(known) => Ok(known),
-            None => self.fingerprint(deadline).await,
-        };
         let outcome = match fingerprint {
             Ok(fingerprint) => match timeout_at(deadline.into(), self.database.catalog()).await {
                 Ok(Ok(catalog)) => Ok((fingerprint, catalog)),

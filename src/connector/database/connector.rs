@@ -28,7 +28,9 @@ use super::shape::{self, Drift};
 use crate::clock::Clock;
 use crate::connector::access::{Access, Grant};
 use crate::connector::operation::{Component, PathParameters};
-use crate::connector::{Call, CallLimits, Connector, Description, Resources, SchemaState};
+use crate::connector::{
+    Call, CallLimits, Connector, Description, Neighbours, Resources, SchemaState,
+};
 use crate::error::{Error, ErrorKind, Result, brief};
 use crate::exchange::format::negotiate;
 use crate::exchange::{CallContext, Format, Query, Reply, RequestHead};
@@ -45,6 +47,7 @@ pub(super) struct Asked {
     pub(super) access: Access,
     pub(super) head: RequestHead,
     pub(super) limits: CallLimits,
+    pub(super) neighbours: Arc<dyn Neighbours>,
 }
 
 /// A database as a service.
@@ -224,11 +227,7 @@ impl DatabaseConnector {
 
     /// A planner for one caller.
     pub(super) fn planner<'a>(&'a self, catalog: &'a Catalog, access: &'a Access) -> Planner<'a> {
-        Planner {
-            catalog,
-            access,
-            options: &self.options,
-        }
+        Planner::new(catalog, access, &self.options)
     }
 }
 
@@ -311,6 +310,7 @@ impl Connector for DatabaseConnector {
             access: call.access,
             head: call.head,
             limits: call.limits,
+            neighbours: call.neighbours,
         };
         let connector = Arc::clone(&self);
         let outcome = match call.operation {
@@ -383,6 +383,10 @@ impl Connector for DatabaseConnector {
                 .map(|drift| format!("tables are not what the contract says: {drift}")),
             ..state
         })
+    }
+
+    fn database(self: Arc<Self>) -> Option<Arc<DatabaseConnector>> {
+        Some(self)
     }
 }
 

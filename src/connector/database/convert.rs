@@ -39,6 +39,14 @@ pub fn from_text(column: &Column, text: &str) -> Result<Scalar> {
         return Err(refusal(column, "one of its listed values")
             .with_help(format!("write one of: {}", column.picklist.join(", "))));
     }
+    let text = match column.shown_as() {
+        Some(Type::Boolean) => match boolean(text.trim()) {
+            Some(true) => "1",
+            Some(false) => "0",
+            None => return Err(wrong(column)),
+        },
+        _ => text,
+    };
     match convert_text(&column.kind, text) {
         Some(value) => Ok(value),
         None => Err(wrong(column)),
@@ -58,6 +66,9 @@ pub fn from_json(column: &Column, value: &RawValue) -> Result<Scalar> {
     let text = value.get();
     if column.kind == Type::Json {
         return Ok(Scalar::Json(text.to_owned()));
+    }
+    if column.shown_as() == Some(&Type::Json) {
+        return Ok(Scalar::Text(text.to_owned()));
     }
     match text.as_bytes().first() {
         Some(b'"') => {
@@ -111,7 +122,7 @@ fn json(value: &Scalar) -> serde_json::Result<Box<RawValue>> {
 
 /// The refusal of a value that a column cannot hold: `field 'id' must be a valid integer`.
 pub fn wrong(column: &Column) -> Error {
-    let (what, help) = describe(&column.kind);
+    let (what, help) = describe(column.shown_kind());
     let error = refusal(column, &what);
     match help {
         Some(help) => error.with_help(help),

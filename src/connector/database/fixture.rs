@@ -281,11 +281,7 @@ impl Shop {
     }
 
     pub(super) fn planner(&self) -> Planner<'_> {
-        Planner {
-            catalog: &self.catalog,
-            access: &self.access,
-            options: &self.options,
-        }
+        Planner::new(&self.catalog, &self.access, &self.options)
     }
 
     pub(super) fn table(&self, name: &str) -> Arc<Table> {

@@ -26,6 +26,7 @@ mod link_key;
 mod listing;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+mod neighbourhood;
 mod nested;
 #[cfg(feature = "odbc")]
 pub mod odbc;
@@ -83,3 +84,31 @@ pub(super) const TYPES: &[ServiceType] = &[
     #[cfg(feature = "odbc")]
     ServiceType::of::<odbc::OdbcConfig>(),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::TYPES;
+    use serde_json::{Map, json};
+
+    #[test]
+    fn every_database_checks_what_is_said_of_its_tables() {
+        for kind in TYPES {
+            // What no product can do without; what a product does not know it passes over.
+            let required = ["host", "database", "username", "dsn", "driver"];
+            let mut config: Map<_, _> = required
+                .map(|key| (key.to_owned(), json!("x")))
+                .into_iter()
+                .collect();
+            config.insert("table".to_owned(), json!({"t": {"alias": " "}}));
+            let config = (kind.parse)(config.into()).unwrap();
+            let problems = config.check();
+            assert!(
+                problems
+                    .iter()
+                    .any(|found| found.pointer == "/table/t/alias"),
+                "`check` of `{}` must add what `DatabaseOptions::problems` says: {problems:?}",
+                kind.name
+            );
+        }
+    }
+}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::catalog::{Routine, Table};
 use super::value::Scalar;
 use crate::connector::filter::{Comparison, Matching, Now};
+use crate::names::ServiceName;
 
 /// A query on one table, with what is embedded in its records.
 #[derive(Clone, Debug)]
@@ -93,6 +94,9 @@ pub struct Related {
     pub junction: Option<RelatedJunction>,
     /// An array of records, or one record or null.
     pub many: bool,
+    /// The service that has the related table; none for the service of the call. The table between is always in the
+    /// service of the parent.
+    pub service: Option<ServiceName>,
 }
 
 /// The table between two related ones.
@@ -342,6 +346,7 @@ pub struct Delete {
 
 impl Insert {
     /// The same for one other record, with values for the same columns.
+    #[must_use]
     pub fn with_values(&self, values: &[Scalar]) -> Self {
         let columns = self.values.iter().map(|(index, _)| *index);
         Self {

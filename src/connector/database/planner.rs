@@ -21,6 +21,7 @@ pub use nested::{Split, outputs};
 use super::catalog::{Catalog, Table, Type};
 use super::convert;
 use super::cursor::CursorBinding;
+use super::neighbourhood::Neighbourhood;
 use super::operations::component_of;
 use super::options::DatabaseOptions;
 use super::plan::{
@@ -33,7 +34,9 @@ use crate::connector::access::{Access, Grant, Verbs};
 use crate::connector::filter::Comparison;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
+use crate::names::ServiceName;
 use names::Columns;
+pub use related::{Missing, Wanted};
 pub use write::BulkInsert;
 
 /// Most relations in one request, all levels together.
@@ -50,6 +53,35 @@ pub struct Planner<'a> {
     pub access: &'a Access,
     /// The settings of the service.
     pub options: &'a DatabaseOptions,
+    /// The other services that relations may lead to.
+    pub neighbourhood: &'a Neighbourhood,
+    /// Which one of them the tables belong to; none for the service of the call.
+    service: Option<&'a ServiceName>,
+}
+
+/// No neighbours.
+static NOBODY: Neighbourhood = Neighbourhood::empty();
+
+impl<'a> Planner<'a> {
+    /// A planner that knows no other services.
+    pub fn new(catalog: &'a Catalog, access: &'a Access, options: &'a DatabaseOptions) -> Self {
+        Self {
+            catalog,
+            access,
+            options,
+            neighbourhood: &NOBODY,
+            service: None,
+        }
+    }
+
+    /// The same among these neighbours.
+    #[must_use]
+    pub fn among(self, neighbourhood: &'a Neighbourhood) -> Self {
+        Self {
+            neighbourhood,
+            ..self
+        }
+    }
 }
 
 /// A read, ready to be prepared, and how its answer continues.
@@ -140,6 +172,13 @@ pub(super) fn shape(
         let column = table.columns.get(index);
         column.is_some_and(|column| matches!(column.kind, Type::SmallInt | Type::Integer))
     };
+    let held = outputs.iter().enumerate().filter_map(|(index, output)| {
+        let Expression::Column(column) = output.expression else {
+            return None;
+        };
+        let shown = table.columns.get(column)?.shown_as()?;
+        Some((index, shown.clone()))
+    });
     let names = outputs.iter().map(|output| output.name.clone()).collect();
     let narrow = outputs
         .iter()
@@ -149,6 +188,7 @@ pub(super) fn shape(
         numbers: options.numbers,
         datetimes: options.datetimes,
         narrow: narrow.map(|(index, _)| index).collect(),
+        held: held.collect(),
         ..Shape::new(names, frame, format)
     }
 }

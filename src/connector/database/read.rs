@@ -11,6 +11,7 @@ use super::batch::{BatchError, Verb};
 use super::catalog::{Catalog, Table};
 use super::connector::{Asked, DatabaseConnector, grant_for, unknown_record};
 use super::download;
+use super::neighbourhood::Neighbourhood;
 use super::plan::{Select, Selector};
 use super::plan_cache::PlanKey;
 use super::planner::ReadPlan;
@@ -155,8 +156,8 @@ impl DatabaseConnector {
         .with_header(ETAG, tag.header()?))
     }
 
-    fn reading(&self, select: Select) -> Result<Reading> {
-        Reading::new(self.database.as_ref(), select, &self.options)
+    fn reading(&self, select: Select, neighbourhood: &Arc<Neighbourhood>) -> Result<Reading> {
+        Reading::new(self.database.as_ref(), select, &self.options, neighbourhood)
     }
 
     async fn read(&self, reading: &Reading, key: &[Scalar], rows: RowWriter) -> Result<RowWriter> {
@@ -207,9 +208,10 @@ impl DatabaseConnector {
         if asked.refresh {
             catalog = self.fresh_catalog(context.deadline).await?;
         }
-        let planner = self.planner(&catalog, &call.access);
-        let table = planner.table(table)?;
+        let table = self.planner(&catalog, &call.access).table(table)?;
         let grant = grant_for(call, "_table", &table)?;
+        let neighbourhood = self.around(context, call, &catalog, &table, &asked).await?;
+        let planner = self.planner(&catalog, &call.access).among(&neighbourhood);
         let picked = asked.download.as_ref().and_then(download::format_of);
         let format = match picked {
             Some(format) => format,
@@ -220,7 +222,8 @@ impl DatabaseConnector {
             .as_ref()
             .map(|wanted| download::disposition(wanted, &table.name, format))
             .transpose()?;
-        let may_keep = !asked.refresh;
+        // A plan that is kept must not keep other services.
+        let may_keep = !asked.refresh && neighbourhood.is_empty();
 
         if is_record {
             // One record has neither pages nor a choice among records.
@@ -231,7 +234,7 @@ impl DatabaseConnector {
             let mut shape = plan.shape(Frame::Single, format, &self.options);
             shape.digest = asked.related.is_empty();
             let entry = ReadEntry::Record(Box::new(RecordEntry {
-                reading: self.reading(plan.select)?,
+                reading: self.reading(plan.select, &neighbourhood)?,
                 shape: Arc::new(shape),
                 catalog: Arc::clone(&catalog),
                 table,
@@ -291,7 +294,7 @@ impl DatabaseConnector {
             Value::Object(view.table_without_alias(&table, Some(&grant)))
         });
         let list = ListEntry {
-            reading: self.reading(plan.select.clone())?,
+            reading: self.reading(plan.select.clone(), &neighbourhood)?,
             shape: Arc::new(plan.shape(frame, format, &self.options)),
             plan,
             count,
@@ -307,7 +310,7 @@ impl DatabaseConnector {
                     list,
                     keys,
                     single_shape: Arc::new(single.shape(Frame::Bare, Format::Json, &self.options)),
-                    single: self.reading(single.select)?,
+                    single: self.reading(single.select, &neighbourhood)?,
                     goes_on: asked.continue_on_error,
                 }))
             }
@@ -317,6 +320,26 @@ impl DatabaseConnector {
             entry,
             may_keep,
         })
+    }
+
+    /// The other services that a call leads to.
+    pub(super) async fn around(
+        &self,
+        context: &CallContext,
+        call: &Asked,
+        catalog: &Catalog,
+        table: &Table,
+        asked: &RecordsQuery,
+    ) -> Result<Arc<Neighbourhood>> {
+        if asked.as_list || (asked.related.is_empty() && !catalog.has_always()) {
+            return Ok(Arc::default());
+        }
+        self.neighbourhood(call.neighbours.as_ref(), context.deadline, |known| {
+            self.planner(catalog, &call.access)
+                .among(known)
+                .missing(table, &asked.related)
+        })
+        .await
     }
 
     /// The keys that a list is about, if it is about keys: of `ids`, or of the records in the body.

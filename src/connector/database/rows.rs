@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
 
+use super::catalog::Type;
 use super::recorded::Recorded;
 use super::shown::ShownAs;
 use super::value::{DateTimeStyle, NumberStyle, Scalar, Value, infinite_word, write_temporal};
@@ -62,6 +63,9 @@ pub struct Shape {
     pub numbers: NumberStyle,
     /// Indexes of integer columns that hold at most 32 bits: they stay numbers with [`NumberStyle::String`].
     pub narrow: Vec<usize>,
+    /// Indexes of columns of which the manifest says that they hold something else: JSON in texts, truth values in
+    /// numbers. What is kept and noted of them stays what the database holds.
+    pub held: Vec<(usize, Type)>,
     /// How dates and times are written.
     pub datetimes: DateTimeStyle,
     /// Columns whose values are shown as another type.
@@ -90,8 +94,9 @@ impl Shape {
             format,
             numbers: NumberStyle::default(),
             narrow: Vec::new(),
-            datetimes: DateTimeStyle::default(),
+            held: Vec::new(),
             shown_as: Vec::new(),
+            datetimes: DateTimeStyle::default(),
             page: None,
             keep: Vec::new(),
             digest: false,
@@ -116,6 +121,20 @@ impl Shape {
     fn is_list(&self) -> bool {
         matches!(self.frame, Frame::List | Frame::Array | Frame::Identifiers)
     }
+}
+
+/// A value as callers see it. One that is not what it should be stays what it is.
+fn as_held<'v>(value: &Value<'v>, kind: &Type) -> Value<'v> {
+    match (kind, value) {
+        (Type::Json, Value::Text(text)) if is_json(text) => Value::Json(text),
+        (Type::Boolean, Value::Int(0) | Value::UInt(0) | Value::Decimal("0")) => Value::Bool(false),
+        (Type::Boolean, Value::Int(1) | Value::UInt(1) | Value::Decimal("1")) => Value::Bool(true),
+        (_, value) => *value,
+    }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// What stands before and after the values of a row, in the bytes of the format.
@@ -428,6 +447,15 @@ impl RowWriter {
         if column >= self.shape.visible {
             return;
         }
+        let mut held = self.shape.held.iter();
+        let other;
+        let value = match held.find(|(index, _)| *index == column) {
+            None => value,
+            Some((_, kind)) => {
+                other = as_held(value, kind);
+                &other
+            }
+        };
         if self.shape.frame == Frame::Identifiers {
             self.identifier(column, value);
             return;

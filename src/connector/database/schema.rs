@@ -621,9 +621,10 @@ fn rules_of(catalog: &Catalog, table: &Table, relation: &Relation) -> Option<(St
 
 /// The simple type of a column (reference 6.5).
 fn simple_type(table: &Table, index: usize, column: &Column, is_reference: bool) -> &'static str {
-    let is_integer = matches!(column.kind, Type::SmallInt | Type::Integer | Type::BigInt);
+    let kind = column.shown_kind();
+    let is_integer = matches!(kind, Type::SmallInt | Type::Integer | Type::BigInt);
     if is_integer && column.is_auto_increment && table.primary_key.as_slice() == [index] {
-        return match column.kind {
+        return match kind {
             Type::BigInt => "bigid",
             Type::SmallInt => "smallid",
             _ => "id",
@@ -632,7 +633,7 @@ fn simple_type(table: &Table, index: usize, column: &Column, is_reference: bool)
     if is_integer && is_reference {
         return "reference";
     }
-    kind_name(&column.kind)
+    kind_name(kind)
 }
 
 /// The simple type of a kind of values.

@@ -1,5 +1,5 @@
-//! Related records that the database does not embed: they are read in queries of their own and put into the records
-//! they belong to.
+//! Related records that the database does not embed, or that another service has: they are read in queries of their own
+//! and put into the records they belong to.
 //!
 //! Parents are read some hundreds at a time and kept as they came; for each relation one query reads what belongs to
 //! all of them, which nests. Then the parents are written, and with them what was found, as if the database had
@@ -16,6 +16,7 @@ use serde_json::Map;
 use super::backend::{Database, DatabaseTransaction, Prepared};
 use super::catalog::{Column, Type};
 use super::link_key::{bound, folded, write_canonical};
+use super::neighbourhood::Neighbourhood;
 use super::options::DatabaseOptions;
 use super::plan::{Children, Condition, Expression, Output, Related, RelatedJunction, Select};
 use super::planner;
@@ -24,6 +25,7 @@ use super::rows::{Frame, MAX_WHOLE_BYTES, RowWriter, Shape};
 use super::value::{Scalar, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::Format;
+use crate::names::ServiceName;
 
 /// Most parents whose related records are read together.
 const PARENTS_AT_ONCE: usize = 500;
@@ -40,6 +42,7 @@ const ROOM_BYTES: usize = 8 * 1024 * 1024;
 pub(super) struct Reading {
     prepared: Prepared,
     stitching: Option<Stitching>,
+    neighbourhood: Arc<Neighbourhood>,
 }
 
 impl Reading {
@@ -48,19 +51,20 @@ impl Reading {
         database: &dyn Database,
         select: Select,
         options: &DatabaseOptions,
+        neighbourhood: &Arc<Neighbourhood>,
     ) -> Result<Self> {
-        Ok(
-            match Stitching::of(&select, database.embeds_related(), options) {
-                None => Self {
-                    prepared: database.prepare(select)?,
-                    stitching: None,
-                },
-                Some(stitching) => Self {
-                    prepared: database.prepare(stitching.first())?,
-                    stitching: Some(stitching),
-                },
-            },
-        )
+        let stitching = Surroundings {
+            embeds_related: database.embeds_related(),
+            options,
+            neighbourhood,
+        }
+        .stitching(&select);
+        let select = stitching.as_ref().map_or(select, Stitching::first);
+        Ok(Self {
+            prepared: database.prepare(select)?,
+            stitching,
+            neighbourhood: Arc::clone(neighbourhood),
+        })
     }
 
     /// Reads; rows go to the writer, which is given back.
@@ -73,9 +77,12 @@ impl Reading {
         match &self.stitching {
             None => database.read(&self.prepared, key, rows).await,
             Some(stitching) => {
-                let source = Source::Database {
-                    database,
-                    first: &self.prepared,
+                let source = Source {
+                    own: Own::Database {
+                        database,
+                        first: &self.prepared,
+                    },
+                    neighbourhood: &self.neighbourhood,
                 };
                 stitching.run(source, key, rows).await
             }
@@ -89,20 +96,87 @@ pub(super) async fn select(
     select: &Select,
     lock: bool,
     rows: RowWriter,
-    embeds_related: bool,
-    options: &DatabaseOptions,
+    surroundings: Surroundings<'_>,
 ) -> Result<RowWriter> {
-    match Stitching::of(select, embeds_related, options) {
+    match surroundings.stitching(select) {
         None => transaction.select(select, lock, rows).await,
         Some(stitching) => {
-            let source = Source::Transaction { transaction, lock };
+            let source = Source {
+                own: Own::Transaction { transaction, lock },
+                neighbourhood: surroundings.neighbourhood,
+            };
             stitching.run(source, &[], rows).await
         }
     }
 }
 
+/// What decides which related records the database embeds.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    /// Whether the database of the call embeds related records.
+    pub(super) embeds_related: bool,
+    /// The settings of its service.
+    pub(super) options: &'a DatabaseOptions,
+    /// The other services.
+    pub(super) neighbourhood: &'a Neighbourhood,
+}
+
+impl Surroundings<'_> {
+    /// None where the database does all of it.
+    fn stitching(self, select: &Select) -> Option<Stitching> {
+        // What a database embeds it shows as what it holds.
+        let surroundings = Surroundings {
+            embeds_related: self.embeds_related && !shows_otherwise(select, true),
+            ..self
+        };
+        let mut level = Level::of(select, None, surroundings);
+        if level.stitches.is_empty() {
+            return None;
+        }
+        let resume = level.resume();
+        Some(Stitching {
+            shape: self.shape(select),
+            level,
+            resume,
+        })
+    }
+
+    fn shape(self, select: &Select) -> Shape {
+        planner::shape(
+            &select.table,
+            &select.output,
+            Frame::Bare,
+            Format::Json,
+            self.options,
+        )
+    }
+
+    /// Whether the database of a service embeds these records in those of a parent, all that is in them included.
+    fn embeds(self, related: &Related, service: Option<&ServiceName>) -> bool {
+        let embeds_own = match service {
+            None => self.embeds_related,
+            Some(service) => self.neighbourhood.embeds_related(service, self.options),
+        };
+        let inner = related.select.output.iter();
+        related.service.as_ref() == service
+            && embeds_own
+            && inner
+                .filter_map(|output| match &output.expression {
+                    Expression::Related(inner) => Some(inner),
+                    _ => None,
+                })
+                .all(|inner| self.embeds(inner, service))
+    }
+}
+
 /// Where queries run.
-enum Source<'a> {
+struct Source<'a> {
+    own: Own<'a>,
+    neighbourhood: &'a Neighbourhood,
+}
+
+/// Where queries on the service of the call run.
+enum Own<'a> {
     /// On connections of the pool.
     Database {
         database: &'a dyn Database,
@@ -124,24 +198,50 @@ impl Source<'_> {
         key: &[Scalar],
         rows: RowWriter,
     ) -> Result<RowWriter> {
-        match self {
-            Self::Database { database, first } => match select {
+        match &mut self.own {
+            Own::Database { database, first } => match select {
                 None => database.read(first, key, rows).await,
                 Some(select) => database.read(&database.prepare(select)?, key, rows).await,
             },
-            Self::Transaction { transaction, lock } => {
+            Own::Transaction { transaction, lock } => {
                 let select = select.unwrap_or_else(|| stitching.first());
                 transaction.select(&select, *lock, rows).await
             }
         }
     }
 
-    async fn children(&mut self, children: &Children, rows: RowWriter) -> Result<RowWriter> {
-        match self {
-            Self::Database { database, .. } => database.read_children(children, rows).await,
-            Self::Transaction { transaction, .. } => {
+    async fn children(
+        &mut self,
+        service: Option<&ServiceName>,
+        children: &Children,
+        rows: RowWriter,
+    ) -> Result<RowWriter> {
+        if let Some(service) = service {
+            let neighbourhood = self.neighbourhood;
+            return neighbourhood.read_children(service, children, rows).await;
+        }
+        match &mut self.own {
+            Own::Database { database, .. } => database.read_children(children, rows).await,
+            Own::Transaction { transaction, .. } => {
                 transaction.select_children(children, rows).await
             }
+        }
+    }
+
+    async fn select(
+        &mut self,
+        service: Option<&ServiceName>,
+        select: Select,
+        rows: RowWriter,
+    ) -> Result<RowWriter> {
+        if let Some(service) = service {
+            return self.neighbourhood.read(service, select, rows).await;
+        }
+        match &mut self.own {
+            Own::Database { database, .. } => {
+                database.read(&database.prepare(select)?, &[], rows).await
+            }
+            Own::Transaction { transaction, .. } => transaction.select(&select, false, rows).await,
         }
     }
 }
@@ -195,6 +295,10 @@ struct Stitch {
     many: bool,
     level: Level,
     shape: Arc<Shape>,
+    /// The service that has the records; none for that of the call.
+    service: Option<ServiceName>,
+    /// The service that has the parents, and the junction.
+    near: Option<ServiceName>,
 }
 
 /// What was found for some parents by one stitch.
@@ -234,26 +338,6 @@ impl From<Error> for Stop {
 }
 
 impl Stitching {
-    /// None where the database does all of it.
-    fn of(select: &Select, embeds_related: bool, options: &DatabaseOptions) -> Option<Self> {
-        let mut level = Level::of(select, embeds_related, options);
-        if level.stitches.is_empty() {
-            return None;
-        }
-        let resume = level.resume();
-        Some(Self {
-            shape: planner::shape(
-                &select.table,
-                &select.output,
-                Frame::Bare,
-                Format::Json,
-                options,
-            ),
-            level,
-            resume,
-        })
-    }
-
     /// The query for the first parents.
     fn first(&self) -> Select {
         Select {
@@ -328,14 +412,26 @@ impl Stitching {
     }
 }
 
+/// Whether a query shows a column as something else than the database holds; `is_outermost` leaves out its own.
+fn shows_otherwise(select: &Select, is_outermost: bool) -> bool {
+    select.output.iter().any(|output| match &output.expression {
+        Expression::Column(index) if !is_outermost => {
+            let column = select.table.columns.get(*index);
+            column.is_some_and(|column| column.shown_as().is_some())
+        }
+        Expression::Related(related) => shows_otherwise(&related.select, false),
+        _ => false,
+    })
+}
+
 impl Level {
-    fn of(select: &Select, embeds_related: bool, options: &DatabaseOptions) -> Self {
+    fn of(select: &Select, service: Option<&ServiceName>, surroundings: Surroundings<'_>) -> Self {
         let mut own = Vec::with_capacity(select.output.len());
         let mut cells = Vec::with_capacity(select.output.len());
         let mut stitched: Vec<&Related> = Vec::new();
         for output in &select.output {
             match &output.expression {
-                Expression::Related(related) if !embeds_related => {
+                Expression::Related(related) if !surroundings.embeds(related, service) => {
                     cells.push(Cell::Related(stitched.len()));
                     stitched.push(related);
                 }
@@ -361,14 +457,10 @@ impl Level {
                 columns: related.link.iter().map(|(there, _)| *there).collect(),
                 junction: related.junction.clone(),
                 many: related.many,
-                shape: Arc::new(planner::shape(
-                    &related.select.table,
-                    &related.select.output,
-                    Frame::Bare,
-                    Format::Json,
-                    options,
-                )),
-                level: Self::of(&related.select, embeds_related, options),
+                shape: Arc::new(surroundings.shape(&related.select)),
+                level: Self::of(&related.select, related.service.as_ref(), surroundings),
+                service: related.service.clone(),
+                near: service.cloned(),
             };
             level.stitches.push(stitch);
         }
@@ -495,7 +587,89 @@ impl Level {
 }
 
 /// Keys of parents: what equal ones have in common, and what is bound.
-type Keys = IndexMap<Vec<u8>, Vec<Scalar>>;
+struct Keys(IndexMap<Vec<u8>, Vec<Scalar>>);
+
+impl Keys {
+    /// That columns hold some of them.
+    fn condition(&self, columns: &[usize], range: Range<usize>) -> Condition {
+        let wanted = range.len();
+        let mut listed: Vec<Vec<Scalar>> = self
+            .0
+            .values()
+            .skip(range.start)
+            .take(wanted)
+            .cloned()
+            .collect();
+        // Lists have few lengths, so that databases see few statements.
+        if let Some(last) = listed.last().cloned() {
+            listed.resize(wanted.next_power_of_two(), last);
+        }
+        Condition::keys(columns, &listed)
+    }
+}
+
+/// The keys in some rows, each once, and which one each row has.
+fn keys_of(
+    recorded: &Recorded,
+    range: Range<usize>,
+    places: &[usize],
+    columns: &[&Column],
+) -> Result<(Keys, Vec<Option<usize>>)> {
+    let mut keys = IndexMap::new();
+    let mut of_rows = Vec::with_capacity(range.len());
+    let mut values = Vec::new();
+    for row in range {
+        recorded.row(row, &mut values)?;
+        let links = places.iter().map(|place| values.get(*place));
+        of_rows.push(key_of(links, columns).map(|key| {
+            let entry = keys.entry(canonical(&key));
+            let index = entry.index();
+            entry.or_insert(key);
+            index
+        }));
+    }
+    Ok((Keys(keys), of_rows))
+}
+
+/// The rows that have each of some keys, which stand behind so many other values.
+fn owners(
+    recorded: &Recorded,
+    links: usize,
+    keys: &Keys,
+    range: Range<usize>,
+    columns: &[&Column],
+) -> Result<Vec<Vec<usize>>> {
+    let mut owners: Vec<Vec<usize>> = vec![Vec::new(); range.len()];
+    let mut loose: Option<HashMap<Vec<u8>, Vec<usize>>> = None;
+    let mut values = Vec::new();
+    for row in 0..recorded.len() {
+        recorded.row(row, &mut values)?;
+        let Some(key) = key_of(values.iter().skip(links).map(Some), columns) else {
+            continue;
+        };
+        let exact = keys.0.get_index_of(&canonical(&key));
+        if let Some(index) = exact.filter(|index| range.contains(index)) {
+            add(&mut owners, index - range.start, row);
+            continue;
+        }
+        // The database takes it for equal to one of the keys, by a collation that the gateway does not know.
+        let loose = loose.get_or_insert_with(|| loosely(keys, range.clone()));
+        for index in loose.get(&loosened(&key)).into_iter().flatten() {
+            add(&mut owners, *index, row);
+        }
+    }
+    Ok(owners)
+}
+
+/// The rows that were read, if all of them found room.
+fn taken(rows: RowWriter, room: &mut usize) -> Result<Recorded, Stop> {
+    let recorded = rows.into_recorded();
+    if recorded.is_cut() {
+        return Err(Stop::Full);
+    }
+    spend(room, recorded.size())?;
+    Ok(recorded)
+}
 
 impl Stitch {
     async fn find(
@@ -506,29 +680,38 @@ impl Stitch {
         room: &mut usize,
     ) -> Result<Found, Stop> {
         let columns = self.link_columns()?;
-        let (keys, of_parents) = self.keys(parents, range, &columns)?;
+        let (keys, of_parents) = keys_of(parents, range, &self.links, &columns)?;
         let mut found = Found {
             text: String::new(),
-            values: vec![None; keys.len()],
+            values: vec![None; keys.0.len()],
             keys: of_parents,
             many: self.many,
         };
         let at_once = (KEY_VALUES_AT_ONCE / columns.len().max(1)).clamp(1, PARENTS_AT_ONCE);
         let mut start = 0;
-        while start < keys.len() {
-            let end = start.saturating_add(at_once).min(keys.len());
-            let children = self.children(&keys, start..end);
-            let rows = RowWriter::recording(&self.shape, *room);
-            let recorded = source.children(&children, rows).await?.into_recorded();
-            if recorded.is_cut() {
-                return Err(Stop::Full);
-            }
-            spend(room, recorded.size())?;
+        while start < keys.0.len() {
+            let end = start.saturating_add(at_once).min(keys.0.len());
+            let (recorded, owners) = match &self.junction {
+                Some(junction) if self.service != self.near => {
+                    self.read_across(junction, source, &keys, start..end, &columns, room)
+                        .await?
+                }
+                _ => {
+                    let children = self.children(&keys, start..end);
+                    let rows = RowWriter::recording(&self.shape, *room);
+                    let service = self.service.as_ref();
+                    let rows = source.children(service, &children, rows).await?;
+                    let recorded = taken(rows, room)?;
+                    let links = self.level.select.output.len();
+                    let owners = owners(&recorded, links, &keys, start..end, &columns)?;
+                    (recorded, owners)
+                }
+            };
+            let owners = self.chosen(owners);
             let inner = self
                 .level
                 .find(source, &recorded, 0..recorded.len(), room)
                 .await?;
-            let owners = self.owners(&recorded, &keys, start..end, &columns)?;
             let before = found.text.len();
             self.write(&recorded, &inner, &owners, start, &mut found, *room)?;
             spend(room, found.text.len() - before)?;
@@ -552,43 +735,9 @@ impl Stitch {
             .collect()
     }
 
-    /// The keys of the parents, each once, and which one each parent has.
-    fn keys(
-        &self,
-        parents: &Recorded,
-        range: Range<usize>,
-        columns: &[&Column],
-    ) -> Result<(Keys, Vec<Option<usize>>)> {
-        let mut keys = Keys::new();
-        let mut of_parents = Vec::with_capacity(range.len());
-        let mut values = Vec::new();
-        for parent in range {
-            parents.row(parent, &mut values)?;
-            let links = self.links.iter().map(|place| values.get(*place));
-            of_parents.push(key_of(links, columns).map(|key| {
-                let entry = keys.entry(canonical(&key));
-                let index = entry.index();
-                entry.or_insert(key);
-                index
-            }));
-        }
-        Ok((keys, of_parents))
-    }
-
     /// The query for what belongs to some of the keys.
     fn children(&self, keys: &Keys, range: Range<usize>) -> Children {
-        let wanted = range.len();
-        let mut listed: Vec<Vec<Scalar>> = keys
-            .values()
-            .skip(range.start)
-            .take(wanted)
-            .cloned()
-            .collect();
-        // Lists have few lengths, so that databases see few statements.
-        if let Some(last) = listed.last().cloned() {
-            listed.resize(wanted.next_power_of_two(), last);
-        }
-        let keys = Condition::keys(&self.columns, &listed);
+        let keys = keys.condition(&self.columns, range);
         let both = |condition: &Condition| keys.clone().and(condition.clone());
         let select = &self.level.select;
         match &self.junction {
@@ -611,40 +760,93 @@ impl Stitch {
         }
     }
 
-    /// The records that belong to each of some keys.
-    fn owners(
-        &self,
-        recorded: &Recorded,
-        keys: &Keys,
-        range: Range<usize>,
-        columns: &[&Column],
-    ) -> Result<Vec<Vec<usize>>> {
-        let mut owners: Vec<Vec<usize>> = vec![Vec::new(); range.len()];
-        let mut loose: Option<HashMap<Vec<u8>, Vec<usize>>> = None;
-        let mut values = Vec::new();
-        let links = self.level.select.output.len();
-        for row in 0..recorded.len() {
-            recorded.row(row, &mut values)?;
-            let Some(key) = key_of(values.iter().skip(links).map(Some), columns) else {
-                continue;
-            };
-            let exact = keys.get_index_of(&canonical(&key));
-            if let Some(index) = exact.filter(|index| range.contains(index)) {
-                add(&mut owners, index - range.start, row);
-                continue;
-            }
-            // The database takes it for equal to one of the keys, by a collation that the gateway does not know.
-            let loose = loose.get_or_insert_with(|| loosely(keys, range.clone()));
-            for index in loose.get(&loosened(&key)).into_iter().flatten() {
-                add(&mut owners, *index, row);
-            }
-        }
+    /// The records of each key that are wanted. One that is alone needs no list.
+    fn chosen(&self, mut owners: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
         if !self.many {
             for rows in &mut owners {
                 rows.truncate(1);
             }
         }
-        Ok(owners)
+        owners
+    }
+
+    /// Records on the far side of a junction that is in another service than they are: the pairs are read first, then
+    /// the records, and each parent gets its part of them here.
+    async fn read_across(
+        &self,
+        junction: &RelatedJunction,
+        source: &mut Source<'_>,
+        keys: &Keys,
+        range: Range<usize>,
+        columns: &[&Column],
+        room: &mut usize,
+    ) -> Result<(Recorded, Vec<Vec<usize>>), Stop> {
+        let (here, there): (Vec<usize>, Vec<usize>) = junction.far.iter().copied().unzip();
+        let far_columns = there
+            .iter()
+            .map(|index| self.level.select.table.column(*index))
+            .collect::<Result<Vec<_>>>()?;
+        let count = range.len();
+        let pairs = Children {
+            select: Select {
+                table: Arc::clone(&junction.table),
+                visible: here.len(),
+                output: planner::outputs(&junction.table, &here)?,
+                condition: keys
+                    .condition(&self.columns, range.clone())
+                    .and(junction.condition.clone()),
+                group: Vec::new(),
+                having: Condition::True,
+                order: Vec::new(),
+                limit: None,
+                offset: 0,
+            },
+            columns: self.columns.clone(),
+            junction: None,
+        };
+        let rows = RowWriter::recording(&self.shape, *room);
+        let rows = source.children(self.near.as_ref(), &pairs, rows).await?;
+        let pairs = taken(rows, room)?;
+        let near = owners(&pairs, here.len(), keys, range, columns)?;
+        let places: Vec<usize> = (0..here.len()).collect();
+        let (far, of_pairs) = keys_of(&pairs, 0..pairs.len(), &places, &far_columns)?;
+        if far.0.len() > KEY_VALUES_AT_ONCE / far_columns.len().max(1) {
+            // The order is that of one query, so all of them are asked for at once.
+            return Err(Stop::Full);
+        }
+        let mut select = self.level.select.clone();
+        for index in &there {
+            select.output.push(Output {
+                name: String::new(),
+                expression: Expression::Column(*index),
+            });
+        }
+        select.condition = far.condition(&there, 0..far.0.len()).and(select.condition);
+        select.limit = None;
+        select.offset = 0;
+        let rows = RowWriter::recording(&self.shape, *room);
+        let rows = source.select(self.service.as_ref(), select, rows).await?;
+        let recorded = taken(rows, room)?;
+        let links = self.level.select.output.len();
+        let of_far = owners(&recorded, links, &far, 0..far.0.len(), &far_columns)?;
+        let skipped = usize::try_from(self.level.select.offset).unwrap_or(usize::MAX);
+        let limit = self.level.select.limit.unwrap_or(u64::MAX);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut chosen: Vec<Vec<usize>> = Vec::with_capacity(count);
+        for of_parent in near {
+            let mut rows: Vec<usize> = of_parent
+                .iter()
+                .filter_map(|pair| of_pairs.get(*pair).copied().flatten())
+                .filter_map(|far| of_far.get(far))
+                .flatten()
+                .copied()
+                .collect();
+            // Rows stand in the order that was asked for; a pair that occurs twice counts once.
+            rows.sort_unstable();
+            rows.dedup();
+            chosen.push(rows.into_iter().skip(skipped).take(limit).collect());
+        }
+        Ok((recorded, chosen))
     }
 
     /// Writes what belongs to each key.
@@ -735,6 +937,7 @@ fn loosened(key: &[Scalar]) -> Vec<u8> {
 fn loosely(keys: &Keys, range: Range<usize>) -> HashMap<Vec<u8>, Vec<usize>> {
     let mut loose: HashMap<Vec<u8>, Vec<usize>> = HashMap::with_capacity(range.len());
     for (index, key) in keys
+        .0
         .values()
         .skip(range.start)
         .take(range.len())

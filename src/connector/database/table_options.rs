@@ -64,6 +64,9 @@ pub struct ColumnOptions {
     pub label: Option<String>,
     /// What it holds, instead of the comment in the database.
     pub description: Option<String>,
+    /// What the values are, where the database cannot say it: "json" for texts that hold JSON, "boolean" for numbers that
+    /// are 0 or 1.
+    pub r#type: Option<ShownType>,
     /// Whether the column behaves for everybody as if it did not exist. The gateway may still set it by `default`,
     /// `on_create` and `on_update`. Default: false.
     #[serde(default)]
@@ -98,6 +101,16 @@ pub struct ColumnOptions {
     /// What to do when a rule is broken, by the rule: "ignore_field" drops the value, every other text is the message.
     #[serde(default)]
     pub on_fail: OnFail,
+}
+
+/// What the values of a column are, where the database cannot say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ShownType {
+    /// Texts that hold JSON. One that does not is shown as text.
+    Json,
+    /// Numbers: 0 is false and 1 is true. Others are shown as numbers.
+    Boolean,
 }
 
 /// Rules for the values that records have. Rules other than the first three let null and empty text pass.
@@ -307,7 +320,7 @@ impl JsonSchema for Names {
 }
 
 /// What the gateway sets a column to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Setting<'a> {
     /// A constant.
     Constant(&'a Value),

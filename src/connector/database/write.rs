@@ -26,7 +26,7 @@ use super::precondition::{EntityTag, Preconditions};
 use super::read::{identifier_fields, received, text_of, text_of_key};
 use super::request::{self, Fields, Identifier, Record, RecordsBody, RecordsQuery, no_records};
 use super::rows::{Frame, MAX_WHOLE_BYTES, RowWriter, join_bare, list_of_bare};
-use super::stitch;
+use super::stitch::{self, Surroundings};
 use super::value::Scalar;
 use crate::connector::access::Grant;
 use crate::error::{Error, ErrorKind, Origin, Result};
@@ -117,9 +117,14 @@ impl DatabaseConnector {
         } else {
             self.catalog(context.deadline).await?
         };
-        let planner = self.planner(&catalog, &call.access);
-        let table = planner.table(call.parameters.get("table")?)?;
+        let table = self
+            .planner(&catalog, &call.access)
+            .table(call.parameters.get("table")?)?;
         let grant = grant_for(&call, "_table", &table)?;
+        let neighbourhood = self
+            .around(context, &call, &catalog, &table, &asked)
+            .await?;
+        let planner = self.planner(&catalog, &call.access).among(&neighbourhood);
         if asked.as_list {
             asked.fields = identifier_fields(&asked);
             asked.related = Vec::new();
@@ -734,8 +739,11 @@ impl Job<'_> {
             select,
             lock,
             rows,
-            self.embeds_related,
-            self.options,
+            Surroundings {
+                embeds_related: self.embeds_related,
+                options: self.options,
+                neighbourhood: self.planner.neighbourhood,
+            },
         )
         .await
     }

@@ -121,10 +121,9 @@ fn quoted(bytes: &[u8], start: usize, is_last: bool, fields: &mut Vec<Field>) ->
     let behind = |count: usize| end.saturating_add(count);
     match (bytes.get(behind(1)), bytes.get(behind(2))) {
         (Some(b','), _) => Next::Field(behind(2)),
-        (Some(b'\n'), _) => Next::End(Found::Record(behind(2))),
-        (Some(b'\r'), Some(b'\n')) => Next::End(Found::Record(behind(3))),
         (Some(b'\r'), None) if !is_last => Next::End(Found::Incomplete),
-        (Some(b'\r'), None) => Next::End(Found::Record(behind(2))),
+        (Some(b'\r'), Some(b'\n')) => Next::End(Found::Record(behind(3))),
+        (Some(b'\n'), _) | (Some(b'\r'), None) => Next::End(Found::Record(behind(2))),
         (None, _) => Next::End(Found::Record(behind(1))),
         _ => Next::End(Found::Broken("text stands behind a closing quote")),
     }

@@ -85,6 +85,9 @@ pub(super) struct Target<'a> {
     pub(super) now: DateTime<Utc>,
 }
 
+/// The names of the columns of a CSV, and where their values go; none for values that are dropped.
+type Header = Arc<[(String, Option<usize>)]>;
+
 /// Reads a body record by record.
 pub(super) struct Reader<'a> {
     target: Target<'a>,
@@ -97,7 +100,7 @@ pub(super) struct Reader<'a> {
     /// Whether the first bytes were looked at.
     has_begun: bool,
     /// The names of the columns of a CSV, and where their values go.
-    header: Option<Arc<[(String, Option<usize>)]>>,
+    header: Option<Header>,
     /// The columns of the last record, and how it is added.
     model: Option<(Vec<usize>, Arc<BulkInsert>)>,
     /// A record that did not fit into the last chunk, because its columns are others.
@@ -333,7 +336,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Where the values of a CSV go. That a column which needs a value is missing is said at once.
-    fn header_of(&self, names: Vec<String>) -> Result<Arc<[(String, Option<usize>)]>> {
+    fn header_of(&self, names: Vec<String>) -> Result<Header> {
         bulk_header(names.iter().map(String::as_str))?;
         let Target {
             planner,

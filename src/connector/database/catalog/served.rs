@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::super::convert;
 use super::super::table_options::{
-    ColumnOptions, Names, RelationAlias, RelationOptions, Setting, TableOptions,
+    ColumnOptions, Names, RelationAlias, RelationOptions, Setting, ShownType, TableOptions,
 };
 use super::super::validation::{self, Failure};
 use super::{
@@ -338,41 +338,72 @@ fn served_column(
     notices: &mut Vec<String>,
 ) -> Column {
     let failure = |is_set: bool, text: Option<&String>| is_set.then(|| Failure::of(text));
-    let mut supplied = |key: &str, setting: Option<Setting<'_>>| match supplied(own, setting?) {
-        Some(supplied) => Some(supplied),
-        None => {
-            notices.push(format!(
-                "`{key}` of the column `{}` of the table `{}` does not fit its type ({}), and is not used",
-                own.name, table.name, own.db_type
-            ));
-            None
+    let mut at_moment = |key: &str, text: &Option<String>| {
+        let setting = Setting::of_moment(text.as_deref()?)?;
+        let found = supplied(own, setting);
+        if found.is_none() {
+            notices.push(no_fit(key, table, own));
         }
+        found
     };
-    let settings = ColumnSettings {
+    let shown_as = options.r#type.and_then(|shown| shown_as(own, shown));
+    let mut settings = ColumnSettings {
         own_name: options.alias.is_some().then(|| own.name.clone()),
         label: options.label.clone(),
+        shown_as,
         read_only: failure(options.read_only, options.on_fail.read_only.as_ref()),
         create_only: failure(options.create_only, options.on_fail.create_only.as_ref()),
-        default: supplied("default", options.default.as_ref().map(Setting::of_default)),
-        on_create: supplied(
-            "on_create",
-            options.on_create.as_deref().and_then(Setting::of_moment),
-        ),
-        on_update: supplied(
-            "on_update",
-            options.on_update.as_deref().and_then(Setting::of_moment),
-        ),
+        default: None,
+        on_create: at_moment("on_create", &options.on_create),
+        on_update: at_moment("on_update", &options.on_update),
         picklist: options.picklist.clone().unwrap_or_default(),
         checks: validation::checks(options),
     };
-    Column {
+    let described = options.description.clone();
+    let mut column = Column {
         name: options.alias.clone().unwrap_or_else(|| own.name.clone()),
-        description: options
-            .description
-            .clone()
-            .or_else(|| own.description.clone()),
-        settings: Some(Arc::new(settings)),
+        description: described.or_else(|| own.description.clone()),
+        settings: Some(Arc::new(settings.clone())),
         ..own.clone()
+    };
+    // A constant is one of the values that callers see.
+    if let Some(value) = &options.default {
+        settings.default = supplied(&column, Setting::of_default(value));
+        if settings.default.is_none() {
+            notices.push(no_fit("default", table, own));
+        }
+        column.settings = Some(Arc::new(settings));
+    }
+    if options.r#type.is_some() && column.shown_as().is_none() && !is_shown(own, options) {
+        notices.push(no_fit("type", table, own));
+    }
+    column
+}
+
+fn no_fit(key: &str, table: &Table, column: &Column) -> String {
+    format!(
+        "`{key}` of the column `{}` of the table `{}` does not fit its type ({}), and is not used",
+        column.name, table.name, column.db_type
+    )
+}
+
+/// What a column is shown as, if its values can be that and are not already.
+fn shown_as(column: &Column, shown: ShownType) -> Option<Type> {
+    match (shown, &column.kind) {
+        (ShownType::Json, Type::String | Type::Text) => Some(Type::Json),
+        (ShownType::Boolean, Type::SmallInt | Type::Integer | Type::BigInt | Type::Decimal) => {
+            Some(Type::Boolean)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the database itself holds what the manifest says that a column holds.
+fn is_shown(column: &Column, options: &ColumnOptions) -> bool {
+    match options.r#type {
+        Some(ShownType::Json) => column.kind == Type::Json,
+        Some(ShownType::Boolean) => column.kind == Type::Boolean,
+        None => true,
     }
 }
 
@@ -766,7 +797,7 @@ mod tests {
                 "column": {
                     "emial": {"hidden": true},
                     "full_name": {"alias": "email"},
-                    "credit": {"default": "many", "on_update": "now"},
+                    "credit": {"default": "many", "on_update": "now", "type": "json"},
                 },
                 "relation": [
                     {"name": "a", "kind": "has_many", "column": "id", "table": "nowhere", "ref_column": "x"},

@@ -2,7 +2,7 @@
 
 use super::super::validation::{Check, Failure};
 use super::super::value::Scalar;
-use super::Column;
+use super::{Column, Type};
 
 /// What a manifest says of a table.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,6 +30,8 @@ pub struct ColumnSettings {
     pub own_name: Option<String>,
     /// What people call it.
     pub label: Option<String>,
+    /// What its values are to callers, where it is not what the database holds: JSON in texts, truth values in numbers.
+    pub shown_as: Option<Type>,
     /// What happens to a record that has it, where records may not.
     pub read_only: Option<Failure>,
     /// What happens to a change that has it, where only new records may.

@@ -301,6 +301,7 @@ async fn call(
         limits: CallLimits {
             max_body_bytes: 1_000,
         },
+        neighbours: Arc::new(crate::connector::NoNeighbours),
     };
     let reply = Arc::clone(connector).call(context, call).await?;
     reply.body.collect(100_000).await

@@ -1,6 +1,6 @@
 //! Talks to a connector as the pipeline does, and holds its answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,11 @@ use crate::connector::database::operations::OPERATIONS;
 use crate::connector::database::options::DatabaseOptions;
 use crate::connector::filter;
 use crate::connector::operation::{Component, find, judged};
-use crate::connector::{Call, CallLimits, Connector};
+use crate::connector::{Call, CallLimits, Connector, Neighbour, Neighbours, NoNeighbours};
 use crate::error::Error;
 use crate::exchange::query::decode_percent;
 use crate::exchange::{Body, CallContext, Reply, RequestHead, RequestId};
+use crate::names::ServiceName;
 
 /// Longest a call may take.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -65,6 +66,7 @@ impl Tester {
         Caller {
             connector: self.product.open(statements, options).await,
             access: access(&[allow("*", ALL)], &[]),
+            neighbours: Arc::new(NoNeighbours),
         }
     }
 }
@@ -145,6 +147,7 @@ fn access(rows: &[Row], lookups: &[(&str, &str)]) -> Access {
 pub(super) struct Caller {
     connector: Arc<dyn Connector>,
     access: Access,
+    neighbours: Arc<dyn Neighbours>,
 }
 
 impl Caller {
@@ -157,6 +160,19 @@ impl Caller {
         Self {
             connector: Arc::clone(&self.connector),
             access: access(rows, lookups),
+            neighbours: Arc::clone(&self.neighbours),
+        }
+    }
+
+    /// The same caller where there are other services, each with its own database and role.
+    pub(super) fn among(&self, others: &[(&str, &Self)]) -> Self {
+        let others = others
+            .iter()
+            .map(|(name, caller)| ((*name).to_owned(), (*caller).clone()))
+            .collect();
+        Self {
+            neighbours: Arc::new(Others(others)),
+            ..self.clone()
         }
     }
 
@@ -206,6 +222,21 @@ impl Caller {
         self.get(&format!("_table/{table}?count_only=true"))
             .await
             .ok_json()
+    }
+}
+
+/// Other services by their names.
+struct Others(BTreeMap<String, Caller>);
+
+impl Neighbours for Others {
+    fn find(&self, service: &ServiceName) -> crate::error::Result<Neighbour> {
+        let Some(caller) = self.0.get(service.as_str()) else {
+            return NoNeighbours.find(service);
+        };
+        Ok(Neighbour {
+            connector: Arc::clone(&caller.connector),
+            access: caller.access.clone(),
+        })
     }
 }
 
@@ -297,6 +328,7 @@ impl Request<'_> {
             limits: CallLimits {
                 max_body_bytes: MAX_BYTES,
             },
+            neighbours: Arc::clone(&self.caller.neighbours),
         };
         connector.call(context, call).await
     }

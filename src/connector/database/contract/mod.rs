@@ -11,6 +11,7 @@
     reason = "these are tests; a failed expectation is their result"
 )]
 
+mod across;
 mod attacks;
 mod bulk;
 mod driver;
@@ -214,6 +215,7 @@ pub fn suite() -> Vec<Case> {
         reading::CASES,
         paging::CASES,
         relations::CASES,
+        across::CASES,
         writing::CASES,
         bulk::CASES,
         nested::CASES,

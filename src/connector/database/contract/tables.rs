@@ -28,6 +28,7 @@ cases![
     declared_relations_embed_like_those_of_foreign_keys,
     relations_have_aliases_and_can_be_hidden,
     relations_are_read_along_unasked,
+    columns_are_shown_as_what_they_hold,
     descriptions_show_what_the_manifest_says,
     what_the_manifest_names_in_vain_does_no_harm,
 ];
@@ -776,6 +777,62 @@ async fn relations_are_read_along_unasked(tester: Tester) {
         .await
         .ok_json();
     open.get("_table/ticket?as_list=true").await.ok_json();
+}
+
+async fn columns_are_shown_as_what_they_hold(tester: Tester) {
+    let words = tester.words();
+    let Words {
+        auto_key,
+        integer,
+        text,
+        ..
+    } = &words;
+    let statements = [
+        format!("CREATE TABLE folder (id {auto_key}, name {text})"),
+        format!("CREATE TABLE note (id {auto_key}, folder {integer}, body {text}, is_done {integer})"),
+        "INSERT INTO folder (name) VALUES ('a')".to_owned(),
+        "INSERT INTO note (folder, body, is_done) VALUES (1, '{\"a\":[1,2]}', 1), (1, 'no json', 7)"
+            .to_owned(),
+    ];
+    let said = json!({
+        "note": {"column": {"body": {"type": "json"}, "is_done": {"type": "boolean", "default": false}}},
+        "folder": {"relation": [
+            {"name": "notes", "kind": "has_many", "column": "id", "table": "note", "ref_column": "folder"},
+        ]},
+    });
+    let open = tester.open_with(&statements, tables(&said)).await;
+    let notes = json!([
+        {"id": 1, "body": {"a": [1, 2]}, "is_done": true},
+        {"id": 2, "body": "no json", "is_done": 7},
+    ]);
+    open.get("_table/note?fields=id,body,is_done&order=id")
+        .await
+        .is(&json!({ "resource": notes }));
+    open.get("_table/folder/1?fields=id&related=notes&notes.fields=id,body,is_done&notes.order=id")
+        .await
+        .is(&json!({"id": 1, "notes": notes}));
+    open.post(
+        "_table/note?fields=body,is_done",
+        json!({"resource": [{"body": {"b": null}}, {"body": [true], "is_done": "yes"}, {"body": null, "is_done": true}]}),
+    )
+    .await
+    .is(&json!({"resource": [
+        {"body": {"b": null}, "is_done": false},
+        {"body": [true], "is_done": true},
+        {"body": null, "is_done": true},
+    ]}));
+    assert_eq!(
+        open.column("_table/note?filter=is_done%3Dtrue&order=id", "id")
+            .await,
+        values(json!([1, 4, 5]))
+    );
+    open.patch("_table/note/1", json!({"is_done": "perhaps"}))
+        .await
+        .refused(400, "invalid_value");
+    let described = open.get("_schema/note/_field/body").await.ok_json();
+    assert_eq!(described["type"], "json");
+    let described = open.get("_schema/note/_field/is_done").await.ok_json();
+    assert_eq!(described["type"], "boolean");
 }
 
 async fn descriptions_show_what_the_manifest_says(tester: Tester) {

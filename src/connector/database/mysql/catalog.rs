@@ -271,7 +271,7 @@ struct Index {
 
 struct Key {
     table: usize,
-    key: ForeignKey,
+    made: ForeignKey,
     is_whole: bool,
 }
 
@@ -371,7 +371,10 @@ impl Draft {
             default,
             is_auto_increment,
             is_generated,
-            length: length.filter(|_| matches!(kind, Type::String | Type::Text | Type::Binary)),
+            // The large types have a length too, but nobody gives it.
+            length: length.filter(|_| {
+                kind == Type::String || matches!(data_type.as_str(), "binary" | "varbinary")
+            }),
             precision,
             scale,
             description: comment,
@@ -403,7 +406,7 @@ impl Draft {
             });
             if column.kind == Type::Text && is_check {
                 column.kind = Type::Json;
-                column.db_type = "json".to_owned();
+                "json".clone_into(&mut column.db_type);
                 column.length = None;
                 if let Some(DefaultValue::Literal(Json::String(text))) = &column.default
                     && let Ok(value) = serde_json::from_str(text)
@@ -508,7 +511,7 @@ impl Draft {
         let is_same = self
             .key
             .as_ref()
-            .is_some_and(|key| key.table == table && key.key.name == name);
+            .is_some_and(|key| key.table == table && key.made.name == name);
         if !is_same {
             self.end_key();
             let Some(target) = self.target(schema, target) else {
@@ -516,7 +519,7 @@ impl Draft {
             };
             self.key = Some(Key {
                 table,
-                key: ForeignKey {
+                made: ForeignKey {
                     name,
                     columns: Vec::new(),
                     target,
@@ -531,8 +534,8 @@ impl Draft {
         if let Some(key) = &mut self.key {
             match column {
                 Some(column) => {
-                    key.key.columns.push(column);
-                    key.key.target_columns.push(target_column);
+                    key.made.columns.push(column);
+                    key.made.target_columns.push(target_column);
                 }
                 None => key.is_whole = false,
             }
@@ -557,7 +560,7 @@ impl Draft {
             && key.is_whole
             && let Some(table) = self.tables.get_mut(key.table)
         {
-            table.foreign_keys.push(key.key);
+            table.foreign_keys.push(key.made);
         }
     }
 }
@@ -572,13 +575,10 @@ fn kind_of(data_type: &str, db_type: &str, system: u32) -> (Type, u32) {
         "smallint" if !is_unsigned => Type::SmallInt,
         "smallint" | "mediumint" => Type::Integer,
         "int" | "integer" if !is_unsigned => Type::Integer,
-        "int" | "integer" => Type::BigInt,
-        "bigint" if !is_unsigned => Type::BigInt,
-        // Up to 64 bits without a sign.
-        "bigint" => Type::Decimal,
-        "bit" if db_type == "bit(64)" => Type::Decimal,
-        "bit" => Type::BigInt,
+        // 64 bits without a sign are more than a large integer has.
+        "bigint" | "bit" if is_unsigned || db_type == "bit(64)" => Type::Decimal,
         "decimal" | "numeric" => Type::Decimal,
+        "int" | "integer" | "bigint" | "bit" => Type::BigInt,
         "float" => Type::Float,
         "double" | "real" => Type::Double,
         "char" | "varchar" | "enum" | "set" => Type::String,
@@ -733,7 +733,7 @@ mod tests {
             let data_type = db_type.split(['(', ' ']).next().unwrap();
             assert_eq!(kind_of(data_type, db_type, 0).0, kind, "{db_type}");
         }
-        assert_eq!(kind_of("point", "point", 4326).1, NATIVE_SPATIAL | 4326);
+        assert_eq!(kind_of("point", "point", 4326).1, NATIVE_SPATIAL + 4326);
     }
 
     #[test]

@@ -23,6 +23,10 @@ mod encode;
 mod error;
 mod pool;
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests ask the environment which servers must be there"
+)]
 mod tests;
 
 use std::sync::Arc;

@@ -350,12 +350,11 @@ impl MysqlPool {
     async fn lease(&self) -> Result<Lease> {
         let permit = self.slot().await?;
         let kept = self.shared.idle().pop();
-        let session = match kept {
-            Some(idle) => idle.session,
-            None => {
-                self.shared.connector.admit()?;
-                self.shared.connector.connect().await?
-            }
+        let session = if let Some(idle) = kept {
+            idle.session
+        } else {
+            self.shared.connector.admit()?;
+            self.shared.connector.connect().await?
         };
         Ok(Lease {
             session: Some(session),

@@ -65,7 +65,6 @@ async fn pool(server: &MysqlServer, more: serde_json::Value) -> Arc<MysqlPool> {
 fn statement(sql: &str, values: Vec<Scalar>) -> Statement {
     Statement {
         returned: Arc::default(),
-        kinds: Arc::default(),
         sql: Arc::from(sql),
         binds: values.into_iter().map(Bind::Value).collect(),
         json_columns: Arc::default(),
@@ -147,6 +146,7 @@ fn accounts(server: &MysqlServer) {
 
 #[tokio::test]
 async fn what_the_server_refuses_has_its_kind_and_says_nothing_of_the_server() {
+    use ErrorKind as Kind;
     for brand in brands() {
         let server = MysqlServer::start(brand);
         server.sql(
@@ -158,7 +158,6 @@ async fn what_the_server_refuses_has_its_kind_and_says_nothing_of_the_server() {
         );
         accounts(&server);
         let pool = pool(&server, json!({})).await;
-        use ErrorKind as Kind;
         for (sql, kind) in [
             ("INSERT INTO t (id, n) VALUES (1, 1)", Kind::UniqueViolation),
             (

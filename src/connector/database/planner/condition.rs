@@ -13,7 +13,7 @@ use super::related::links;
 use super::{MAX_RELATIONS, Planner, Target};
 use crate::connector::access::{Grant, Lookups};
 use crate::connector::filter::{Comparison, Field, Filter, Matching, Now, Operand};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, brief};
 
 /// What names on the left of an operator may mean.
 #[derive(Clone, Copy)]
@@ -262,9 +262,13 @@ impl Conditions<'_> {
             ) else {
                 continue;
             };
+            if column.is_empty() {
+                continue;
+            }
+            refuse_abroad(relations.target, relation)?;
             // A relation that is hidden is none, and one to a table that is not granted refuses the request.
             let known = relations.planner.followed(relations.target, relation);
-            if column.is_empty() || known?.is_none() {
+            if known?.is_none() {
                 continue;
             }
             let at = |name: &str| Field {
@@ -300,6 +304,7 @@ impl Conditions<'_> {
         })?;
         relations.left.set(left);
         let planner = relations.planner;
+        refuse_abroad(relations.target, &name.name)?;
         let relation = planner.relation(relations.target, &name.name)?;
         let reached = planner.reached(relations.target, relation)?;
         let inner = Conditions {
@@ -316,7 +321,7 @@ impl Conditions<'_> {
         let role = of_role(&reached.table, &reached.grant, self.lookups)?;
         let junction = match (&relation.junction, &reached.junction) {
             (Some(between), Some((table, grant))) => Some(RelatedJunction {
-                far: links(&between.far, &relation.target_columns),
+                far: links(&between.far, &reached.columns),
                 condition: of_role(table, grant, self.lookups)?,
                 table: Arc::clone(table),
             }),
@@ -325,7 +330,7 @@ impl Conditions<'_> {
         let near = relation
             .junction
             .as_ref()
-            .map_or(&relation.target_columns, |between| &between.near);
+            .map_or(&reached.columns, |between| &between.near);
         Ok(Condition::Exists(Box::new(Exists {
             link: links(near, &relation.columns),
             junction,
@@ -409,6 +414,25 @@ impl Conditions<'_> {
             .filter(|value| !value.is_empty())
             .ok_or(Stop::Nothing)
     }
+}
+
+/// No statement spans two databases.
+fn refuse_abroad(target: Target<'_>, name: &str) -> Result<()> {
+    let relation = target.table.relation(name).filter(|relation| {
+        let admitted = |index: &usize| target.columns.admits(*index);
+        relation.columns.iter().all(admitted)
+    });
+    let service = relation.and_then(|relation| relation.service.as_ref());
+    service.map_or(Ok(()), |service| {
+        Err(Error::new(
+            ErrorKind::InvalidFilter,
+            format!(
+                "relation '{}' leads to the service '{service}'; a filter can not follow it there",
+                brief(name)
+            ),
+        )
+        .with_help("read the records there first, and name their keys with IN"))
+    })
 }
 
 /// The field of a condition that has one.

@@ -1,5 +1,6 @@
 //! `related`: records of other tables within records.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::catalog::{Relation, RelationKind, Table};
@@ -9,6 +10,7 @@ use super::names::{Columns, help};
 use super::{MAX_RELATIONS, Planner, Target, condition, is_grouped};
 use crate::connector::access::Grant;
 use crate::error::{Error, ErrorKind, Result, brief};
+use crate::names::ServiceName;
 
 impl Planner<'_> {
     /// What `related` adds to each record.
@@ -80,15 +82,22 @@ impl Planner<'_> {
         &self,
         target: Target<'_>,
         requests: &mut Vec<RelatedRequest>,
-        above: &mut Vec<String>,
+        above: &mut Vec<(Option<ServiceName>, String)>,
     ) {
-        if above.len() >= MAX_RELATED_DEPTH || above.contains(&target.table.name) {
+        let here = (self.service.cloned(), target.table.name.clone());
+        if above.len() >= MAX_RELATED_DEPTH || above.contains(&here) {
             return;
         }
+        let is_above = |relation: &Relation| {
+            let service = relation.service.as_ref().or(self.service);
+            above
+                .iter()
+                .any(|(of, table)| of.as_ref() == service && *table == relation.target)
+        };
         let wanted: Vec<&Relation> = self
             .all_but(target, requests)
             .into_iter()
-            .filter(|relation| relation.is_always && !above.contains(&relation.target))
+            .filter(|relation| relation.is_always && !is_above(relation))
             .collect();
         if !requests.iter().any(|request| request.name == "*") {
             requests.extend(wanted.into_iter().map(|relation| RelatedRequest {
@@ -96,7 +105,7 @@ impl Planner<'_> {
                 ..RelatedRequest::default()
             }));
         }
-        above.push(target.table.name.clone());
+        above.push(here);
         for request in requests {
             let reached = target
                 .table
@@ -104,10 +113,63 @@ impl Planner<'_> {
                 .and_then(|relation| self.reach(target, relation).ok());
             if let Some(reached) = reached {
                 let there = Target::new(&reached.table, &reached.grant);
-                self.always(there, &mut request.related, above);
+                self.there(reached.service.as_ref())
+                    .always(there, &mut request.related, above);
             }
         }
         above.pop();
+    }
+
+    /// The services that are asked for and not known yet, and what is wanted of each.
+    pub fn missing(&self, table: &Table, requests: &[RelatedRequest]) -> Missing {
+        let mut missing = Missing::new();
+        let mut left = MAX_RELATIONS;
+        self.gather(table, requests, MAX_RELATED_DEPTH, &mut left, &mut missing);
+        missing
+    }
+
+    fn gather(
+        &self,
+        table: &Table,
+        requests: &[RelatedRequest],
+        depth: usize,
+        left: &mut usize,
+        missing: &mut Missing,
+    ) {
+        let Some(depth) = depth.checked_sub(1) else {
+            return;
+        };
+        for relation in &table.relations {
+            let named = requests
+                .iter()
+                .find(|request| request.name.eq_ignore_ascii_case(&relation.name));
+            let request = named.or_else(|| requests.iter().find(|request| request.name == "*"));
+            if request.is_none() && !relation.is_always {
+                continue;
+            }
+            // Planning refuses what asks for more.
+            let Some(rest) = left.checked_sub(1) else {
+                return;
+            };
+            *left = rest;
+            let inner = request.map_or(&[][..], |request| &request.related);
+            if let Some(service) = &relation.service
+                && !self.neighbourhood.is_settled(service)
+            {
+                missing.entry(service.clone()).or_default().push(Wanted {
+                    table: relation.target.clone(),
+                    is_named: named.is_some(),
+                });
+                continue;
+            }
+            let planner = self.there(relation.service.as_ref());
+            if relation.service.is_some() && planner.service != relation.service.as_ref() {
+                continue;
+            }
+            if let Ok(table) = planner.catalog.table(&relation.target, |_| false) {
+                planner.gather(table, inner, depth, left, missing);
+            }
+        }
     }
 
     /// The relations that the role may read, but for those that are named.
@@ -126,7 +188,7 @@ impl Planner<'_> {
         let table: &'t Table = target.table;
         table.relations.iter().filter(move |relation| {
             let junction = relation.junction.as_ref();
-            self.may_read(&relation.target)
+            (relation.service.is_some() || self.may_read(&relation.target))
                 && junction.is_none_or(|junction| self.may_read(&junction.table))
                 && self.reach(target, relation).is_ok()
         })
@@ -204,23 +266,6 @@ impl Planner<'_> {
         if !admits(&target.columns, &relation.columns) {
             return Err(Reach::Hidden);
         }
-        if let Some(service) = &relation.service {
-            return Err(Reach::Refused(
-                Error::new(
-                    ErrorKind::InvalidParameter,
-                    format!(
-                        "relation '{}' leads to the service '{service}' and can not be read from here",
-                        relation.name
-                    ),
-                )
-                .with_help(format!("read the table '{}' there", relation.target)),
-            ));
-        }
-        let table = Arc::clone(self.catalog.get(&relation.target)?);
-        let grant = self.grant(&table.name)?;
-        if !admits(&Columns::admitted(&table, &grant), &relation.target_columns) {
-            return Err(Reach::Hidden);
-        }
         let junction = match &relation.junction {
             None => None,
             Some(junction) => {
@@ -233,11 +278,85 @@ impl Planner<'_> {
                 Some((between, grant))
             }
         };
+        let (table, grant, columns) = match &relation.service {
+            None => {
+                let table = Arc::clone(self.catalog.get(&relation.target)?);
+                let grant = self.grant(&table.name)?;
+                (table, grant, relation.target_columns.clone())
+            }
+            Some(service) => self.abroad(relation, service)?,
+        };
+        if !admits(&Columns::admitted(&table, &grant), &columns) {
+            return Err(Reach::Hidden);
+        }
         Ok(Reached {
             table,
             grant,
+            columns,
             junction,
+            service: relation.service.as_ref().or(self.service).cloned(),
         })
+    }
+
+    /// The related table in another service, and its columns that take part. 403 before anything is told of it.
+    fn abroad(
+        &self,
+        relation: &Relation,
+        service: &ServiceName,
+    ) -> Result<(Arc<Table>, Grant, Vec<usize>)> {
+        let Some(known) = self.neighbourhood.get(service) else {
+            return Err(Error::new(
+                ErrorKind::Forbidden,
+                format!(
+                    "relation '{}' leads to the service '{service}', which this role may not read",
+                    relation.name
+                ),
+            ));
+        };
+        let there = self.there(Some(service));
+        there.grant(&relation.target)?;
+        let broken = |what: String| {
+            Error::new(
+                ErrorKind::UnknownTable,
+                format!(
+                    "relation '{}' leads to {what} of the service '{service}', which is not there",
+                    relation.name
+                ),
+            )
+        };
+        let table = known
+            .catalog
+            .table(&relation.target, |_| false)
+            .map_err(|_unknown| broken(format!("the table '{}'", relation.target)))?;
+        let grant = there.grant(&table.name)?;
+        let columns = relation
+            .service_columns
+            .iter()
+            .map(|name| {
+                table
+                    .column_index(name)
+                    .ok_or_else(|| broken(format!("the field '{name}' of table '{}'", table.name)))
+            })
+            .collect::<Result<_>>()?;
+        Ok((Arc::clone(table), grant, columns))
+    }
+
+    /// The planner for the tables of another service; the same one for none, and for one that is not known.
+    fn there<'p>(&'p self, service: Option<&ServiceName>) -> Planner<'p> {
+        let found = service.and_then(|service| {
+            let known = self.neighbourhood.get(service)?;
+            Some((self.neighbourhood.name(service)?, known))
+        });
+        match found {
+            None => *self,
+            Some((name, known)) => Planner {
+                catalog: &known.catalog,
+                access: &known.access,
+                options: &known.connector.options,
+                neighbourhood: self.neighbourhood,
+                service: Some(name),
+            },
+        }
     }
 
     fn embed(
@@ -250,9 +369,10 @@ impl Planner<'_> {
     ) -> Result<Related> {
         let reached = self.reached(target, relation)?;
         let there = Target::new(&reached.table, &reached.grant);
-        let lookups = self.access.lookups();
+        let planner = self.there(reached.service.as_ref());
+        let lookups = planner.access.lookups();
         let mut output = there.fields(&request.fields, &there.shown())?;
-        output.extend(self.level(there, &request.related, depth, left)?);
+        output.extend(planner.level(there, &request.related, depth, left)?);
         let many = matches!(
             relation.kind,
             RelationKind::HasMany | RelationKind::ManyMany
@@ -263,7 +383,7 @@ impl Planner<'_> {
             output,
             condition: condition::all([
                 condition::of_role(&reached.table, &reached.grant, lookups)?,
-                self.of_caller(&reached.table, &reached.grant, request.filter.as_ref())?,
+                planner.of_caller(&reached.table, &reached.grant, request.filter.as_ref())?,
             ]),
             group: Vec::new(),
             having: Condition::True,
@@ -271,26 +391,31 @@ impl Planner<'_> {
                 let orders = there.orders(&request.order)?;
                 if many { orders } else { Vec::new() }
             },
-            limit: Some(if many { self.limit(request.limit) } else { 1 }),
+            limit: Some(if many {
+                planner.limit(request.limit)
+            } else {
+                1
+            }),
             offset: if many { request.offset } else { 0 },
         };
         let junction = match (&relation.junction, reached.junction) {
             (Some(between), Some((table, grant))) => Some(RelatedJunction {
-                far: links(&between.far, &relation.target_columns),
-                condition: condition::of_role(&table, &grant, lookups)?,
+                far: links(&between.far, &reached.columns),
+                condition: condition::of_role(&table, &grant, self.access.lookups())?,
                 table,
             }),
             _ => None,
         };
         let link = match &relation.junction {
             Some(between) => links(&between.near, &relation.columns),
-            None => links(&relation.target_columns, &relation.columns),
+            None => links(&reached.columns, &relation.columns),
         };
         Ok(Related {
             select,
             link,
             junction,
             many,
+            service: reached.service,
         })
     }
 }
@@ -304,8 +429,24 @@ pub(super) fn links(left: &[usize], right: &[usize]) -> Vec<(usize, usize)> {
 pub(super) struct Reached {
     pub(super) table: Arc<Table>,
     pub(super) grant: Grant,
+    /// Those columns of the table that take part.
+    pub(super) columns: Vec<usize>,
+    /// The service that has the table; none for the service of the call.
+    service: Option<ServiceName>,
     /// The table between.
     pub(super) junction: Option<(Arc<Table>, Grant)>,
+}
+
+/// What a call leads to in services that are not known yet.
+pub type Missing = BTreeMap<ServiceName, Vec<Wanted>>;
+
+/// A table of another service.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its name there.
+    pub table: String,
+    /// Whether the caller named the relation: it is refused where it may not be read, and left out otherwise.
+    pub is_named: bool,
 }
 
 /// Why a relation cannot be followed.

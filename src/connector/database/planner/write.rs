@@ -287,7 +287,7 @@ impl Planner<'_> {
                 return Err(twice(column));
             }
             let value = self.value(column, value);
-            if let Some(value) = self.admitted(column, value, purpose.names_by(index))? {
+            if let Some(value) = admitted(column, value, purpose.names_by(index))? {
                 values.push((index, value));
             }
         }
@@ -329,32 +329,6 @@ impl Planner<'_> {
             .with_help("leave it out of the record"));
         }
         Ok(Some(index))
-    }
-
-    /// The value of a column that may have it; none where it is dropped, or leaving the column out means the same.
-    fn admitted(&self, column: &Column, value: Result<Bind>, is_key: bool) -> Result<Option<Bind>> {
-        let value = match value {
-            Ok(value) => value,
-            Err(error) if error.kind() == ErrorKind::InvalidValue => {
-                validation::refused(column, error)?;
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        if let Bind::Value(value) = &value
-            && !is_key
-            && !validation::admits(column, value)?
-        {
-            return Ok(None);
-        }
-        if value == Bind::Value(Scalar::Null) && !column.is_nullable {
-            // NULL asks the database for the next number, as leaving the column out does.
-            if column.is_auto_increment {
-                return Ok(None);
-            }
-            return Err(not_null(column));
-        }
-        Ok(Some(value))
     }
 
     /// The columns that the values of bulk records are written to, by the names of the values; none for values that
@@ -451,21 +425,15 @@ impl Planner<'_> {
                 .and_then(|name| self.access.lookups().get(name));
             match convert::from_text(column, lookup.unwrap_or(text)) {
                 Ok(value) => value,
-                Err(error) => return constant(column, self.admitted(column, Err(error), false)?),
+                Err(error) => return constant(column, admitted(column, Err(error), false)?),
             }
         };
-        constant(
-            column,
-            self.admitted(column, Ok(Bind::Value(value)), false)?,
-        )
+        constant(column, admitted(column, Ok(Bind::Value(value)), false)?)
     }
 
     /// A member of a line of NDJSON as a value of a column; none where the database gives it.
     pub fn bulk_json(&self, column: &Column, value: &RawValue) -> Result<Option<Scalar>> {
-        constant(
-            column,
-            self.admitted(column, self.value(column, value), false)?,
-        )
+        constant(column, admitted(column, self.value(column, value), false)?)
     }
 
     /// Adds what the gateway sets by itself. What the manifest sets at every write goes before what was sent; a lookup
@@ -508,7 +476,7 @@ impl Planner<'_> {
 
     fn value(&self, column: &Column, value: &RawValue) -> Result<Bind> {
         let is_object = value.get().starts_with('{');
-        if is_object && column.kind != Type::Json {
+        if is_object && *column.shown_kind() != Type::Json {
             return expression(column, value);
         }
         Ok(Bind::Value(self.looked_up(column, value)?))
@@ -529,6 +497,32 @@ impl Planner<'_> {
             None => convert::from_json(column, value),
         }
     }
+}
+
+/// The value of a column that may have it; none where it is dropped, or leaving the column out means the same.
+fn admitted(column: &Column, value: Result<Bind>, is_key: bool) -> Result<Option<Bind>> {
+    let value = match value {
+        Ok(value) => value,
+        Err(error) if error.kind() == ErrorKind::InvalidValue => {
+            validation::refused(column, error)?;
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    if let Bind::Value(value) = &value
+        && !is_key
+        && !validation::admits(column, value)?
+    {
+        return Ok(None);
+    }
+    if value == Bind::Value(Scalar::Null) && !column.is_nullable {
+        // NULL asks the database for the next number, as leaving the column out does.
+        if column.is_auto_increment {
+            return Ok(None);
+        }
+        return Err(not_null(column));
+    }
+    Ok(Some(value))
 }
 
 /// Bulk records have values alone.

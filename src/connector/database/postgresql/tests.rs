@@ -51,7 +51,6 @@ async fn try_pool(server: &PostgresqlServer, more: serde_json::Value) -> Result<
 fn statement(sql: &str, values: Vec<Scalar>) -> Statement {
     Statement {
         returned: Arc::default(),
-        kinds: Arc::default(),
         sql: Arc::from(sql),
         binds: values.into_iter().map(Bind::Value).collect(),
         json_columns: Arc::default(),

@@ -94,7 +94,6 @@ fn config(database: &str) -> SqliteConfig {
 fn statement(sql: &str, values: Vec<Scalar>) -> Statement {
     Statement {
         returned: Arc::default(),
-        kinds: Arc::default(),
         sql: sql.into(),
         binds: values.into_iter().map(Bind::Value).collect(),
         json_columns: Arc::default(),
