@@ -64,6 +64,7 @@ async fn pool(server: &MysqlServer, more: serde_json::Value) -> Arc<MysqlPool> {
 
 fn statement(sql: &str, values: Vec<Scalar>) -> Statement {
     Statement {
+        kinds: Arc::default(),
         returned: Arc::default(),
         sql: Arc::from(sql),
         binds: values.into_iter().map(Bind::Value).collect(),

@@ -50,6 +50,7 @@ async fn try_pool(server: &PostgresqlServer, more: serde_json::Value) -> Result<
 
 fn statement(sql: &str, values: Vec<Scalar>) -> Statement {
     Statement {
+        kinds: Arc::default(),
         returned: Arc::default(),
         sql: Arc::from(sql),
         binds: values.into_iter().map(Bind::Value).collect(),

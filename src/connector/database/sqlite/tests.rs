@@ -93,6 +93,7 @@ fn config(database: &str) -> SqliteConfig {
 
 fn statement(sql: &str, values: Vec<Scalar>) -> Statement {
     Statement {
+        kinds: Arc::default(),
         returned: Arc::default(),
         sql: sql.into(),
         binds: values.into_iter().map(Bind::Value).collect(),
