@@ -72,6 +72,8 @@ enum State {
 pub(super) struct Lease {
     object: Option<Object>,
     state: State,
+    /// Whether it is closed in any case, because its session may not be as the next caller expects it.
+    is_spent: bool,
     connector: Arc<Connector>,
 }
 
@@ -95,8 +97,12 @@ impl Drop for Lease {
             return;
         };
         if self.state == State::Idle {
+            if self.is_spent {
+                let _closed = Object::take(object);
+            }
             return;
         }
+        let is_spent = self.is_spent;
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             let _closed = Object::take(object);
             return;
@@ -113,7 +119,7 @@ impl Drop for Lease {
         runtime.spawn(async move {
             let rolled_back =
                 tokio::time::timeout(ROLLBACK_TIMEOUT, object.batch_execute("ROLLBACK")).await;
-            if !matches!(rolled_back, Ok(Ok(()))) {
+            if is_spent || !matches!(rolled_back, Ok(Ok(()))) {
                 let _closed = Object::take(object);
             }
         });
@@ -212,6 +218,7 @@ impl Alone {
         })?;
         Ok(Lease {
             object: Some(object),
+            is_spent: false,
             state: State::Idle,
             connector: Arc::clone(&self.connector),
         })
@@ -661,6 +668,10 @@ impl Transaction for PostgresqlTransaction {
         }
         let copied = self.copy(load, records, range).await;
         copied.map(Some).map_err(Failure::into_error)
+    }
+
+    fn retire(&mut self) {
+        self.lease.is_spent = true;
     }
 
     async fn call(&mut self, statement: &Statement, results: &mut Results) -> Result<()> {

@@ -71,17 +71,24 @@ impl Reread<'_> {
         {
             return self.change_existing(insert, upsert, key, rows).await;
         }
-        self.add(insert).await.map_err(|error| {
-            if error.kind() == ErrorKind::UniqueViolation {
+        match self.add(insert).await {
+            Err(error)
+                if error.kind() == ErrorKind::UniqueViolation
+                    && !self
+                        .locked(&insert.table, &chosen, &upsert.key)
+                        .await?
+                        .is_empty() =>
+            {
                 // The record came to be between the look and the insert.
-                return Error::new(
+                return Err(Error::new(
                     ErrorKind::SerializationFailure,
                     "another write added the record at the same moment",
                 )
-                .with_source(error);
+                .with_source(error));
             }
-            error
-        })?;
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
         self.answer(
             &insert.table,
             &upsert.key,
