@@ -409,10 +409,10 @@ fn writers_that_collide_are_told_to_try_again_and_nothing_is_kept_of_the_loser()
         let winner = ["one", "two"][1 - lost];
         assert_eq!(server.sql("SELECT DISTINCT v FROM t"), winner);
         // Whoever does as told is served.
-        let again = json!({"v": ["one", "two"][lost]});
+        let name = ["one", "two"][lost];
         let client = gateway.client_with(ADMIN);
         client
-            .send_json("PATCH", &format!("{T}/{}", ids[lost]), &again)
+            .send_json("PATCH", &format!("{T}/{}", ids[lost]), &json!({"v": name}))
             .expect_ok();
         gateway.stop();
     }
