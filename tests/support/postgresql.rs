@@ -109,12 +109,22 @@ impl PostgresqlServer {
 
     /// Stops the server: connections are closed at once. Does nothing if it is stopped.
     pub(crate) fn stop(&mut self) {
+        // PostgreSQL's "fast shutdown".
+        self.end_by("-INT");
+    }
+
+    /// Ends the server as a crash does: nothing is tidied up, and the next start recovers.
+    pub(crate) fn crash(&mut self) {
+        // PostgreSQL's "immediate shutdown".
+        self.end_by("-QUIT");
+    }
+
+    fn end_by(&mut self, signal: &str) {
         let Some(mut process) = self.process.take() else {
             return;
         };
-        // SIGINT is PostgreSQL's "fast shutdown".
         let _ = Command::new("kill")
-            .args(["-INT", &process.id().to_string()])
+            .args([signal, &process.id().to_string()])
             .status();
         for _ in 0..STEPS / 10 {
             if matches!(process.try_wait(), Ok(Some(_))) {
