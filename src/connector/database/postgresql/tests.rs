@@ -1,5 +1,6 @@
 //! The driver against a real server.
 
+#[expect(dead_code, reason = "the contract suite uses the rest")]
 #[path = "../../../../tests/support/postgresql.rs"]
 pub(super) mod server;
 
