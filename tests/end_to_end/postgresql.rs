@@ -504,7 +504,8 @@ fn a_server_that_turns_read_only_is_away_for_writes_alone_and_is_found_again() {
            $$ INSERT INTO t SELECT max(t.id) + 1, $1 FROM t RETURNING id $$;
          CREATE FUNCTION sly() RETURNS int LANGUAGE sql STABLE AS $$ SELECT note('sly') $$;",
     );
-    let (_directory, gateway) = serve(&server, "");
+    // With one connection it is that one that each call waits for.
+    let (_directory, gateway) = serve(&server, "max_connections = 1");
     gateway.claim("backend");
     let client = gateway.client_with(ADMIN);
     let write = |id: i32| client.send_json("POST", T, &json!({"resource": [{"id": id, "v": "b"}]}));
