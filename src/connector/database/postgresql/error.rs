@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 
 /// The SQLSTATE of a write in a transaction that is read-only.
 const READ_ONLY: &str = "25006";
-/// The function of the server that carries out RAISE; it has one name in every language (pl_exec.c).
+/// The function of the server that carries out RAISE; it has one name in every language (`pl_exec.c`).
 const RAISE: &str = "exec_stmt_raise";
 
 /// What became of a statement that failed, as far as running it again is concerned.
