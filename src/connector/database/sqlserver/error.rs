@@ -2,10 +2,14 @@
 
 use tiberius::error::{Error as DriverError, TokenError};
 
+use crate::connector::database::routine::RAISED_FACT;
 use crate::error::{Error, ErrorKind};
 
 /// The severity from which the server closes the connection ("Database Engine error severities").
 const FATAL_CLASS: u8 = 20;
+
+/// The first number that THROW and RAISERROR may have ("THROW", "RAISERROR").
+const FIRST_RAISED: u32 = 50_000;
 
 /// The kind and the caller's text of an error number ("Database Engine events and errors"). `message` is looked at only
 /// where one number stands for two things; it is English, because the session is.
@@ -41,6 +45,32 @@ pub(super) fn classify(code: u32, message: &str) -> (ErrorKind, &'static str) {
         1205 | 1222 | 3960 | 3961 | 41301 | 41302 | 41305 | 41325 | 41839 => (
             ErrorKind::SerializationFailure,
             "concurrent writes collided and nothing was written",
+        ),
+        FIRST_RAISED.. => (
+            ErrorKind::RaisedByDatabase,
+            "a routine or a trigger of the database refuses the request",
+        ),
+        // A parameter without a default was not given; one that is not there; too many.
+        201 | 313 | 8144 | 8145 | 8146 => (
+            ErrorKind::InvalidRequest,
+            "the routine needs other parameters than were given",
+        ),
+        // EXECUTE of something that is not there.
+        2812 => (
+            ErrorKind::UnknownTable,
+            "a table of the request does not exist any more",
+        ),
+        // Changes of tables: names that are taken, what others depend on, keys that cannot be.
+        1750 | 1767 | 1769 | 1770 | 1773 | 1776 | 1778 | 1779 | 1785 | 1902 | 1911 | 1913
+        | 2705 | 2714 | 3701 | 3723 | 3725 | 3726 | 3727 | 3728 | 3733 | 4901 | 4902 | 4922
+        | 4924 | 4932 | 4947 | 5074 | 8111 | 15225 | 15248 | 15335 => (
+            ErrorKind::SchemaConflict,
+            "the change collides with other parts of the database",
+        ),
+        // A unique index over records that agree.
+        1505 => (
+            ErrorKind::UniqueViolation,
+            "a record with this key already exists",
         ),
         // The statement was written for a catalogue that has changed. Whoever reads these kinds reads it anew.
         208 => (
@@ -183,6 +213,9 @@ pub(super) fn from_driver(error: DriverError) -> Error {
             if kind == ErrorKind::MethodNotAllowed {
                 refused = refused.with_allow("GET, HEAD, OPTIONS");
             }
+            if kind == ErrorKind::RaisedByDatabase {
+                refused = refused.with_fact(RAISED_FACT, server.message());
+            }
             if let Some(help) = help(server.code()) {
                 refused = refused.with_help(help);
             }
@@ -291,7 +324,14 @@ mod tests {
             (4405, "", Kind::MethodNotAllowed),
             (8003, "", Kind::InvalidRequest),
             (102, "", Kind::BackendFailure),
-            (50000, "", Kind::BackendFailure),
+            (50000, "", Kind::RaisedByDatabase),
+            (51234, "", Kind::RaisedByDatabase),
+            (201, "", Kind::InvalidRequest),
+            (2812, "", Kind::UnknownTable),
+            (2714, "", Kind::SchemaConflict),
+            (3726, "", Kind::SchemaConflict),
+            (5074, "", Kind::SchemaConflict),
+            (1505, "", Kind::UniqueViolation),
             (0, "", Kind::BackendFailure),
         ] {
             assert_eq!(classify(code, message).0, kind, "{code} {message}");
