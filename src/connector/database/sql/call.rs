@@ -53,7 +53,7 @@ pub enum OutValues {
     /// In the only row of the last result of the call.
     Last,
     /// In the only row of another query.
-    Query(Statement),
+    Query(Box<Statement>),
 }
 
 /// Writes a call. Without a style, the product has no routines.
@@ -289,7 +289,9 @@ impl<'a> Writer<'a> {
         let out = if out.is_empty() {
             OutValues::None
         } else {
-            OutValues::Query(self.statement(format!("SELECT {}", out.join(", "))))
+            OutValues::Query(Box::new(
+                self.statement(format!("SELECT {}", out.join(", "))),
+            ))
         };
         Ok(Script::Call { before, call, out })
     }
@@ -510,7 +512,7 @@ fn is_truth(column: &Column) -> bool {
     column.db_type == "BOOLEAN"
 }
 
-/// The type of a variable of Transact-SQL: the old large types have none ("DECLARE @local_variable").
+/// The type of a variable of Transact-SQL: the old large types have none (`DECLARE @local_variable`).
 fn declared_type(db_type: &str) -> &str {
     match db_type {
         "text" => "varchar(max)",

@@ -9,10 +9,11 @@ use std::collections::HashMap;
 
 use tiberius::{ColumnData, Row};
 
-use super::error::is_answer;
+use super::error::{is_answer, lacks_views};
 use super::pool::{Native, rows_of};
 use crate::connector::database::catalog::{
-    Catalog, Check, Column, DefaultValue, ForeignKey, Index, IndexOrigin, Schemas, Table, Type,
+    Catalog, Check, Column, DefaultValue, ForeignKey, Index, IndexOrigin, Routines, Schemas, Table,
+    Type,
 };
 
 /// How many statements reading everything takes.
@@ -72,7 +73,7 @@ ORDER BY i.object_id, i.index_id, c.key_ordinal";
 pub(super) const CHECKS: &str = "\
 SELECT k.parent_object_id, k.name AS check_name, k.definition \
 FROM sys.check_constraints AS k \
-WHERE k.is_disabled = 0 AND k.is_ms_shipped = 0 \
+WHERE k.is_disabled = 0 \
 ORDER BY k.parent_object_id, k.name";
 
 /// The columns of foreign keys in their order.
@@ -152,10 +153,15 @@ pub(super) async fn read(
         .filter_map(|row| text(row, 0))
         .filter(|name| !draft.only_home || name.eq_ignore_ascii_case(&draft.home))
         .collect();
-    let found = rows_of(client, routines::ROUTINES).await?;
-    let parameters = rows_of(client, routines::PARAMETERS).await?;
-    let results = rows_of(client, routines::RESULTS).await?;
-    let routines = routines::assemble(&found, &parameters, &results, &draft.home, draft.only_home);
+    // Servers that speak the protocol of SQL Server and lack these views have no routines.
+    let routines = match routines::read(client, &draft.home, draft.only_home).await {
+        Ok(routines) => routines,
+        Err(error) if lacks_views(&error) => {
+            tracing::debug!(error = ?error, "the routines cannot be read");
+            Routines::default()
+        }
+        Err(error) => return Err(error),
+    };
     // As the database spells it.
     let home = names
         .iter()

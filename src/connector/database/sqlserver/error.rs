@@ -17,8 +17,8 @@ const FIRST_RAISED: u32 = 50_000;
 /// Texts name no column and no constraint: the caller's role may hide them.
 pub(super) fn classify(code: u32, message: &str) -> (ErrorKind, &'static str) {
     match code {
-        // Unique constraint or primary key; unique index.
-        2627 | 2601 => (
+        // Unique constraint or primary key; unique index; one that is made over records that agree.
+        2627 | 2601 | 1505 => (
             ErrorKind::UniqueViolation,
             "a record with this key already exists",
         ),
@@ -55,11 +55,6 @@ pub(super) fn classify(code: u32, message: &str) -> (ErrorKind, &'static str) {
             ErrorKind::InvalidRequest,
             "the routine needs other parameters than were given",
         ),
-        // EXECUTE of something that is not there.
-        2812 => (
-            ErrorKind::UnknownTable,
-            "a table of the request does not exist any more",
-        ),
         // Changes of tables: names that are taken, what others depend on, keys that cannot be.
         1750 | 1767 | 1769 | 1770 | 1773 | 1776 | 1778 | 1779 | 1785 | 1902 | 1911 | 1913
         | 2705 | 2714 | 3701 | 3723 | 3725 | 3726 | 3727 | 3728 | 3733 | 4901 | 4902 | 4922
@@ -67,13 +62,8 @@ pub(super) fn classify(code: u32, message: &str) -> (ErrorKind, &'static str) {
             ErrorKind::SchemaConflict,
             "the change collides with other parts of the database",
         ),
-        // A unique index over records that agree.
-        1505 => (
-            ErrorKind::UniqueViolation,
-            "a record with this key already exists",
-        ),
         // The statement was written for a catalogue that has changed. Whoever reads these kinds reads it anew.
-        208 => (
+        208 | 2812 => (
             ErrorKind::UnknownTable,
             "a table of the request does not exist any more",
         ),
@@ -194,6 +184,20 @@ pub(super) fn is_answer(error: &DriverError) -> bool {
         DriverError::Server(server) => {
             server.class() < FATAL_CLASS
                 && classify(server.code(), server.message()).0 != ErrorKind::BackendUnavailable
+        }
+        _ => false,
+    }
+}
+
+/// Whether the server refused a question to its catalogue because it has no such view, column or syntax.
+pub(super) fn lacks_views(error: &DriverError) -> bool {
+    match error {
+        DriverError::Server(server) => {
+            is_answer(error)
+                && matches!(
+                    classify(server.code(), server.message()).0,
+                    ErrorKind::UnknownTable | ErrorKind::UnknownField | ErrorKind::BackendFailure
+                )
         }
         _ => false,
     }

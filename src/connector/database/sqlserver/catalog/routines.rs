@@ -5,13 +5,14 @@ use std::collections::{HashMap, HashSet};
 
 use tiberius::Row;
 
+use super::super::pool::{Native, rows_of};
 use super::{Shape, number, text, truth};
 use crate::connector::database::catalog::{
     Column, Direction, Parameter, Returns, Routine, RoutineKind, Routines,
 };
 
 /// Procedures and functions that are not the server's own. Table-valued functions are read, all others are run
-/// ("HAS_PERMS_BY_NAME"). No function of Transact-SQL changes data ("CREATE FUNCTION", "Limitations").
+/// (`HAS_PERMS_BY_NAME`). No function of Transact-SQL changes data ("CREATE FUNCTION", "Limitations").
 pub(super) const ROUTINES: &str = "\
 SELECT o.object_id, s.name AS schema_name, o.name AS routine_name, \
 CASE WHEN o.type_desc LIKE '%PROCEDURE' THEN 1 ELSE 0 END AS is_procedure, \
@@ -64,8 +65,20 @@ fn column(row: &Row, name: &str) -> Option<Column> {
     })
 }
 
-/// Puts together what the three queries gave. `home` is the schema whose routines go without a prefix.
-pub(super) fn assemble(
+/// Reads all of them. `home` is the schema whose routines go without a prefix.
+pub(super) async fn read(
+    client: &mut Native,
+    home: &str,
+    only_home: bool,
+) -> Result<Routines, tiberius::error::Error> {
+    let routines = rows_of(client, ROUTINES).await?;
+    let parameters = rows_of(client, PARAMETERS).await?;
+    let results = rows_of(client, RESULTS).await?;
+    Ok(assemble(&routines, &parameters, &results, home, only_home))
+}
+
+/// Puts together what the three queries gave.
+fn assemble(
     routines: &[Row],
     parameters: &[Row],
     results: &[Row],
