@@ -67,9 +67,11 @@ pub struct Statement {
     /// What the columns of a select's result hold, where it is known. For products whose drivers cannot tell truth
     /// values and whole numbers from numbers, or JSON from text.
     pub kinds: Arc<[Option<Type>]>,
-    /// The kinds of the values that an insert gives as its only row by means of [`Dialect::insert_output`]; empty
-    /// elsewhere. For products that give them in variables.
+    /// The kinds of the values that an insert gives as its only row by means of [`Dialect::insert_output`], and of the
+    /// OUT parameters of a call; empty elsewhere. For products that give them in variables.
     pub returned: Arc<[Type]>,
+    /// The names of these values, where the statement is a call and they are its OUT parameters; empty elsewhere.
+    pub returned_names: Arc<[String]>,
 }
 
 impl Statement {
@@ -82,6 +84,7 @@ impl Statement {
             json_columns: Arc::default(),
             kinds: Arc::default(),
             returned: Arc::default(),
+            returned_names: Arc::default(),
         }
     }
 

@@ -5,6 +5,8 @@
 
 use super::{Computed, Dialect, InsertOutput, Returning};
 use crate::connector::database::catalog::{Column, Table, Type};
+use crate::connector::database::schema_change::{OracleSchema, SchemaDialect};
+use crate::connector::database::sql::CallStyle;
 use crate::connector::database::value::Scalar;
 use crate::connector::filter::{Matching, Now};
 
@@ -240,6 +242,14 @@ impl Dialect for OracleDialect {
             ),
             ..InsertOutput::default()
         })
+    }
+
+    fn call_style(&self) -> Option<CallStyle> {
+        Some(CallStyle::Oracle)
+    }
+
+    fn schema(&self) -> Option<&dyn SchemaDialect> {
+        Some(&OracleSchema)
     }
 
     fn embeds_related(&self) -> bool {

@@ -6,6 +6,8 @@
 use super::{Computed, Dialect, InsertOutput, Returning};
 use crate::connector::database::catalog::{Column, Type};
 use crate::connector::database::plan::Nulls;
+use crate::connector::database::schema_change::{SchemaDialect, SqlserverSchema};
+use crate::connector::database::sql::CallStyle;
 use crate::connector::database::value::Scalar;
 use crate::connector::filter::{Matching, Now};
 
@@ -295,6 +297,14 @@ impl Dialect for SqlServerDialect {
 
     fn most_values(&self) -> usize {
         MOST_VALUES
+    }
+
+    fn call_style(&self) -> Option<CallStyle> {
+        Some(CallStyle::SqlServer)
+    }
+
+    fn schema(&self) -> Option<&dyn SchemaDialect> {
+        Some(&SqlserverSchema)
     }
 
     fn embeds_related(&self) -> bool {

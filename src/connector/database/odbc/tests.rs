@@ -318,6 +318,7 @@ fn statement(sql: &str) -> Statement {
         json_columns: Arc::default(),
         kinds: Arc::default(),
         returned: Arc::default(),
+        returned_names: Arc::default(),
     }
 }
 

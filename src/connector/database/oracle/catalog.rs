@@ -1,20 +1,30 @@
 //! Tables, columns and keys, read from the `ALL_` views: one query for each kind of thing, whatever their number. They
 //! show what the account may use ("Static Data Dictionary Views").
 
+pub(super) mod routines;
+
 use std::collections::HashMap;
 
 use super::driver::{Bound, Cell, Next, Session};
 use super::error::{Cause, Fault};
-use crate::connector::database::catalog::{Catalog, Column, DefaultValue, ForeignKey, Table, Type};
+use crate::connector::database::catalog::{
+    Catalog, Check, Column, DefaultValue, ForeignKey, Index, IndexOrigin, Schemas, Table, Type,
+};
 
 /// How many statements reading everything takes.
-pub(super) const STATEMENTS: u32 = 7;
+pub(super) const STATEMENTS: u32 = 12;
 
 /// Most digits of a whole number that always fits 64 bits.
 const WHOLE_DIGITS: i64 = 18;
 
 /// The schema that names without one belong to (`SYS_CONTEXT`).
 pub(super) const HOME: &str = "SELECT SYS_CONTEXT('USERENV', 'CURRENT_SCHEMA') FROM DUAL";
+
+/// Schemas other than Oracle's own.
+pub(super) const SCHEMAS: &str = "\
+SELECT u.username FROM all_users u \
+WHERE u.oracle_maintained = 'N' AND u.username = NVL(:1, u.username) \
+ORDER BY u.username";
 
 /// Tables, views and materialized views, but not those of Oracle itself, of the recycle bin, nested tables and what is
 /// stored beside index-organized ones. A materialized view is also listed as a table. `:1` is a schema, or NULL.
@@ -56,9 +66,21 @@ JOIN all_cons_columns c ON c.owner = k.owner AND c.constraint_name = k.constrain
 WHERE k.constraint_type IN ('P', 'U', 'R') AND k.status = 'ENABLED' AND k.owner = NVL(:1, k.owner) \
 ORDER BY k.owner, k.table_name, k.constraint_name, c.position";
 
-/// Indexes of plain columns, column by column.
+/// Checks that are enforced; NOT NULL is one of them as well.
+pub(super) const CHECKS: &str = "\
+SELECT q.owner, q.table_name, q.constraint_name, q.search_condition_vc \
+FROM all_constraints q \
+JOIN all_users u ON u.username = q.owner AND u.oracle_maintained = 'N' \
+WHERE q.constraint_type = 'C' AND q.status = 'ENABLED' AND q.owner = NVL(:1, q.owner) \
+ORDER BY q.owner, q.table_name, q.constraint_name";
+
+/// Indexes of plain columns, column by column, and the key that each was made for.
 pub(super) const INDEXES: &str = "\
-SELECT i.table_owner, i.table_name, i.owner, i.index_name, i.uniqueness, c.column_name \
+SELECT i.table_owner, i.table_name, i.owner, i.index_name, i.uniqueness, c.column_name, \
+(SELECT MIN(k.constraint_type) FROM all_constraints k \
+WHERE NVL(k.index_owner, k.owner) = i.owner AND k.index_name = i.index_name AND k.constraint_type IN ('P', 'U')), \
+(SELECT MIN(k.constraint_name) KEEP (DENSE_RANK FIRST ORDER BY k.constraint_type) FROM all_constraints k \
+WHERE NVL(k.index_owner, k.owner) = i.owner AND k.index_name = i.index_name AND k.constraint_type IN ('P', 'U')) \
 FROM all_indexes i \
 JOIN all_users u ON u.username = i.table_owner AND u.oracle_maintained = 'N' \
 JOIN all_ind_columns c ON c.index_owner = i.owner AND c.index_name = i.index_name \
@@ -83,7 +105,8 @@ SUM(ORA_HASH(o.owner || '.' || o.object_name || '.' || o.object_id || '.' || \
 TO_CHAR(o.last_ddl_time, 'YYYYMMDDHH24MISS'))) \
 FROM all_objects o \
 JOIN all_users u ON u.username = o.owner AND u.oracle_maintained = 'N' \
-WHERE o.object_type IN ('TABLE', 'VIEW', 'MATERIALIZED VIEW', 'INDEX', 'TRIGGER', 'SEQUENCE') \
+WHERE o.object_type IN ('TABLE', 'VIEW', 'MATERIALIZED VIEW', 'INDEX', 'TRIGGER', 'SEQUENCE', \
+'PROCEDURE', 'FUNCTION', 'TYPE') \
 AND o.owner = NVL(:1, o.owner)";
 
 type Cells = Vec<Cell>;
@@ -180,7 +203,24 @@ pub(super) fn read_catalog(
     for row in rows_of(session, NUMBERED, &filter)? {
         draft.note_numbered(&row);
     }
-    Ok(Catalog::new(draft.tables))
+    for row in rows_of(session, CHECKS, &filter)? {
+        draft.add_check(&row);
+    }
+    let names: Vec<String> = rows_of(session, SCHEMAS, &filter)?
+        .iter()
+        .filter_map(|row| text(row, 0).map(str::to_owned))
+        .collect();
+    let routines = routines::assemble(
+        &rows_of(session, routines::ROUTINES, &filter)?,
+        &rows_of(session, routines::ARGUMENTS, &filter)?,
+        &rows_of(session, routines::COLLECTIONS, &[])?,
+        &draft.home,
+        treat_number_as_decimal,
+    );
+    let home = Some(draft.home).filter(|home| names.contains(home));
+    Ok(Catalog::new(draft.tables)
+        .with_schemas(Schemas { home, names })
+        .with_routines(routines))
 }
 
 /// Rows that belong together, which follow one another.
@@ -374,8 +414,43 @@ impl Draft {
         {
             table.indexed.push(*leading);
         }
+        let (origin, constraint) = match text(first, 6) {
+            Some("P") => (IndexOrigin::PrimaryKey, text(first, 7)),
+            Some(_) => (IndexOrigin::Unique, text(first, 7)),
+            None => (IndexOrigin::Index, None),
+        };
+        // What a key was made for goes by the name of its constraint.
+        if let Some(name) = constraint.or_else(|| text(first, 3)) {
+            table.indexes.push(Index {
+                name: name.to_owned(),
+                columns: key.clone(),
+                is_unique: is_unique || origin != IndexOrigin::Index,
+                origin,
+            });
+        }
         if is_unique && key != table.primary_key && !table.unique_keys.contains(&key) {
             table.unique_keys.push(key);
+        }
+    }
+
+    fn add_check(&mut self, row: &[Cell]) {
+        let (Some(table), Some(name), Some(sql)) = (name_of(row, 0, 1), text(row, 2), text(row, 3))
+        else {
+            return;
+        };
+        let Some(table) = self.table(&table) else {
+            return;
+        };
+        let is_not_null = table.columns.iter().any(|column| {
+            sql.strip_prefix('"')
+                .and_then(|rest| rest.strip_prefix(column.name.as_str()))
+                .is_some_and(|rest| rest == "\" IS NOT NULL")
+        });
+        if !is_not_null {
+            table.checks.push(Check {
+                name: name.to_owned(),
+                sql: sql.to_owned(),
+            });
         }
     }
 

@@ -189,11 +189,13 @@ impl Session for ThinSession {
         let values = native(values)?;
         let values: Vec<&dyn ToDbValue> = values.iter().map(AsRef::as_ref).collect();
         let mut result = self.0.execute(sql, &values).map_err(fault)?;
-        let returned = result
-            .returned_data()
-            .into_iter()
-            .map(|row| cells(&row))
-            .collect::<Result<_, _>>()?;
+        let mut returned = result.returned_data();
+        let out = result.out_bind_data();
+        // A block has its variables apart from those of INSERT; without any, the row has no columns.
+        if !out.columns().is_empty() {
+            returned.push(out);
+        }
+        let returned = returned.iter().map(cells).collect::<Result<_, _>>()?;
         Ok(Done {
             touched: result.rows_affected(),
             returned,

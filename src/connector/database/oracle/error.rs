@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::connector::database::routine::RAISED_FACT;
 use crate::error::{Error, ErrorKind};
 
 /// What went wrong with a call of the driver.
@@ -74,6 +75,50 @@ pub(super) fn classify(code: u32) -> (ErrorKind, &'static str) {
         40 | 1013 | 2393 => (
             ErrorKind::BackendTimeout,
             "the database did not finish in time",
+        ),
+        // `RAISE_APPLICATION_ERROR`.
+        20_000..=20_999 => (
+            ErrorKind::RaisedByDatabase,
+            "a routine or a trigger of the database refuses the request",
+        ),
+        // Wrong number or types of arguments, which is found when the block is compiled.
+        6550 | 6553 => (
+            ErrorKind::InvalidRequest,
+            "the routine needs other parameters than were given",
+        ),
+        // A write within a query; OUT parameters; a commit within a query.
+        6572 | 14551 | 14552 => (
+            ErrorKind::NotImplemented,
+            "the function changes data, which it cannot do where it is queried",
+        ),
+        // Changes of tables: names that are taken, what others depend on, keys and columns that cannot be so.
+        955
+        | 957
+        | 1408
+        | 1418
+        | 1430
+        | 1439..=1442
+        | 1451
+        | 1758
+        | 2260
+        | 2261
+        | 2264
+        | 2270
+        | 2273
+        | 2275
+        | 2293
+        | 2296
+        | 2298
+        | 2299
+        | 2429
+        | 2443
+        | 2449
+        | 12983
+        | 12991
+        | 12992
+        | 54033 => (
+            ErrorKind::SchemaConflict,
+            "the change collides with other parts of the database",
         ),
         // The statement was written for a catalogue that has changed. Whoever reads these kinds reads it anew. The
         // account may also have lost the right to see the table.
@@ -188,8 +233,20 @@ pub(super) fn classify(code: u32) -> (ErrorKind, &'static str) {
 fn help(code: u32) -> Option<&'static str> {
     match code {
         32795 | 32796 | 54013 | 54017 => Some("leave it out of the record"),
+        6572 | 14551 | 14552 => Some("make it a procedure"),
         _ => None,
     }
+}
+
+/// The words that were raised, without the number before them and the calls behind them:
+/// `ORA-20001: the month is closed`, `ORA-06512: at "S.CLOSE", line 4`.
+fn raised(message: &str, code: u32) -> String {
+    let number = format!("ORA-{code:05}: ");
+    let words = message
+        .split_once(&number)
+        .map_or(message, |(_, words)| words);
+    let words = words.split_once("\nORA-").map_or(words, |(words, _)| words);
+    words.trim().to_owned()
 }
 
 impl Fault {
@@ -220,6 +277,9 @@ impl Fault {
                 let mut error = Error::new(kind, message).with_fact("number", code.to_string());
                 if kind == ErrorKind::MethodNotAllowed {
                     error = error.with_allow("GET, HEAD, OPTIONS");
+                }
+                if kind == ErrorKind::RaisedByDatabase {
+                    error = error.with_fact(RAISED_FACT, raised(&self.message, code));
                 }
                 match help(code) {
                     Some(help) => error.with_help(help),
@@ -313,10 +373,29 @@ mod tests {
             (1033, Kind::BackendUnavailable),
             (1653, Kind::BackendUnavailable),
             (933, Kind::BackendFailure),
-            (20001, Kind::BackendFailure),
+            (20000, Kind::RaisedByDatabase),
+            (20999, Kind::RaisedByDatabase),
+            (6550, Kind::InvalidRequest),
+            (14551, Kind::NotImplemented),
+            (955, Kind::SchemaConflict),
+            (2449, Kind::SchemaConflict),
             (600, Kind::BackendFailure),
         ] {
             assert_eq!(classify(code).0, kind, "ORA-{code:05}");
+        }
+    }
+
+    #[test]
+    fn what_is_raised_stands_without_numbers_and_calls() {
+        for (message, expected) in [
+            (
+                "ORA-20001: the month is closed\nORA-06512: at \"S.CLOSE\", line 4",
+                "the month is closed",
+            ),
+            ("DPY-1: ORA-20001: a\nb", "a\nb"),
+            ("other", "other"),
+        ] {
+            assert_eq!(raised(message, 20_001), expected);
         }
     }
 

@@ -17,12 +17,13 @@ use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::catalog::{fingerprint, read_catalog};
-use super::driver::{Bound, Cell, Driver, Next, Session};
+use super::driver::{Bound, Cell, Done, Driver, Next, Session};
 use super::error::{Fault, overloaded, timed_out, unavailable};
 use super::value::{bound, decode, variable};
 use crate::clock::Clock;
 use crate::connector::database::catalog::{Catalog, Type};
 use crate::connector::database::gate::Gate;
+use crate::connector::database::results::Results;
 use crate::connector::database::rows::RowWriter;
 use crate::connector::database::sql::{SqlPool, Statement, Transaction};
 use crate::connector::database::value::Scalar;
@@ -541,6 +542,24 @@ impl SqlPool for OraclePool {
     }
 }
 
+/// Writes what the variables of a statement hold.
+fn write_returned(done: &Done, kinds: &[Type], rows: &mut RowWriter) -> Result<()> {
+    let style = rows.shape().datetimes;
+    let mut scratch = String::new();
+    for cells in &done.returned {
+        if !rows.begin_row() {
+            continue;
+        }
+        for (cell, kind) in cells.iter().zip(kinds) {
+            decode(cell, Some(kind), style, &mut scratch, &mut |value| {
+                rows.value(value);
+            })?;
+        }
+        rows.end_row();
+    }
+    Ok(())
+}
+
 /// A transaction. Oracle begins it with its first write.
 struct OracleTransaction {
     lease: Lease,
@@ -578,22 +597,28 @@ impl Transaction for OracleTransaction {
                 }
                 let done =
                     desk.in_transaction(|session| session.execute(&statement.sql, &values))?;
-                let style = rows.shape().datetimes;
-                let mut scratch = String::new();
-                for cells in &done.returned {
-                    if !rows.begin_row() {
-                        continue;
-                    }
-                    for (cell, kind) in cells.iter().zip(statement.returned.iter()) {
-                        decode(cell, Some(kind), style, &mut scratch, &mut |value| {
-                            rows.value(value);
-                        })?;
-                    }
-                    rows.end_row();
-                }
+                write_returned(&done, &statement.returned, &mut rows)?;
                 Ok((rows, done.touched))
             })
             .await
+    }
+
+    async fn call(&mut self, statement: &Statement, results: &mut Results) -> Result<()> {
+        let mut values = values(statement, &[])?;
+        values.extend(statement.returned.iter().map(variable).map(Bound::Variable));
+        let sql = Arc::clone(&statement.sql);
+        let done = self
+            .lease
+            .run(self.lease.limit(), move |desk, _| {
+                desk.in_transaction(|session| session.execute(&sql, &values))
+            })
+            .await?;
+        if statement.returned.is_empty() {
+            return Ok(());
+        }
+        let mut rows = results.begin(statement.returned_names.to_vec())?;
+        write_returned(&done, &statement.returned, &mut rows)?;
+        results.end(rows)
     }
 
     async fn savepoint(&mut self) -> Result<()> {

@@ -13,11 +13,15 @@ use super::error::{Cause, Fault};
 use super::pool::{OraclePool, Settings};
 use crate::clock::system;
 use crate::connector::database::backend::Database;
-use crate::connector::database::catalog::{RelationKind, Type};
-use crate::connector::database::dialect::OracleDialect;
-use crate::connector::database::plan::{
-    Bind, Condition, Expression, Insert, Output, Update, Write,
+use crate::connector::database::catalog::{
+    Index, IndexOrigin, RelationKind, Returns, RoutineKind, Type,
 };
+use crate::connector::database::dialect::OracleDialect;
+use crate::connector::database::options::DatabaseOptions;
+use crate::connector::database::plan::{
+    Bind, Condition, Expression, Insert, Output, RoutineCall, Update, Write,
+};
+use crate::connector::database::results::Results;
 use crate::connector::database::rows::{Frame, RowWriter, Shape};
 use crate::connector::database::sql::{RenderOptions, Sql, SqlPool, Statement};
 use crate::connector::database::value::Scalar;
@@ -222,6 +226,7 @@ fn statement(sql: &str, values: Vec<Scalar>, kinds: &[Type]) -> Statement {
         json_columns: Arc::default(),
         kinds: kinds.iter().cloned().map(Some).collect(),
         returned: Arc::default(),
+        returned_names: Arc::default(),
     }
 }
 
@@ -536,7 +541,24 @@ async fn the_catalogue_has_keys_relations_and_numbered_columns() {
                     text("U"),
                     text("UNIQUE"),
                     text("TITLE"),
+                    text("U"),
+                    text("TITLE_ONCE"),
                 ]]),
+            ),
+            (
+                "SELECT q.owner",
+                Answer::Rows(
+                    [
+                        ("SYS_C1", "\"ID\" IS NOT NULL"),
+                        ("A_CK", "TITLE <> 'x' OR \"ID\" IS NOT NULL"),
+                    ]
+                    .map(|(name, sql)| vec![text("SHOP"), text("ALBUM"), text(name), text(sql)])
+                    .to_vec(),
+                ),
+            ),
+            (
+                "SELECT u.username",
+                Answer::Rows(vec![vec![text("HR")], vec![text("SHOP")]]),
             ),
             (
                 "SELECT DISTINCT t.table_owner",
@@ -550,6 +572,19 @@ async fn the_catalogue_has_keys_relations_and_numbered_columns() {
     let album = catalog.get("ALBUM").unwrap();
     assert_eq!(album.primary_key, [0]);
     assert_eq!(album.unique_keys, [vec![1]]);
+    assert_eq!(
+        album.indexes,
+        [Index {
+            name: "TITLE_ONCE".to_owned(),
+            columns: vec![1],
+            is_unique: true,
+            origin: IndexOrigin::Unique,
+        }]
+    );
+    assert_eq!(album.checks.len(), 1);
+    assert_eq!(album.checks[0].name, "A_CK");
+    assert_eq!(catalog.schemas().home.as_deref(), Some("SHOP"));
+    assert_eq!(catalog.schemas().names, ["HR", "SHOP"]);
     assert!(album.columns[0].is_auto_increment);
     assert_eq!(album.columns[3].kind, Type::Boolean);
     assert_eq!(album.foreign_keys[0].on_delete, "CASCADE");
@@ -559,16 +594,254 @@ async fn the_catalogue_has_keys_relations_and_numbered_columns() {
     assert_eq!(artist.relations[0].name, "ALBUM_by_ARTIST_ID");
 }
 
+/// A routine's line, and the lines of its parameters: name, type, direction and type of a collection.
+fn routine_rows(
+    name: &str,
+    kind: &str,
+    parameters: &[(Option<&str>, &str, &str, Option<&str>)],
+) -> (Vec<Cell>, Vec<Vec<Cell>>) {
+    let or_null = |name: Option<&str>| name.map_or(Cell::Null, text);
+    let first = i64::from(kind == "PROCEDURE");
+    let rows = (first..)
+        .zip(parameters)
+        .map(
+            |(position, (parameter, data_type, direction, collection))| {
+                vec![
+                    text("SHOP"),
+                    text(name),
+                    number(position),
+                    or_null(*parameter),
+                    text(data_type),
+                    text(direction),
+                    text("N"),
+                    Cell::Null,
+                    Cell::Null,
+                    Cell::Null,
+                    Cell::Null,
+                    or_null(collection.map(|_| "SHOP")),
+                    or_null(*collection),
+                ]
+            },
+        )
+        .collect();
+    let line = vec![text("SHOP"), text(name), text(kind), text("NO")];
+    (line, rows)
+}
+
+/// The answers to what the catalogue asks about routines.
+fn routine_answers() -> Vec<(&'static str, Answer)> {
+    let (mut lines, mut rows) = (Vec::new(), Vec::new());
+    for (line, parameters) in [
+        routine_rows(
+            "CLOSE_MONTH",
+            "PROCEDURE",
+            &[
+                (Some("P_YEAR"), "NUMBER", "IN", None),
+                (Some("P_NOTE"), "VARCHAR2", "IN/OUT", None),
+                (Some("P_DONE"), "PL/SQL BOOLEAN", "OUT", None),
+            ],
+        ),
+        routine_rows(
+            "TWICE",
+            "FUNCTION",
+            &[
+                (None, "BINARY_INTEGER", "OUT", None),
+                (Some("P_N"), "NUMBER", "IN", None),
+            ],
+        ),
+        routine_rows(
+            "LINES",
+            "FUNCTION",
+            &[(None, "TABLE", "OUT", Some("LINES_T"))],
+        ),
+        routine_rows(
+            "OPEN_ROWS",
+            "FUNCTION",
+            &[(None, "REF CURSOR", "OUT", None)],
+        ),
+        routine_rows(
+            "WITH_OBJECT",
+            "PROCEDURE",
+            &[(Some("P"), "OBJECT", "IN", None)],
+        ),
+        routine_rows(
+            "IS_DONE",
+            "FUNCTION",
+            &[(None, "PL/SQL BOOLEAN", "OUT", None)],
+        ),
+    ] {
+        lines.push(line);
+        rows.extend(parameters);
+    }
+    let column = |name: &str, data_type: &str, length: Option<i64>| {
+        let length = length.map_or(Cell::Null, number);
+        vec![
+            text("SHOP"),
+            text("LINES_T"),
+            text(name),
+            text(data_type),
+            Cell::Null,
+            length.clone(),
+            length,
+            Cell::Null,
+            Cell::Null,
+        ]
+    };
+    vec![
+        ("SELECT SYS_CONTEXT", home()),
+        ("SELECT p.owner", Answer::Rows(lines)),
+        ("SELECT a.owner", Answer::Rows(rows)),
+        (
+            "SELECT y.owner",
+            Answer::Rows(vec![
+                column("TITLE", "VARCHAR2", Some(20)),
+                column("TOTAL", "NUMBER", None),
+            ]),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn the_catalogue_has_the_routines_that_can_be_called() {
+    let stage = Stage::new(1, routine_answers());
+    let catalog = stage.pool.catalog().await.unwrap();
+    let names = |kind| -> Vec<String> {
+        let all = catalog.routines().of(kind);
+        all.map(|(_, overloads)| overloads[0].signature()).collect()
+    };
+    assert_eq!(
+        names(RoutineKind::Procedure),
+        ["CLOSE_MONTH(P_YEAR NUMBER, P_NOTE INOUT VARCHAR2, P_DONE OUT BOOLEAN)"]
+    );
+    assert_eq!(
+        names(RoutineKind::Function),
+        ["TWICE(P_N NUMBER)", "LINES()", "OPEN_ROWS()"]
+    );
+    let returns = |name| {
+        let found = catalog
+            .routines()
+            .find(RoutineKind::Function, name, |_| true);
+        found.unwrap().1[0].returns.clone()
+    };
+    assert!(matches!(returns("twice"), Returns::Value(value) if value.kind == Type::Integer));
+    assert!(matches!(returns("lines"), Returns::Table(columns) if columns.len() == 2));
+    assert_eq!(returns("open_rows"), Returns::Cursors);
+}
+
+#[tokio::test]
+async fn a_procedure_answers_its_out_parameters() {
+    let mut answers = routine_answers();
+    answers.push((
+        "DECLARE",
+        Answer::Done(Done {
+            touched: 0,
+            returned: vec![vec![text("closed"), number(1)]],
+        }),
+    ));
+    let stage = Stage::new(1, answers);
+    let asked = Arc::clone(&stage.driver);
+    let database = Sql::new(OracleDialect, stage.pool, RenderOptions::default());
+    let catalog = database.catalog().await.unwrap();
+    let found = catalog
+        .routines()
+        .find(RoutineKind::Procedure, "close_month", |_| true);
+    let call = RoutineCall {
+        routine: Arc::clone(&found.unwrap().1[0]),
+        arguments: vec![
+            Some(Scalar::Int(2026)),
+            Some(Scalar::Text("open".to_owned())),
+            None,
+        ],
+    };
+    let mut transaction = database.begin().await.unwrap();
+    let results = Results::new(&DatabaseOptions::default(), Vec::new(), None);
+    let outcome = transaction.call_routine(&call, results).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert!(outcome.sets.is_empty());
+    assert_eq!(outcome.out.unwrap(), r#"{"P_NOTE":"closed","P_DONE":true}"#);
+    let script = asked.script.lock().unwrap();
+    let (sql, values) = script
+        .asked
+        .iter()
+        .find(|(sql, _)| sql.starts_with("DECLARE"))
+        .unwrap();
+    assert_eq!(
+        sql,
+        "DECLARE v1 VARCHAR2(32767) := :1; v2 BOOLEAN; BEGIN \"SHOP\".\"CLOSE_MONTH\"(\"P_YEAR\" => :2, \
+         \"P_NOTE\" => v1, \"P_DONE\" => v2); :3 := v1; :4 := CASE v2 WHEN TRUE THEN 1 WHEN FALSE THEN 0 END; END;"
+    );
+    assert_eq!(
+        *values,
+        [
+            Bound::Text("open".to_owned()),
+            Bound::Whole(2026),
+            Bound::Variable(Variable::Text),
+            Bound::Variable(Variable::Number),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_function_answers_its_value_by_a_query() {
+    let mut answers = routine_answers();
+    answers.push((
+        "SELECT \"SHOP\".\"TWICE\"",
+        Answer::Rows(vec![vec![number(14)]]),
+    ));
+    let stage = Stage::new(1, answers);
+    let asked = Arc::clone(&stage.driver);
+    let database = Sql::new(OracleDialect, stage.pool, RenderOptions::default());
+    let catalog = database.catalog().await.unwrap();
+    let found = catalog
+        .routines()
+        .find(RoutineKind::Function, "twice", |_| true);
+    let call = RoutineCall {
+        routine: Arc::clone(&found.unwrap().1[0]),
+        arguments: vec![Some(Scalar::Int(7))],
+    };
+    let mut transaction = database.begin().await.unwrap();
+    let rows = transaction
+        .query_routine(&call, writer(&["TWICE"]))
+        .await
+        .unwrap();
+    assert_eq!(answer(rows), json!({"resource": [{"TWICE": 14}]}));
+    let script = asked.script.lock().unwrap();
+    let (sql, values) = script.asked.last().unwrap();
+    assert_eq!(sql, "SELECT \"SHOP\".\"TWICE\"(\"P_N\" => :1) FROM DUAL");
+    assert_eq!(*values, [Bound::Whole(7)]);
+}
+
+#[tokio::test]
+async fn changes_of_the_schema_that_were_made_are_counted() {
+    let stage = Stage::new(
+        1,
+        vec![("ALTER TABLE b", Answer::Fault(Some(955), Cause::Answer))],
+    );
+    let statements = ["ALTER TABLE a", "ALTER TABLE b", "ALTER TABLE c"].map(str::to_owned);
+    let interrupted = stage.pool.change_schema(&statements).await.unwrap_err();
+    assert_eq!(interrupted.kept, 1);
+    assert_eq!(interrupted.error.kind(), ErrorKind::SchemaConflict);
+    assert_eq!(stage.asked()[..2], ["ALTER TABLE a", "ALTER TABLE b"]);
+}
+
 #[test]
 fn the_questions_to_the_dictionary_are_these() {
-    use super::catalog::{COLUMNS, CONSTRAINTS, FINGERPRINT, HOME, INDEXES, NUMBERED, TABLES};
+    use super::catalog::routines::{ARGUMENTS, COLLECTIONS, ROUTINES};
+    use super::catalog::{
+        CHECKS, COLUMNS, CONSTRAINTS, FINGERPRINT, HOME, INDEXES, NUMBERED, SCHEMAS, TABLES,
+    };
     let all = [
         HOME,
+        SCHEMAS,
         TABLES,
         COLUMNS,
         CONSTRAINTS,
+        CHECKS,
         INDEXES,
         NUMBERED,
+        ROUTINES,
+        ARGUMENTS,
+        COLLECTIONS,
         FINGERPRINT,
     ];
     for sql in all {

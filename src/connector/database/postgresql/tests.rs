@@ -53,6 +53,7 @@ fn statement(sql: &str, values: Vec<Scalar>) -> Statement {
     Statement {
         kinds: Arc::default(),
         returned: Arc::default(),
+        returned_names: Arc::default(),
         sql: Arc::from(sql),
         binds: values.into_iter().map(Bind::Value).collect(),
         json_columns: Arc::default(),

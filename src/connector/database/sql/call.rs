@@ -53,7 +53,7 @@ pub enum OutValues {
     /// In the only row of the last result of the call.
     Last,
     /// In the only row of another query.
-    Query(Statement),
+    Query(Box<Statement>),
 }
 
 /// Writes a call. Without a style, the product has no routines.
@@ -133,6 +133,7 @@ impl<'a> Writer<'a> {
             json_columns: Arc::default(),
             kinds: Arc::default(),
             returned: Arc::default(),
+            returned_names: Arc::default(),
         }
     }
 
@@ -288,7 +289,9 @@ impl<'a> Writer<'a> {
         let out = if out.is_empty() {
             OutValues::None
         } else {
-            OutValues::Query(self.statement(format!("SELECT {}", out.join(", "))))
+            OutValues::Query(Box::new(
+                self.statement(format!("SELECT {}", out.join(", "))),
+            ))
         };
         Ok(Script::Call { before, call, out })
     }
@@ -297,9 +300,12 @@ impl<'a> Writer<'a> {
         let name = self.name();
         if self.routine().kind == RoutineKind::Function {
             let mut list = Vec::new();
-            for (_, argument) in self.parameters() {
+            for (parameter, argument) in self.parameters() {
                 // Functions want a word where procedures want nothing.
-                list.push(argument.map_or_else(|| "DEFAULT".to_owned(), |value| self.bind(value)));
+                list.push(argument.map_or_else(
+                    || "DEFAULT".to_owned(),
+                    |value| self.stored(value, &parameter.column),
+                ));
             }
             let call = format!("{name}({})", list.join(", "));
             let columns = columns_of(self.routine())?;
@@ -314,24 +320,32 @@ impl<'a> Writer<'a> {
                     format!("SELECT {list} FROM {call} AS r")
                 }
             };
-            return Ok(Script::Query(self.statement(sql)));
+            return Ok(Script::Query(self.query(sql, columns)));
         }
         let (mut declared, mut arguments, mut out) = (String::new(), Vec::new(), Vec::new());
         for (index, (parameter, argument)) in self.parameters().enumerate() {
-            let parameter_name = &parameter.column.name;
+            let column = &parameter.column;
+            let kind = declared_type(&column.db_type);
             if parameter.direction.is_output() {
-                let value = argument.map(|value| self.bind(value));
+                let value = argument.map(|value| self.stored(value, column));
                 let value = value.map_or_else(String::new, |value| format!(" = {value}"));
-                let kind = &parameter.column.db_type;
                 let _ = write!(declared, "DECLARE @out_{index} {kind}{value}; ");
-                arguments.push(format!("@{parameter_name} = @out_{index} OUTPUT"));
+                arguments.push(format!("@{} = @out_{index} OUTPUT", column.name));
                 out.push(format!(
-                    "@out_{index} AS {}",
-                    self.dialect.quote(parameter_name)
+                    "{} AS {}",
+                    self.dialect.shown(&format!("@out_{index}"), column),
+                    self.dialect.quote(&column.name)
                 ));
             } else if let Some(value) = argument {
                 let value = self.bind(value);
-                arguments.push(format!("@{parameter_name} = {value}"));
+                let stored = self.dialect.stored(&value, column);
+                // EXECUTE takes values and variables, but no expressions.
+                if stored == value {
+                    arguments.push(format!("@{} = {value}", column.name));
+                } else {
+                    let _ = write!(declared, "DECLARE @in_{index} {kind} = {stored}; ");
+                    arguments.push(format!("@{} = @in_{index}", column.name));
+                }
             }
         }
         let arguments = if arguments.is_empty() {
@@ -356,13 +370,30 @@ impl<'a> Writer<'a> {
         })
     }
 
+    /// The driver takes placeholders in the order in which they stand in the text, whatever their numbers.
     fn oracle(mut self) -> Result<Script> {
         let name = self.name();
-        if self.routine().kind == RoutineKind::Function {
+        let routine = self.routine();
+        let has_cursor = routine
+            .parameters
+            .iter()
+            .any(|parameter| parameter.is_cursor);
+        if has_cursor || routine.returns == Returns::Cursors {
+            return Err(Error::new(
+                ErrorKind::NotImplemented,
+                format!(
+                    "{} '{}' gives cursors, which the database's driver cannot read",
+                    routine.kind.noun(),
+                    routine.name
+                ),
+            )
+            .with_help("make a function that returns a table, or a view"));
+        }
+        if routine.kind == RoutineKind::Function {
             let mut list = Vec::new();
             for (parameter, argument) in self.parameters() {
                 if let Some(value) = argument {
-                    let value = self.bind(value);
+                    let value = self.stored(value, &parameter.column);
                     list.push(format!(
                         "{} => {value}",
                         self.dialect.quote(&parameter.column.name)
@@ -370,17 +401,8 @@ impl<'a> Writer<'a> {
                 }
             }
             let call = format!("{name}({})", list.join(", "));
-            if self.routine().returns == Returns::Cursors {
-                return Ok(Script::Call {
-                    before: None,
-                    call: self.statement(format!(
-                        "DECLARE v SYS_REFCURSOR; BEGIN v := {call}; DBMS_SQL.RETURN_RESULT(v); END;"
-                    )),
-                    out: OutValues::None,
-                });
-            }
-            let columns = columns_of(self.routine())?;
-            let sql = match (&self.routine().returns, columns) {
+            let columns = columns_of(routine)?;
+            let sql = match (&routine.returns, columns) {
                 (Returns::Value(_), [column]) => format!(
                     "SELECT {}{} FROM DUAL",
                     self.dialect.shown(&call, column),
@@ -391,36 +413,39 @@ impl<'a> Writer<'a> {
                     format!("SELECT {list} FROM TABLE({call}) r")
                 }
             };
-            return Ok(Script::Query(self.statement(sql)));
+            return Ok(Script::Query(self.query(sql, columns)));
         }
-        let (mut declared, mut arguments) = (String::new(), Vec::new());
-        let (mut after, mut returned) = (String::new(), Vec::new());
+        let mut declared = String::new();
+        let mut returned = Vec::new();
         for (index, (parameter, argument)) in self.parameters().enumerate() {
-            let quoted = self.dialect.quote(&parameter.column.name);
             if parameter.direction.is_output() {
-                let value = argument.map(|value| self.bind(value));
+                let value = argument.map(|value| self.given(value, &parameter.column));
                 let value = value.map_or_else(String::new, |value| format!(" := {value}"));
                 let kind = variable_type(&parameter.column.db_type);
                 let _ = write!(declared, "v{index} {kind}{value}; ");
+                returned.push((index, parameter));
+            }
+        }
+        let mut arguments = Vec::new();
+        for (index, (parameter, argument)) in self.parameters().enumerate() {
+            let quoted = self.dialect.quote(&parameter.column.name);
+            if parameter.direction.is_output() {
                 arguments.push(format!("{quoted} => v{index}"));
-                if parameter.is_cursor {
-                    let _ = write!(after, " DBMS_SQL.RETURN_RESULT(v{index});");
-                } else {
-                    returned.push((index, parameter.column.kind.clone()));
-                }
             } else if let Some(value) = argument {
-                let value = self.bind(value);
+                let value = self.given(value, &parameter.column);
                 arguments.push(format!("{quoted} => {value}"));
             }
         }
-        let mut position = self.binds.len();
-        for (index, _) in &returned {
-            position += 1;
-            let _ = write!(
-                after,
-                " {} := v{index};",
-                self.dialect.placeholder(position)
-            );
+        let mut after = String::new();
+        for (position, (index, parameter)) in (self.binds.len() + 1..).zip(&returned) {
+            let placeholder = self.dialect.placeholder(position);
+            let variable = format!("v{index}");
+            let value = if is_truth(&parameter.column) {
+                format!("CASE {variable} WHEN TRUE THEN 1 WHEN FALSE THEN 0 END")
+            } else {
+                variable
+            };
+            let _ = write!(after, " {placeholder} := {value};");
         }
         let declare = if declared.is_empty() { "" } else { "DECLARE " };
         let list = if arguments.is_empty() {
@@ -428,7 +453,14 @@ impl<'a> Writer<'a> {
         } else {
             format!("({})", arguments.join(", "))
         };
-        let returned: Arc<[Type]> = returned.into_iter().map(|(_, kind)| kind).collect();
+        let returned_names: Arc<[String]> = returned
+            .iter()
+            .map(|(_, parameter)| parameter.column.name.clone())
+            .collect();
+        let returned: Arc<[Type]> = returned
+            .into_iter()
+            .map(|(_, parameter)| parameter.column.kind.clone())
+            .collect();
         let out = if returned.is_empty() {
             OutValues::None
         } else {
@@ -441,10 +473,52 @@ impl<'a> Writer<'a> {
             before: None,
             call: Statement {
                 returned,
+                returned_names,
                 ..statement
             },
             out,
         })
+    }
+
+    /// A placeholder for a value, as a column of this type takes it.
+    fn stored(&mut self, value: &Scalar, column: &Column) -> String {
+        let placeholder = self.bind(value);
+        self.dialect.stored(&placeholder, column)
+    }
+
+    /// The same for a parameter of PL/SQL, whose truth values are no numbers.
+    fn given(&mut self, value: &Scalar, column: &Column) -> String {
+        if is_truth(column) {
+            format!("({} = 1)", self.bind(value))
+        } else {
+            self.stored(value, column)
+        }
+    }
+
+    /// A query of these columns.
+    fn query(&mut self, sql: String, columns: &[Column]) -> Statement {
+        Statement {
+            kinds: columns
+                .iter()
+                .map(|column| Some(column.kind.clone()))
+                .collect(),
+            ..self.statement(sql)
+        }
+    }
+}
+
+/// Whether a type is that of PL/SQL's own truth values, which cannot be bound.
+fn is_truth(column: &Column) -> bool {
+    column.db_type == "BOOLEAN"
+}
+
+/// The type of a variable of Transact-SQL: the old large types have none (`DECLARE @local_variable`).
+fn declared_type(db_type: &str) -> &str {
+    match db_type {
+        "text" => "varchar(max)",
+        "ntext" => "nvarchar(max)",
+        "image" => "varbinary(max)",
+        other => other,
     }
 }
 
@@ -465,7 +539,6 @@ fn variable_type(db_type: &str) -> String {
             };
             format!("{kind}({most})")
         }
-        "REF CURSOR" => "SYS_REFCURSOR".to_owned(),
         _ => db_type.to_owned(),
     }
 }
@@ -538,38 +611,6 @@ mod tests {
 
     /// The statements of a call, each with its values.
     fn script(dialect: &dyn Dialect, routine: Routine, arguments: &[Option<i64>]) -> Vec<String> {
-        written(|call| render_call(dialect, call), routine, arguments)
-    }
-
-    /// The same in a style whose product is not looked at: names and placeholders are PostgreSQL's.
-    fn as_sql_server(writer: Writer<'_>) -> Result<Script> {
-        writer.sql_server()
-    }
-
-    fn as_oracle(writer: Writer<'_>) -> Result<Script> {
-        writer.oracle()
-    }
-
-    fn in_style(
-        style: fn(Writer<'_>) -> Result<Script>,
-        routine: Routine,
-        arguments: &[Option<i64>],
-    ) -> Vec<String> {
-        let writer = |call: &RoutineCall| {
-            style(Writer {
-                dialect: &PostgresqlDialect,
-                call,
-                binds: Vec::new(),
-            })
-        };
-        written(writer, routine, arguments)
-    }
-
-    fn written(
-        render: impl FnOnce(&RoutineCall) -> Result<Script>,
-        routine: Routine,
-        arguments: &[Option<i64>],
-    ) -> Vec<String> {
         let call = RoutineCall {
             routine: Arc::new(routine),
             arguments: arguments
@@ -593,7 +634,7 @@ mod tests {
                 format!("{text} -> {:?}", statement.returned)
             }
         };
-        match render(&call).unwrap() {
+        match render_call(dialect, &call).unwrap() {
             Script::Query(statement) => vec![shown(&statement)],
             Script::Call { before, call, out } => {
                 let mut list: Vec<String> = before.iter().map(shown).collect();
@@ -664,67 +705,106 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "sqlserver")]
     #[test]
     fn sql_server_calls_by_name_in_one_batch() {
+        use crate::connector::database::dialect::SqlServerDialect;
+        let calls =
+            |routine, arguments: &[Option<i64>]| script(&SqlServerDialect, routine, arguments);
         assert_eq!(
-            in_style(
-                as_sql_server,
-                procedure(),
-                &[Some(2026), None, Some(1), None]
-            ),
+            calls(procedure(), &[Some(2026), None, Some(1), None]),
             [
-                "SET NOCOUNT ON; DECLARE @out_1 integer; DECLARE @out_2 VARCHAR2 = $2; EXECUTE \
-                 \"sales\".\"close \"\"month\"\"\" @p_year = $1, @p_done = @out_1 OUTPUT, @p_note = @out_2 OUTPUT; \
-                 SELECT @out_1 AS \"p_done\", @out_2 AS \"p_note\"; <- 2026 1",
+                "SET NOCOUNT ON; DECLARE @out_1 integer; DECLARE @out_2 VARCHAR2 = @P2; EXECUTE \
+                 [sales].[close \"month\"] @p_year = @P1, @p_done = @out_1 OUTPUT, @p_note = @out_2 OUTPUT; \
+                 SELECT @out_1 AS [p_done], @out_2 AS [p_note]; <- 2026 1",
+                "last",
+            ]
+        );
+        let mut money = procedure();
+        money.parameters = vec![
+            Parameter {
+                column: Column::plain("p_file", Type::Binary, "image"),
+                ..parameter("", "", Direction::In)
+            },
+            Parameter {
+                column: Column::plain("p_sum", Type::Money, "money"),
+                ..parameter("", "", Direction::Out)
+            },
+        ];
+        assert_eq!(
+            calls(money, &[Some(1), None]),
+            [
+                "SET NOCOUNT ON; DECLARE @in_0 varbinary(max) = CONVERT(varbinary(max), @P1); \
+                 DECLARE @out_1 money; EXECUTE [sales].[close \"month\"] @p_file = @in_0, @p_sum = @out_1 OUTPUT; \
+                 SELECT CAST(@out_1 AS decimal(19, 4)) AS [p_sum]; <- 1",
                 "last",
             ]
         );
         assert_eq!(
-            in_style(as_sql_server, scalar(), &[Some(1), None]),
-            ["SELECT \"sales\".\"close \"\"month\"\"\"($1, DEFAULT) <- 1"]
+            calls(scalar(), &[Some(1), None]),
+            ["SELECT [sales].[close \"month\"](@P1, DEFAULT) <- 1"]
         );
         assert_eq!(
-            in_style(as_sql_server, table(), &[None]),
+            calls(table(), &[None]),
             [
-                "SELECT r.\"number\", r.\"place\"::text FROM \"sales\".\"close \"\"month\"\"\"(DEFAULT) AS r <- "
+                "SELECT r.[number], r.[place].ToString() FROM [sales].[close \"month\"](DEFAULT) AS r <- "
             ]
         );
     }
 
+    #[cfg(feature = "oracle")]
     #[test]
-    fn oracle_calls_in_a_block_and_gives_cursors_as_results() {
-        let mut with_cursor = procedure();
-        with_cursor.parameters.push(Parameter {
-            is_cursor: true,
-            ..parameter("p_rows", "REF CURSOR", Direction::Out)
+    fn oracle_calls_in_a_block_whose_placeholders_stand_in_their_order() {
+        use crate::connector::database::dialect::OracleDialect;
+        let calls = |routine, arguments: &[Option<i64>]| script(&OracleDialect, routine, arguments);
+        let mut close = procedure();
+        close.parameters.push(Parameter {
+            column: Column::plain("p_is_done", Type::Boolean, "BOOLEAN"),
+            ..parameter("", "", Direction::InOut)
+        });
+        close.parameters.push(Parameter {
+            column: Column::plain("p_day", Type::DateTime, "DATE"),
+            ..parameter("", "", Direction::In)
         });
         assert_eq!(
-            in_style(
-                as_oracle,
-                with_cursor,
-                &[Some(2026), None, Some(1), None, None]
-            ),
+            calls(close, &[Some(2026), None, Some(1), None, Some(0), Some(7)]),
             [
-                "DECLARE v1 integer; v2 VARCHAR2(32767) := $2; v4 SYS_REFCURSOR; BEGIN \
-                 \"sales\".\"close \"\"month\"\"\"(\"p_year\" => $1, \"p_done\" => v1, \"p_note\" => v2, \"p_rows\" => v4); \
-                 DBMS_SQL.RETURN_RESULT(v4); $3 := v1; $4 := v2; END; <- 2026 1 -> [Integer, Integer]",
+                "DECLARE v1 integer; v2 VARCHAR2(32767) := :1; v4 BOOLEAN := (:2 = 1); BEGIN \
+                 \"sales\".\"close \"\"month\"\"\"(\"p_year\" => :3, \"p_done\" => v1, \"p_note\" => v2, \
+                 \"p_is_done\" => v4, \"p_day\" => CAST(TO_TIMESTAMP(:4, 'YYYY-MM-DD\"T\"HH24:MI:SS.FF') AS DATE)); \
+                 :5 := v1; :6 := v2; :7 := CASE v4 WHEN TRUE THEN 1 WHEN FALSE THEN 0 END; END; \
+                 <- 1 0 2026 7 -> [Integer, Integer, Boolean]",
                 "last",
             ]
         );
         assert_eq!(
-            in_style(as_oracle, scalar(), &[Some(1), None]),
-            ["SELECT \"sales\".\"close \"\"month\"\"\"(\"a\" => $1) FROM DUAL <- 1"]
+            calls(scalar(), &[Some(1), None]),
+            ["SELECT \"sales\".\"close \"\"month\"\"\"(\"a\" => :1) FROM DUAL <- 1"]
         );
-        let mut cursor = scalar();
-        cursor.returns = Returns::Cursors;
         assert_eq!(
-            in_style(as_oracle, cursor, &[Some(1), None]),
+            calls(table(), &[Some(1)]),
             [
-                "DECLARE v SYS_REFCURSOR; BEGIN v := \"sales\".\"close \"\"month\"\"\"(\"a\" => $1); \
-                 DBMS_SQL.RETURN_RESULT(v); END; <- 1",
-                "nothing",
+                "SELECT r.\"number\", r.\"place\" FROM TABLE(\"sales\".\"close \"\"month\"\"\"(\"a\" => :1)) r <- 1"
             ]
         );
+    }
+
+    #[cfg(feature = "oracle")]
+    #[test]
+    fn cursors_of_oracle_are_refused() {
+        use crate::connector::database::dialect::OracleDialect;
+        let mut by_value = scalar();
+        by_value.returns = Returns::Cursors;
+        let mut by_parameter = procedure();
+        by_parameter.parameters[1].is_cursor = true;
+        for routine in [by_value, by_parameter] {
+            let call = RoutineCall {
+                arguments: routine.parameters.iter().map(|_| None).collect(),
+                routine: Arc::new(routine),
+            };
+            let error = render_call(&OracleDialect, &call).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotImplemented);
+        }
     }
 
     #[test]
@@ -752,7 +832,6 @@ mod tests {
         for (declared, variable) in [
             ("VARCHAR2", "VARCHAR2(32767)"),
             ("NCHAR", "NVARCHAR2(16383)"),
-            ("REF CURSOR", "SYS_REFCURSOR"),
             ("NUMBER", "NUMBER"),
         ] {
             assert_eq!(variable_type(declared), variable);

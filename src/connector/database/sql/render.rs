@@ -241,6 +241,7 @@ impl<'a> Renderer<'a> {
             expected_rows: None,
             kinds: kinds.into(),
             returned: Arc::default(),
+            returned_names: Arc::default(),
         }
     }
 

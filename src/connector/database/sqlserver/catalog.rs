@@ -3,16 +3,30 @@
 //!
 //! The views of `INFORMATION_SCHEMA` lack identity columns, computed columns, indexes and comments.
 
+mod routines;
+
 use std::collections::HashMap;
 
 use tiberius::{ColumnData, Row};
 
-use super::error::is_answer;
+use super::error::{is_answer, lacks_views};
 use super::pool::{Native, rows_of};
-use crate::connector::database::catalog::{Catalog, Column, DefaultValue, ForeignKey, Table, Type};
+use crate::connector::database::catalog::{
+    Catalog, Check, Column, DefaultValue, ForeignKey, Index, IndexOrigin, Routines, Schemas, Table,
+    Type,
+};
+
+/// How many statements reading everything takes.
+pub(super) const STATEMENTS: u32 = 12;
 
 /// The login's default schema in this database.
 pub(super) const HOME: &str = "SELECT SCHEMA_NAME() AS home";
+
+/// Schemas other than those of the server and of its fixed roles, which are numbered from 16384 on ("sys.schemas").
+pub(super) const SCHEMAS: &str = "\
+SELECT s.name AS schema_name FROM sys.schemas AS s \
+WHERE s.schema_id < 16384 AND s.name NOT IN ('sys', 'INFORMATION_SCHEMA', 'guest') \
+ORDER BY s.name";
 
 /// Tables and views that are not the server's own. History tables and external tables are only read; views are written
 /// through where the server can.
@@ -45,13 +59,22 @@ ORDER BY c.object_id, c.column_id";
 pub(super) const INDEXES: &str = "\
 SELECT i.object_id, i.index_id, c.column_id, \
 CASE WHEN i.is_primary_key = 1 THEN 1 ELSE 0 END AS is_primary, \
-CASE WHEN i.is_unique = 1 AND i.has_filter = 0 THEN 1 ELSE 0 END AS is_key \
+CASE WHEN i.is_unique = 1 AND i.has_filter = 0 THEN 1 ELSE 0 END AS is_key, \
+i.name AS index_name, CASE WHEN i.is_unique_constraint = 1 THEN 1 ELSE 0 END AS is_constraint, \
+CASE WHEN i.has_filter = 0 THEN 1 ELSE 0 END AS is_whole \
 FROM sys.indexes AS i \
 JOIN sys.index_columns AS c ON c.object_id = i.object_id AND c.index_id = i.index_id \
 JOIN sys.objects AS o ON o.object_id = i.object_id \
 WHERE c.key_ordinal > 0 AND i.is_disabled = 0 AND i.is_hypothetical = 0 \
 AND o.type_desc IN ('USER_TABLE', 'VIEW') AND o.is_ms_shipped = 0 \
 ORDER BY i.object_id, i.index_id, c.key_ordinal";
+
+/// Checks that are enforced.
+pub(super) const CHECKS: &str = "\
+SELECT k.parent_object_id, k.name AS check_name, k.definition \
+FROM sys.check_constraints AS k \
+WHERE k.is_disabled = 0 \
+ORDER BY k.parent_object_id, k.name";
 
 /// The columns of foreign keys in their order.
 pub(super) const FOREIGN_KEYS: &str = "\
@@ -109,6 +132,9 @@ pub(super) async fn read(
     for rows in indexes.chunk_by(|left, right| same(left, right, &[0, 1])) {
         draft.add_index(rows);
     }
+    for row in rows_of(client, CHECKS).await? {
+        draft.add_check(&row);
+    }
     let foreign_keys = rows_of(client, FOREIGN_KEYS).await?;
     for rows in foreign_keys.chunk_by(|left, right| same(left, right, &[0])) {
         draft.add_foreign_key(rows);
@@ -121,7 +147,34 @@ pub(super) async fn read(
         }
         Err(error) => return Err(error),
     }
-    Ok(Catalog::new(draft.tables))
+    let names: Vec<String> = rows_of(client, SCHEMAS)
+        .await?
+        .iter()
+        .filter_map(|row| text(row, 0))
+        .filter(|name| !draft.only_home || name.eq_ignore_ascii_case(&draft.home))
+        .collect();
+    // Servers that speak the protocol of SQL Server and lack these views have no routines.
+    let routines = match routines::read(client, &draft.home, draft.only_home).await {
+        Ok(routines) => routines,
+        Err(error) if lacks_views(&error) => {
+            tracing::debug!(error = ?error, "the routines cannot be read");
+            Routines::default()
+        }
+        Err(error) => return Err(error),
+    };
+    // As the database spells it.
+    let home = names
+        .iter()
+        .find(|name| **name == draft.home)
+        .or_else(|| {
+            names
+                .iter()
+                .find(|name| name.eq_ignore_ascii_case(&draft.home))
+        })
+        .cloned();
+    Ok(Catalog::new(draft.tables)
+        .with_schemas(Schemas { home, names })
+        .with_routines(routines))
 }
 
 fn cell(row: &Row, index: usize) -> Option<&ColumnData<'static>> {
@@ -279,10 +332,32 @@ impl Draft {
         {
             table.indexed.push(*leading);
         }
+        if let Some(name) = text(first, 5).filter(|_| truth(first, 7)) {
+            table.indexes.push(Index {
+                name,
+                columns: key.clone(),
+                is_unique: is_key,
+                origin: if is_primary {
+                    IndexOrigin::PrimaryKey
+                } else if truth(first, 6) {
+                    IndexOrigin::Unique
+                } else {
+                    IndexOrigin::Index
+                },
+            });
+        }
         if is_primary {
             table.primary_key = key;
         } else if is_key && !table.unique_keys.contains(&key) {
             table.unique_keys.push(key);
+        }
+    }
+
+    fn add_check(&mut self, row: &Row) {
+        if let (Some(object), Some(name), Some(sql)) = (number(row, 0), text(row, 1), text(row, 2))
+            && let Some(table) = self.table(object)
+        {
+            table.checks.push(Check { name, sql });
         }
     }
 
@@ -475,11 +550,16 @@ mod tests {
     fn the_questions_to_the_catalogue_are_these() {
         let all = [
             HOME,
+            SCHEMAS,
             TABLES,
             COLUMNS,
             INDEXES,
+            CHECKS,
             FOREIGN_KEYS,
             DESCRIPTIONS,
+            routines::ROUTINES,
+            routines::PARAMETERS,
+            routines::RESULTS,
             FINGERPRINT,
         ];
         insta::assert_snapshot!(all.join("\n\n"));

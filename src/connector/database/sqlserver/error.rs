@@ -2,10 +2,14 @@
 
 use tiberius::error::{Error as DriverError, TokenError};
 
+use crate::connector::database::routine::RAISED_FACT;
 use crate::error::{Error, ErrorKind};
 
 /// The severity from which the server closes the connection ("Database Engine error severities").
 const FATAL_CLASS: u8 = 20;
+
+/// The first number that THROW and RAISERROR may have ("THROW", "RAISERROR").
+const FIRST_RAISED: u32 = 50_000;
 
 /// The kind and the caller's text of an error number ("Database Engine events and errors"). `message` is looked at only
 /// where one number stands for two things; it is English, because the session is.
@@ -13,8 +17,8 @@ const FATAL_CLASS: u8 = 20;
 /// Texts name no column and no constraint: the caller's role may hide them.
 pub(super) fn classify(code: u32, message: &str) -> (ErrorKind, &'static str) {
     match code {
-        // Unique constraint or primary key; unique index.
-        2627 | 2601 => (
+        // Unique constraint or primary key; unique index; one that is made over records that agree.
+        2627 | 2601 | 1505 => (
             ErrorKind::UniqueViolation,
             "a record with this key already exists",
         ),
@@ -42,8 +46,24 @@ pub(super) fn classify(code: u32, message: &str) -> (ErrorKind, &'static str) {
             ErrorKind::SerializationFailure,
             "concurrent writes collided and nothing was written",
         ),
+        FIRST_RAISED.. => (
+            ErrorKind::RaisedByDatabase,
+            "a routine or a trigger of the database refuses the request",
+        ),
+        // A parameter without a default was not given; one that is not there; too many.
+        201 | 313 | 8144 | 8145 | 8146 => (
+            ErrorKind::InvalidRequest,
+            "the routine needs other parameters than were given",
+        ),
+        // Changes of tables: names that are taken, what others depend on, keys that cannot be.
+        1750 | 1767 | 1769 | 1770 | 1773 | 1776 | 1778 | 1779 | 1785 | 1902 | 1911 | 1913
+        | 2705 | 2714 | 3701 | 3723 | 3725 | 3726 | 3727 | 3728 | 3733 | 4901 | 4902 | 4922
+        | 4924 | 4932 | 4947 | 5074 | 8111 | 15225 | 15248 | 15335 => (
+            ErrorKind::SchemaConflict,
+            "the change collides with other parts of the database",
+        ),
         // The statement was written for a catalogue that has changed. Whoever reads these kinds reads it anew.
-        208 => (
+        208 | 2812 => (
             ErrorKind::UnknownTable,
             "a table of the request does not exist any more",
         ),
@@ -169,6 +189,20 @@ pub(super) fn is_answer(error: &DriverError) -> bool {
     }
 }
 
+/// Whether the server refused a question to its catalogue because it has no such view, column or syntax.
+pub(super) fn lacks_views(error: &DriverError) -> bool {
+    match error {
+        DriverError::Server(server) => {
+            is_answer(error)
+                && matches!(
+                    classify(server.code(), server.message()).0,
+                    ErrorKind::UnknownTable | ErrorKind::UnknownField | ErrorKind::BackendFailure
+                )
+        }
+        _ => false,
+    }
+}
+
 /// Whether the connection broke, or was broken before the statement reached the server.
 pub(super) fn is_lost(error: &DriverError) -> bool {
     matches!(error, DriverError::Io { .. })
@@ -182,6 +216,9 @@ pub(super) fn from_driver(error: DriverError) -> Error {
             let mut refused = Error::new(kind, message);
             if kind == ErrorKind::MethodNotAllowed {
                 refused = refused.with_allow("GET, HEAD, OPTIONS");
+            }
+            if kind == ErrorKind::RaisedByDatabase {
+                refused = refused.with_fact(RAISED_FACT, server.message());
             }
             if let Some(help) = help(server.code()) {
                 refused = refused.with_help(help);
@@ -291,7 +328,14 @@ mod tests {
             (4405, "", Kind::MethodNotAllowed),
             (8003, "", Kind::InvalidRequest),
             (102, "", Kind::BackendFailure),
-            (50000, "", Kind::BackendFailure),
+            (50000, "", Kind::RaisedByDatabase),
+            (51234, "", Kind::RaisedByDatabase),
+            (201, "", Kind::InvalidRequest),
+            (2812, "", Kind::UnknownTable),
+            (2714, "", Kind::SchemaConflict),
+            (3726, "", Kind::SchemaConflict),
+            (5074, "", Kind::SchemaConflict),
+            (1505, "", Kind::UniqueViolation),
             (0, "", Kind::BackendFailure),
         ] {
             assert_eq!(classify(code, message).0, kind, "{code} {message}");

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::connector::Resources;
 use crate::connector::database::catalog::{Catalog, Type};
 use crate::connector::database::gate::Gate;
+use crate::connector::database::results::Results;
 use crate::connector::database::rows::RowWriter;
 use crate::connector::database::sql::{SqlPool, Statement, Transaction};
 use crate::connector::database::tls::TlsMode;
@@ -36,8 +37,6 @@ const LONGEST_IDLE: Duration = Duration::from_mins(5);
 const GRACE: Duration = Duration::from_secs(2);
 /// Longest a rollback may take that nobody waits for.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many statements' time the catalogue may take.
-const CATALOG_STATEMENTS: u32 = 7;
 /// Most parameters of a request, less the two of `sp_executesql` itself ("Maximum capacity specifications").
 const MAX_PARAMETERS: usize = 2_098;
 /// Rounds of redirection that are followed: a gateway of Azure SQL sends on once.
@@ -440,6 +439,59 @@ async fn run(
     Ok(count)
 }
 
+/// Runs a batch; each result that has columns is taken, in order.
+async fn call(
+    client: &mut Native,
+    limit: Duration,
+    query: Query<'_>,
+    results: &mut Results,
+) -> Result<(), Failure> {
+    let deadline = tokio::time::Instant::now() + limit;
+    let late = || Failure::from(timed_out("routine"));
+    let mut stream = tokio::time::timeout_at(deadline, query.query(client))
+        .await
+        .map_err(|_elapsed| late())??;
+    let mut scratch = String::new();
+    let mut current: Option<RowWriter> = None;
+    // The rest must be read in any case, or the connection is of no more use.
+    while let Some(item) = tokio::time::timeout_at(deadline, stream.try_next())
+        .await
+        .map_err(|_elapsed| late())??
+    {
+        let row = match item {
+            QueryItem::Metadata(metadata) => {
+                if let Some(rows) = current.take() {
+                    results.end(rows)?;
+                }
+                let columns = metadata.columns();
+                if !columns.is_empty() {
+                    let names = columns.iter().map(|column| column.name().to_owned());
+                    current = Some(results.begin(names.collect())?);
+                }
+                continue;
+            }
+            QueryItem::Row(row) => row,
+        };
+        let Some(rows) = &mut current else {
+            continue;
+        };
+        if !rows.begin_row() {
+            continue;
+        }
+        let style = rows.shape().datetimes;
+        for (_, data) in row.cells() {
+            decode(data, style, &mut scratch, &mut |value| rows.value(value))?;
+        }
+        if rows.end_row() {
+            rows.flush().await?;
+        }
+    }
+    if let Some(rows) = current {
+        results.end(rows)?;
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl SqlPool for SqlServerPool {
     async fn catalog(&self) -> Result<Catalog> {
@@ -447,7 +499,7 @@ impl SqlPool for SqlServerPool {
         let schema = self.0.schema.clone();
         lease
             .within(State::Idle, async |client, limit| {
-                let limit = limit.saturating_mul(CATALOG_STATEMENTS);
+                let limit = limit.saturating_mul(catalog::STATEMENTS);
                 in_time(limit, catalog::read(client, &schema)).await
             })
             .await
@@ -614,6 +666,18 @@ impl Transaction for SqlServerTransaction {
             .await;
         let touched = self.settle(result).await?;
         Ok((rows, touched))
+    }
+
+    async fn call(&mut self, statement: &Statement, results: &mut Results) -> Result<()> {
+        self.check()?;
+        let query = bound(statement, &[])?;
+        let result = self
+            .lease
+            .within(State::InTransaction, async |client, limit| {
+                call(client, limit, query, results).await
+            })
+            .await;
+        self.settle(result).await
     }
 
     async fn savepoint(&mut self) -> Result<()> {
