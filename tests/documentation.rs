@@ -236,14 +236,11 @@ fn every_service_type_and_every_key_of_its_config_is_described() {
         let own = rest.split("<!-- config:").next().unwrap();
         let described: BTreeSet<String> = keys_in(own).union(&shared).cloned().collect();
         let mut generator = SchemaGenerator::default();
-        let reference = (kind.schema)(&mut generator).to_value();
-        let schema = match reference["$ref"].as_str() {
-            Some(path) => {
-                let name = path.rsplit('/').next().unwrap();
-                generator.definitions()[name].clone()
-            }
-            None => reference,
-        };
+        let mut schema = (kind.schema)(&mut generator).to_value();
+        while let Some(path) = schema["$ref"].as_str() {
+            let name = path.rsplit('/').next().unwrap();
+            schema = generator.definitions()[name].clone();
+        }
         assert_eq!(
             properties(&schema),
             described,

@@ -47,6 +47,7 @@ struct Backends {
     folder: OnceLock<tempfile::TempDir>,
     /// The server beside what talks to it, so that it is stopped when all tests have ended.
     server: Mutex<Option<(PostgresqlServer, [Arc<PostgresqlProduct>; 2])>>,
+    postgresql_18: Mutex<Option<(PostgresqlServer, Arc<PostgresqlProduct>)>>,
     mysql: Mutex<Option<(MysqlServer, Arc<MysqlProduct>)>>,
     mariadb: Mutex<Option<(MysqlServer, Arc<MysqlProduct>)>>,
     #[cfg(feature = "odbc")]
@@ -80,6 +81,25 @@ impl Backends {
 
     fn postgresql_stitched(&self) -> Arc<dyn Product> {
         let [_, product] = self.postgresql_products();
+        product
+    }
+
+    fn postgresql_18(&self) -> Arc<dyn Product> {
+        let mut server = self
+            .postgresql_18
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (_, product) = server.get_or_insert_with(|| {
+            let server = PostgresqlServer::start_18();
+            let product = PostgresqlProduct::new(
+                server.port(),
+                postgresql::DATABASE,
+                postgresql::USER,
+                postgresql::PASSWORD,
+            );
+            (server, Arc::new(product))
+        });
+        let product: Arc<PostgresqlProduct> = Arc::clone(product);
         product
     }
 
@@ -131,13 +151,18 @@ fn mysql_product(
 
 /// How to get the product's server, if it is not there and need not be.
 fn left_out(product: &str) -> Option<&'static str> {
-    let brand = match product {
-        "mysql" => Brand::Mysql,
-        "mariadb" | "odbc-mariadb" => Brand::Mariadb,
-        _ => return None,
-    };
+    let product = product.strip_prefix("odbc-").unwrap_or(product);
     let is_required = std::env::var("TIDEGATE_TEST_REQUIRE")
         .is_ok_and(|list| list.split(',').any(|name| name.trim() == product));
+    let brand = match product {
+        "postgresql-18" => {
+            let missing = "run `tests/backends/postgresql18`";
+            return (!is_required && postgresql::programs_18().is_none()).then_some(missing);
+        }
+        "mysql" => Brand::Mysql,
+        "mariadb" => Brand::Mariadb,
+        _ => return None,
+    };
     brand.missing().filter(|_| !is_required)
 }
 
@@ -200,6 +225,11 @@ const PRODUCTS: &[(&str, &Words, Start)] = &[
         "postgresql",
         &tidegate::connector::database::postgresql::contract::WORDS,
         Backends::postgresql,
+    ),
+    (
+        "postgresql-18",
+        &tidegate::connector::database::postgresql::contract::WORDS,
+        Backends::postgresql_18,
     ),
     #[cfg(feature = "odbc")]
     (
@@ -276,7 +306,8 @@ fn main() -> ExitCode {
             .iter()
             .filter(|(name, ..)| !name.starts_with("odbc-"))
     };
-    trials.extend(documented().map(|(name, _, product)| {
+    let typed = documented().filter(|(name, ..)| *name != "postgresql-18");
+    trials.extend(typed.map(|(name, _, product)| {
         let backends = Arc::clone(&backends);
         Trial::test(
             format!("{name}::reference_of_types"),
@@ -295,8 +326,8 @@ fn main() -> ExitCode {
         let types = tidegate::connector::database::oracle::contract::types();
         reference::types_of_code("oracle", &types)
     }));
-    trials.push(Trial::test("table_in_the_readme", move || {
-        reference::table(&documented().copied().collect::<Vec<_>>())
+    trials.push(Trial::test("table_in_the_readme", || {
+        reference::table(PRODUCTS)
     }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

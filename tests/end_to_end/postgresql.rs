@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::streaming::a_million_rows_pass;
+use crate::support::client::Answer;
 use crate::support::gateway::Start;
 use crate::support::postgresql::{DATABASE, PASSWORD, PostgresqlServer, USER};
 use crate::support::sample::{self, ADMIN, READER};
@@ -336,5 +337,220 @@ fn a_statement_that_takes_too_long_is_given_up_and_holds_nobody_up() {
     client.get("/api/v2/db/_table/t/1").expect_ok();
     let running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%sleepy%' AND application_name = 'tidegate'";
     assert_eq!(server.sql(running), "0", "the statement still runs");
+    gateway.stop();
+}
+
+/// A trigger that lets no record pass whose `v` is 'wait', for as long as the gate is shut.
+const GATE: &str = "CREATE TABLE t (id int PRIMARY KEY, v text);
+    CREATE TABLE gate (is_open bool NOT NULL); INSERT INTO gate VALUES (false);
+    CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      WHILE NEW.v = 'wait' AND NOT (SELECT is_open FROM gate) LOOP PERFORM pg_sleep(0.01); END LOOP;
+      RETURN NEW; END $$;
+    CREATE TRIGGER pass BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION pass();";
+/// How many statements of the gateway wait at the gate.
+const AT_THE_GATE: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tidegate' AND state = 'active' AND query LIKE 'INSERT%'";
+const T: &str = "/api/v2/db/_table/t";
+
+/// Sends the record in a thread of its own, and waits until it is at the gate.
+fn wait_at_the_gate(
+    server: &PostgresqlServer,
+    gateway: &TestGateway,
+    records: Value,
+) -> std::thread::JoinHandle<Answer> {
+    let client = gateway.client_with(ADMIN);
+    let held =
+        std::thread::spawn(move || client.send_json("POST", T, &json!({ "resource": records })));
+    eventually("the write to begin", 30, || {
+        (server.sql(AT_THE_GATE) == "1").then_some(())
+    });
+    held
+}
+
+#[test]
+fn writers_that_collide_are_told_to_try_again_and_nothing_is_kept_of_the_loser() {
+    let server = PostgresqlServer::with_options(&["deadlock_timeout=50ms"]);
+    // Whoever changes one record changes the other one a while later.
+    server.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, ''), (2, '');
+         CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+           IF pg_trigger_depth() = 1 AND NEW.v <> '' THEN
+             PERFORM pg_sleep(0.5);
+             UPDATE t SET v = NEW.v WHERE id = 3 - NEW.id;
+           END IF;
+           RETURN NEW; END $$;
+         CREATE TRIGGER other AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION other();",
+    );
+    let serializable = "statements = [\"SET default_transaction_isolation = 'serializable'\"]";
+    // Each waits for the other; one finds changed what it has seen.
+    for (more, ids, state) in [("", [1, 2], "40P01"), (serializable, [1, 1], "40001")] {
+        let (_directory, gateway) = serve(&server, more);
+        gateway.claim("the backend failed");
+        gateway.client_with(ADMIN).get(T).expect_ok();
+        let answers = eventually("two writers to meet", 30, || {
+            let writers = ["one", "two"].into_iter().zip(ids).map(|(name, id)| {
+                let client = gateway.client_with(ADMIN);
+                let target = format!("{T}/{id}");
+                std::thread::spawn(move || client.send_json("PATCH", &target, &json!({"v": name})))
+            });
+            let writers: Vec<_> = writers.collect();
+            let answers = writers.into_iter().map(|writer| writer.join().unwrap());
+            let answers: Vec<Answer> = answers.collect();
+            let have_met = answers.iter().any(|answer| answer.status != 200);
+            have_met.then_some(answers)
+        });
+        let lost = usize::from(answers[0].status == 200);
+        let loser = &answers[lost];
+        loser.expect_error(503, "serialization_failure");
+        assert_eq!(loser.header("retry-after"), Some("1"));
+        assert!(!loser.text().contains(state), "{}", loser.text());
+        assert!(gateway.log().contains(state), "{}", gateway.log());
+        // All of the winner, and nothing of the loser.
+        answers[1 - lost].expect_ok();
+        let winner = ["one", "two"][1 - lost];
+        assert_eq!(server.sql("SELECT DISTINCT v FROM t"), winner);
+        // Whoever does as told is served.
+        let name = ["one", "two"][lost];
+        let client = gateway.client_with(ADMIN);
+        client
+            .send_json("PATCH", &format!("{T}/{}", ids[lost]), &json!({"v": name}))
+            .expect_ok();
+        gateway.stop();
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_in_the_middle_of_a_write_keeps_nothing_of_it_and_is_found_again() {
+    let mut server = PostgresqlServer::start();
+    server.sql(GATE);
+    let (_directory, gateway) = serve(&server, "connect_timeout_seconds = 2");
+    gateway.claim("backend");
+    gateway.claim("connection");
+    let client = gateway.client_with(ADMIN);
+    for kill in [PostgresqlServer::stop, PostgresqlServer::crash] {
+        let records = json!([{"id": 1, "v": "a"}, {"id": 2, "v": "wait"}]);
+        let held = wait_at_the_gate(&server, &gateway, records);
+        kill(&mut server);
+        let cut = held.join().unwrap();
+        cut.expect_error(503, "backend_unavailable");
+        assert_eq!(cut.header("retry-after"), Some("5"));
+        let down = client.send_json("POST", T, &json!({"resource": [{"id": 3, "v": "b"}]}));
+        down.expect_error(503, "backend_unavailable");
+        server.start_again();
+        eventually("the service to heal", 30, || {
+            (client.get(&format!("{T}?count_only=true")).status == 200).then_some(())
+        });
+        assert_eq!(server.sql("SELECT count(*) FROM t"), "0");
+        eventually("writes to heal", 30, || {
+            let whole = client.send_json("POST", T, &json!({"resource": [{"id": 4, "v": "c"}]}));
+            (whole.status == 200 || whole.status == 201).then_some(())
+        });
+        client
+            .request("DELETE", &format!("{T}/4"))
+            .send()
+            .expect_ok();
+    }
+    gateway.stop();
+}
+
+#[test]
+fn whoever_finds_all_connections_taken_waits_and_is_turned_away_in_the_end() {
+    let server = PostgresqlServer::start();
+    server.sql(GATE);
+    let (_directory, gateway) = serve(&server, "max_connections = 1");
+    gateway.claim("backend");
+    gateway.claim("too many requests");
+    let client = gateway.client_with(ADMIN);
+    client.get(T).expect_ok();
+
+    // Waits for as long as that helps.
+    let held = wait_at_the_gate(&server, &gateway, json!([{"id": 1, "v": "wait"}]));
+    let other = gateway.client_with(ADMIN);
+    let waiting = std::thread::spawn(move || {
+        other.send_json("POST", T, &json!({"resource": [{"id": 2, "v": "a"}]}))
+    });
+    std::thread::park_timeout(std::time::Duration::from_millis(300));
+    assert!(!waiting.is_finished(), "there was a connection left");
+    server.sql("UPDATE gate SET is_open = true");
+    held.join().unwrap().expect_ok();
+    waiting.join().unwrap().expect_ok();
+
+    // And no longer.
+    server.sql("UPDATE gate SET is_open = false");
+    let held = wait_at_the_gate(&server, &gateway, json!([{"id": 3, "v": "wait"}]));
+    let refused = client.send_json("POST", T, &json!({"resource": [{"id": 4, "v": "a"}]}));
+    refused.expect_error(503, "overloaded");
+    assert!(refused.header("retry-after").is_some());
+    assert!(!held.is_finished());
+    // Small reads have connections of their own.
+    client.get(&format!("{T}/1")).expect_ok();
+    server.sql("UPDATE gate SET is_open = true");
+    held.join().unwrap().expect_ok();
+    client
+        .send_json("POST", T, &json!({"resource": [{"id": 4, "v": "a"}]}))
+        .expect_ok();
+    assert_eq!(
+        server.sql("SELECT string_agg(id::text, ',' ORDER BY id) FROM t"),
+        "1,2,3,4"
+    );
+    gateway.stop();
+}
+
+#[test]
+fn a_server_that_turns_read_only_is_away_for_writes_alone_and_is_found_again() {
+    let server = PostgresqlServer::start();
+    server.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a');
+         CREATE FUNCTION note(v text) RETURNS int LANGUAGE sql VOLATILE AS
+           $$ INSERT INTO t SELECT max(t.id) + 1, $1 FROM t RETURNING id $$;
+         CREATE FUNCTION sly() RETURNS int LANGUAGE sql STABLE AS $$ SELECT note('sly') $$;",
+    );
+    let (_directory, gateway) = serve(&server, "");
+    gateway.claim("backend");
+    let client = gateway.client_with(ADMIN);
+    let write = |id: i32| client.send_json("POST", T, &json!({"resource": [{"id": id, "v": "b"}]}));
+    let sly = "/api/v2/db/_func/sly";
+    let connections = || {
+        server.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'tidegate' AND query LIKE 'COMMIT%'")
+    };
+    write(2).expect_ok();
+    // That the gateway itself permits no write is another matter, and costs no connection.
+    let before = connections();
+    assert!(!before.is_empty());
+    client.get(sly).expect_error(405, "method_not_allowed");
+    write(3).expect_ok();
+    assert_eq!(connections(), before);
+
+    // A failover: the server still answers, but no longer as the one to write to.
+    server.sql("ALTER SYSTEM SET default_transaction_read_only = on;\nSELECT pg_reload_conf();");
+    let refused = eventually("the server to take no writes", 30, || {
+        let answer = client.send_json("PATCH", &format!("{T}/1"), &json!({"v": "c"}));
+        (answer.status != 200).then_some(answer)
+    });
+    refused.expect_error(503, "backend_unavailable");
+    assert_eq!(refused.header("retry-after"), Some("5"));
+    for word in ["25006", "read-only", "read only"] {
+        assert!(!refused.text().contains(word), "{}", refused.text());
+    }
+    assert!(gateway.log().contains("25006"), "{}", gateway.log());
+    eventually("the connection to be given up", 30, || {
+        let now = connections();
+        (!before
+            .lines()
+            .any(|pid| now.lines().any(|other| other == pid)))
+        .then_some(())
+    });
+    for _ in 0..3 {
+        write(4).expect_error(503, "backend_unavailable");
+        client
+            .send_json("POST", sly, &json!({}))
+            .expect_error(503, "backend_unavailable");
+        client.get(sly).expect_error(405, "method_not_allowed");
+        client.get(&format!("{T}/1")).expect_ok();
+        client.get(T).expect_ok();
+    }
+    server.sql("ALTER SYSTEM RESET default_transaction_read_only;\nSELECT pg_reload_conf();");
+    eventually("the service to heal", 30, || {
+        (write(4).status < 300).then_some(())
+    });
     gateway.stop();
 }

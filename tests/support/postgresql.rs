@@ -40,6 +40,14 @@ impl PostgresqlServer {
         Self::with_options(&[])
     }
 
+    /// A server of version 18, which `tests/backends/postgresql18` unpacks.
+    pub(crate) fn start_18() -> Self {
+        let programs = programs_18().expect("run `tests/backends/postgresql18` first");
+        let mut server = Self::create_of(programs);
+        server.launch();
+        server
+    }
+
     /// A server with TLS, whose certificate is valid for `localhost` and signed by [`PostgresqlServer::authority`].
     pub(crate) fn start_with_tls() -> Self {
         let mut server = Self::create();
@@ -101,12 +109,22 @@ impl PostgresqlServer {
 
     /// Stops the server: connections are closed at once. Does nothing if it is stopped.
     pub(crate) fn stop(&mut self) {
+        // PostgreSQL's "fast shutdown".
+        self.end_by("-INT");
+    }
+
+    /// Ends the server as a crash does: nothing is tidied up, and the next start recovers.
+    pub(crate) fn crash(&mut self) {
+        // PostgreSQL's "immediate shutdown".
+        self.end_by("-QUIT");
+    }
+
+    fn end_by(&mut self, signal: &str) {
         let Some(mut process) = self.process.take() else {
             return;
         };
-        // SIGINT is PostgreSQL's "fast shutdown".
         let _ = Command::new("kill")
-            .args(["-INT", &process.id().to_string()])
+            .args([signal, &process.id().to_string()])
             .status();
         for _ in 0..STEPS / 10 {
             if matches!(process.try_wait(), Ok(Some(_))) {
@@ -141,7 +159,10 @@ impl PostgresqlServer {
     }
 
     fn create() -> Self {
-        let programs = programs();
+        Self::create_of(programs())
+    }
+
+    fn create_of(programs: PathBuf) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("tidegate-postgresql-")
             .tempdir()
@@ -331,6 +352,31 @@ fn programs() -> PathBuf {
         Some((_, programs)) => programs,
         None => panic!("no PostgreSQL server in /usr/lib/postgresql; {INSTALL}"),
     }
+}
+
+/// The folder of version 18's programs, if it was unpacked.
+pub(crate) fn programs_18() -> Option<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/backends");
+    let named = std::env::var_os("TIDEGATE_TEST_BACKENDS").map(PathBuf::from);
+    let apart = PathBuf::from("/var/tmp/tidegate-backends");
+    [named.unwrap_or(own), apart]
+        .into_iter()
+        .map(|folder| folder.join("postgresql18/bin18"))
+        .find(|programs| programs.join("initdb").exists() && is_in_reach(programs))
+        .and_then(|programs| programs.canonicalize().ok())
+}
+
+/// Whether the user that runs the server can enter a folder.
+fn is_in_reach(folder: &Path) -> bool {
+    let Some(owner) = owner() else {
+        return true;
+    };
+    Command::new("setpriv")
+        .arg(format!("--reuid={owner}"))
+        .args(["--clear-groups", "test", "-x"])
+        .arg(folder)
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// The user `postgres`, if the tests run as root.

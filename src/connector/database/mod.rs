@@ -94,7 +94,7 @@ mod tests {
     fn every_database_checks_what_is_said_of_its_tables() {
         for kind in TYPES {
             // What no product can do without; what a product does not know it passes over.
-            let required = ["host", "database", "username", "dsn", "driver"];
+            let required = ["host", "database", "username", "password", "dsn", "driver"];
             let mut config: Map<_, _> = required
                 .map(|key| (key.to_owned(), json!("x")))
                 .into_iter()

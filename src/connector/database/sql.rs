@@ -197,6 +197,11 @@ pub trait Transaction: Send {
         Err(Error::internal("this driver calls no routines"))
     }
 
+    /// Says that code of the database's own author is about to run, which may leave settings, temporary tables or locks in
+    /// the session: the connection must be closed after this transaction, so that no other caller meets them.
+    /// Products without routines have nothing to do.
+    fn retire(&mut self) {}
+
     /// The number that the database gave the record of the last INSERT, if it gave one. For products of
     /// [`Returning::Nothing`] without [`Dialect::insert_output`].
     fn last_key(&self) -> Option<i64> {
@@ -481,6 +486,7 @@ impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
     async fn query_routine(&mut self, call: &RoutineCall, rows: RowWriter) -> Result<RowWriter> {
         match render_call(&*self.dialect, call)? {
             Script::Query(statement) => {
+                self.transaction.retire();
                 let (rows, _) = self.transaction.run(&statement, &[], rows).await?;
                 Ok(rows)
             }
@@ -498,6 +504,7 @@ impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
         else {
             return Err(Error::internal("a procedure was queried as a function"));
         };
+        self.transaction.retire();
         if let Some(before) = &before {
             let nothing = Shape::new(Vec::new(), Frame::Bare, Format::Json);
             let rows = RowWriter::new(Arc::new(nothing), None);

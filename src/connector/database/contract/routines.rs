@@ -23,6 +23,7 @@ cases![
     arguments_are_bound if has_routines => "it has no routines",
     lookups_stand_for_their_values if has_routines => "it has no routines",
     what_a_routine_raises_is_answered_and_undone if has_routines => "it has no routines",
+    what_a_routine_sets_for_its_session_reaches_nobody_else if has_routines => "it has no routines",
     roles_decide_by_the_name_of_the_routine if has_routines => "it has no routines",
     a_role_with_conditions_calls_nothing if has_routines => "it has no routines",
     answers_come_in_every_format if has_routines => "it has no routines",
@@ -460,6 +461,21 @@ async fn what_a_routine_raises_is_answered_and_undone(tester: Tester) {
         .refused(422, "raised_by_database");
     assert_eq!(error["message"], "the month is closed");
     assert_eq!(office.count("tag").await, 2);
+}
+
+async fn what_a_routine_sets_for_its_session_reaches_nobody_else(tester: Tester) {
+    let office = office(&tester).await;
+    for _ in 0..4 {
+        office
+            .post("_proc/become", json!({"params": ["ann"]}))
+            .await
+            .ok_text();
+        office.get("_func/who").await.is(&json!(null));
+        office
+            .post("_func/who", json!({"params": []}))
+            .await
+            .is(&json!(null));
+    }
 }
 
 async fn roles_decide_by_the_name_of_the_routine(tester: Tester) {

@@ -59,6 +59,8 @@ const ROUTINES: RoutineWords = RoutineWords {
          BEGIN INSERT INTO tag (label) VALUES ('lost'); SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = p_reason; END",
         "CREATE FUNCTION invoice_total (p_customer int) RETURNS decimal(12,2) READS SQL DATA \
          RETURN (SELECT sum(total) FROM invoice WHERE customer_id = p_customer)",
+        "CREATE PROCEDURE become (p_name varchar(100)) SET @tidegate_name = p_name",
+        "CREATE FUNCTION who () RETURNS varchar(100) READS SQL DATA RETURN @tidegate_name",
         "CREATE FUNCTION twice (p_number int) RETURNS int CONTAINS SQL RETURN 2 * p_number",
     ],
     table_function: None,

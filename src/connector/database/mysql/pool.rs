@@ -97,6 +97,8 @@ enum State {
 struct Lease {
     session: Option<Session>,
     state: State,
+    /// Whether it is closed in any case, because its session may not be as the next caller expects it.
+    is_spent: bool,
     permit: Option<OwnedSemaphorePermit>,
     shared: Arc<Shared>,
 }
@@ -125,7 +127,7 @@ impl Drop for Lease {
         let Some(mut session) = self.session.take() else {
             return;
         };
-        if self.state == State::Idle {
+        if self.state == State::Idle && !self.is_spent {
             self.shared.give_back(session);
             return;
         }
@@ -136,13 +138,14 @@ impl Drop for Lease {
         let permit = self.permit.take();
         let shared = Arc::clone(&self.shared);
         let state = self.state;
+        let is_spent = self.is_spent;
         runtime.spawn(async move {
             let _slot = permit;
             match state {
                 State::InTransaction => {
                     let rolling_back = session.native.query_drop("ROLLBACK");
                     let rolled_back = tokio::time::timeout(ROLLBACK_TIMEOUT, rolling_back).await;
-                    if matches!(rolled_back, Ok(Ok(()))) {
+                    if !is_spent && matches!(rolled_back, Ok(Ok(()))) {
                         shared.give_back(session);
                         return;
                     }
@@ -358,6 +361,7 @@ impl MysqlPool {
         };
         Ok(Lease {
             session: Some(session),
+            is_spent: false,
             state: State::Idle,
             permit: Some(permit),
             shared: Arc::clone(&self.shared),
@@ -614,6 +618,10 @@ impl Transaction for MysqlTransaction {
         let done = self.settle(result)?;
         self.last_key = done.last_key;
         Ok((rows, done.touched))
+    }
+
+    fn retire(&mut self) {
+        self.lease.is_spent = true;
     }
 
     async fn call(&mut self, statement: &Statement, results: &mut Results) -> Result<()> {

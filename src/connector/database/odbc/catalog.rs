@@ -10,7 +10,9 @@ use super::config::DialectName;
 use super::connection::{Asked, AskedTable, Open};
 use super::error::{Cause, Failure};
 use super::watch::Watch;
-use crate::connector::database::catalog::{Catalog, Column, DefaultValue, ForeignKey, Table, Type};
+use crate::connector::database::catalog::{
+    Catalog, Column, DefaultValue, ForeignKey, Index, IndexOrigin, Table, Type,
+};
 use crate::connector::database::dialect::mysql::NATIVE_JSON;
 
 /// Which tables are served.
@@ -664,6 +666,15 @@ fn read_unique_keys(
         if let Some(key) = key
             && !table.unique_keys.contains(&key)
         {
+            table.indexes.push(Index {
+                name: parts
+                    .first()
+                    .and_then(|row| text(row, 2))
+                    .unwrap_or_default(),
+                columns: key.clone(),
+                is_unique: true,
+                origin: IndexOrigin::Unique,
+            });
             table.unique_keys.push(key);
         }
     }

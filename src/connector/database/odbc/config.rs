@@ -145,6 +145,15 @@ impl OdbcConfig {
         for (name, value) in &self.attributes {
             add(name, value);
         }
+        let says_protocol = || {
+            let mut names = self.attributes.keys();
+            names.any(|name| name.eq_ignore_ascii_case("protocol"))
+        };
+        if self.dialect == DialectName::PostgreSql && !says_protocol() {
+            // psqlODBC's own savepoint around each statement would end the gateway's ("Protocol" in its configuration
+            // options: 0 leaves errors to the application).
+            add("Protocol", "7.4-0");
+        }
         if let Some(username) = &self.username {
             add("UID", username);
         }
@@ -304,7 +313,7 @@ mod tests {
         assert_eq!(
             config.connection_string().expose(),
             "Driver={PostgreSQL Unicode};Server=db.internal;Database={a;UID=admin};Note={{x}}};Port=5432;\
-             UID=u;PWD={p;w}}d{+ =};"
+             Protocol=7.4-0;UID=u;PWD={p;w}}d{+ =};"
         );
         assert_eq!(config.problems(), Vec::new());
     }

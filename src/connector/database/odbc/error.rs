@@ -281,7 +281,12 @@ fn by_native_code(
             _ if message.contains("*** null ***") => NOT_NULL,
             _ => return None,
         }),
-        DialectName::PostgreSql => (state == "08P01").then_some(WRONG_VALUE),
+        DialectName::PostgreSql => match state {
+            "08P01" => Some(WRONG_VALUE),
+            // One INSERT … ON CONFLICT that meets a record twice.
+            "21000" => Some(UNIQUE),
+            _ => None,
+        },
         DialectName::Ansi => None,
     }
 }
@@ -350,6 +355,7 @@ mod tests {
             (PostgreSql, "40P01", 1, "", SerializationFailure),
             (PostgreSql, "57014", 1, "", BackendTimeout),
             (PostgreSql, "08P01", 1, "", InvalidValue),
+            (PostgreSql, "21000", 1, "", UniqueViolation),
             (PostgreSql, "42501", 1, "", Forbidden),
             (PostgreSql, "22003", 1, "", InvalidValue),
             (PostgreSql, "42P01", 1, "", UnknownTable),

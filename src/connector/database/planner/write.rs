@@ -460,6 +460,8 @@ impl Planner<'_> {
             let Some(supplied) = supplied.filter(|_| !purpose.names_by(*index)) else {
                 continue;
             };
+            // What the gateway sets is not the caller's to say, even where there is nothing to set it to.
+            values.retain(|(sent, _)| sent != index);
             let value = match supplied {
                 Supplied::Constant(value) => Bind::Value(value.clone()),
                 Supplied::Now => Bind::Now(condition::now(column, Now::Timestamp)?),
@@ -468,7 +470,6 @@ impl Planner<'_> {
                     None => continue,
                 },
             };
-            values.retain(|(sent, _)| sent != index);
             values.push((*index, value));
         }
         Ok(())

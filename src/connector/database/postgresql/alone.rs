@@ -54,6 +54,24 @@ pub(super) struct Alone {
     limit: Duration,
 }
 
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It may write, as far as the server lets it.
+    Writing,
+    /// It may not write, whatever is called in it.
+    Reading,
+}
+
+impl Mode {
+    fn begin(self) -> &'static str {
+        match self {
+            Self::Writing => "BEGIN",
+            Self::Reading => "BEGIN READ ONLY",
+        }
+    }
+}
+
 /// What a leased connection is doing; decides what becomes of it when it is given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -72,6 +90,8 @@ enum State {
 pub(super) struct Lease {
     object: Option<Object>,
     state: State,
+    /// Whether it is closed in any case, because its session may not be as the next caller expects it.
+    is_spent: bool,
     connector: Arc<Connector>,
 }
 
@@ -95,8 +115,12 @@ impl Drop for Lease {
             return;
         };
         if self.state == State::Idle {
+            if self.is_spent {
+                let _closed = Object::take(object);
+            }
             return;
         }
+        let is_spent = self.is_spent;
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             let _closed = Object::take(object);
             return;
@@ -113,7 +137,7 @@ impl Drop for Lease {
         runtime.spawn(async move {
             let rolled_back =
                 tokio::time::timeout(ROLLBACK_TIMEOUT, object.batch_execute("ROLLBACK")).await;
-            if !matches!(rolled_back, Ok(Ok(()))) {
+            if is_spent || !matches!(rolled_back, Ok(Ok(()))) {
                 let _closed = Object::take(object);
             }
         });
@@ -212,6 +236,7 @@ impl Alone {
         })?;
         Ok(Lease {
             object: Some(object),
+            is_spent: false,
             state: State::Idle,
             connector: Arc::clone(&self.connector),
         })
@@ -286,11 +311,11 @@ impl Alone {
         }
     }
 
-    /// Begins a transaction with this statement.
-    pub(super) async fn begin(&self, begin: &'static str) -> Result<Box<dyn Transaction>> {
+    /// Begins a transaction.
+    pub(super) async fn begin(&self, mode: Mode) -> Result<Box<dyn Transaction>> {
         Ok(Box::new(PostgresqlTransaction {
-            lease: self.lease_in_transaction(begin).await?,
-            begin,
+            lease: self.lease_in_transaction(mode.begin()).await?,
+            mode,
             limit: self.limit,
             is_fresh: true,
             has_savepoint: false,
@@ -378,7 +403,7 @@ const SAVEPOINT: &str = "tidegate";
 /// A transaction on a connection of its own.
 struct PostgresqlTransaction {
     lease: Lease,
-    begin: &'static str,
+    mode: Mode,
     limit: Duration,
     /// Nothing was run yet.
     is_fresh: bool,
@@ -391,7 +416,10 @@ struct PostgresqlTransaction {
 
 impl PostgresqlTransaction {
     /// Runs something whose failure the server may answer; notes in which state it leaves the connection.
-    fn settle<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+    fn settle<T>(&mut self, mut result: Result<T, Failure>) -> Result<T, Failure> {
+        if self.mode == Mode::Writing {
+            result = result.map_err(Failure::while_writing);
+        }
         match &result {
             Ok(_) => self.lease.state = State::InTransaction,
             Err(failure) => {
@@ -637,7 +665,7 @@ impl Transaction for PostgresqlTransaction {
                     return Err(failure.into_error());
                 }
                 // Nothing is lost by beginning again.
-                self.execute(&format!("ROLLBACK; {}", self.begin))
+                self.execute(&format!("ROLLBACK; {}", self.mode.begin()))
                     .await
                     .map_err(Failure::into_error)?;
                 self.has_failed = false;
@@ -661,6 +689,10 @@ impl Transaction for PostgresqlTransaction {
         }
         let copied = self.copy(load, records, range).await;
         copied.map(Some).map_err(Failure::into_error)
+    }
+
+    fn retire(&mut self) {
+        self.lease.is_spent = true;
     }
 
     async fn call(&mut self, statement: &Statement, results: &mut Results) -> Result<()> {

@@ -64,6 +64,10 @@ const ROUTINES: RoutineWords = RoutineWords {
          AS $$ BEGIN INSERT INTO tag (label) VALUES ('lost'); RAISE EXCEPTION '%', p_reason; END $$",
         "CREATE FUNCTION invoice_total (p_customer integer) RETURNS numeric(12,2) LANGUAGE sql STABLE \
          SET search_path FROM CURRENT AS 'SELECT sum(total) FROM invoice WHERE customer_id = p_customer'",
+        "CREATE PROCEDURE become (p_name text) LANGUAGE plpgsql \
+         AS $$ BEGIN PERFORM set_config('tidegate.name', p_name, false); END $$",
+        "CREATE FUNCTION who () RETURNS text LANGUAGE sql STABLE \
+         AS $$ SELECT NULLIF(current_setting('tidegate.name', true), '') $$",
         "CREATE FUNCTION twice (p_number integer) RETURNS integer LANGUAGE sql AS 'SELECT 2 * p_number'",
     ],
     table_function: Some(

@@ -8,6 +8,11 @@ use super::encode::Unencodable;
 use crate::connector::database::routine::RAISED_FACT;
 use crate::error::{Error, ErrorKind};
 
+/// The SQLSTATE of a write in a transaction that is read-only.
+const READ_ONLY: &str = "25006";
+/// The function of the server that carries out RAISE; it has one name in every language (pl_exec.c).
+const RAISE: &str = "exec_stmt_raise";
+
 /// What became of a statement that failed, as far as running it again is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
@@ -150,6 +155,15 @@ fn lacks_operator(server: &DbError) -> bool {
     matches!(server.code().code(), "42883" | "42725") && server.where_().is_none()
 }
 
+/// Whether a write was refused because its transaction is read-only. Where the gateway began it to write, that is the
+/// server's doing: a failover has made a replica of it, or is about to. A routine that raises the code by itself says
+/// nothing of the server.
+pub(super) fn is_read_only(error: &tokio_postgres::Error) -> bool {
+    error
+        .as_db_error()
+        .is_some_and(|server| server.code().code() == READ_ONLY && server.routine() != Some(RAISE))
+}
+
 /// Whether a change of a table was refused for what depends on it: a view that shows the column, for instance. The code
 /// is that of everything unsupported; the functions are those of `tablecmds.c`.
 fn is_altering(server: &DbError) -> bool {
@@ -181,10 +195,8 @@ pub(super) fn from_driver(error: tokio_postgres::Error) -> Error {
         } else {
             classify(server.code().code())
         };
-        // Codes of one's own are raised as well. The function that raises them has one name in every language
-        // (pl_exec.c).
-        let is_raised =
-            kind == ErrorKind::BackendFailure && server.routine() == Some("exec_stmt_raise");
+        // Codes of one's own are raised as well.
+        let is_raised = kind == ErrorKind::BackendFailure && server.routine() == Some(RAISE);
         let (kind, message) = if is_raised {
             classify("P0001")
         } else {
@@ -210,6 +222,15 @@ pub(super) fn from_driver(error: tokio_postgres::Error) -> Error {
         "the database could not carry out the request",
     )
     .with_source(error)
+}
+
+/// The error of a write that the server refuses as it refuses every write, so that it is no fault of the request.
+pub(super) fn from_read_only(error: tokio_postgres::Error) -> Error {
+    let mut unavailable = unavailable("write to a server that is read-only");
+    if let Some(server) = error.as_db_error() {
+        unavailable = with_server_facts(unavailable, server);
+    }
+    unavailable.with_source(error)
 }
 
 /// The error of a value that cannot be sent.
@@ -310,7 +331,8 @@ mod tests {
             ("42701", Kind::SchemaConflict),
             ("2BP01", Kind::SchemaConflict),
             ("42703", Kind::UnknownField),
-            ("25006", Kind::BackendFailure),
+            // Of a read that writes, as a view may. In a transaction for writing it is no matter of the code alone.
+            (READ_ONLY, Kind::BackendFailure),
             ("42601", Kind::BackendFailure),
             ("XX000", Kind::BackendFailure),
             ("", Kind::BackendFailure),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::alone::Alone;
+use super::alone::{Alone, Mode};
 use super::catalog::{self, FINGERPRINT};
 use super::config::PostgresqlConfig;
 use super::connect::Connector;
@@ -126,11 +126,11 @@ impl SqlPool for PostgresqlPool {
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>> {
-        self.alone.begin("BEGIN").await
+        self.alone.begin(Mode::Writing).await
     }
 
     async fn begin_reading(&self) -> Result<Box<dyn Transaction>> {
-        self.alone.begin("BEGIN READ ONLY").await
+        self.alone.begin(Mode::Reading).await
     }
 
     async fn probe(&self) -> Result<()> {

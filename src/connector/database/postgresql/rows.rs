@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 
 use super::decode::{Decoder, Raw, Style};
-use super::error::{Cause, cause, from_driver};
+use super::error::{Cause, cause, from_driver, from_read_only, is_read_only};
 use crate::connector::database::rows::RowWriter;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -29,6 +29,15 @@ impl Failure {
     /// Whether the server has ended the statement, so that the connection is ready for the next.
     pub(super) fn is_answer(&self) -> bool {
         matches!(self, Self::Driver(error) if error.as_db_error().is_some() && cause(error) != Cause::Lost)
+    }
+
+    /// The same failure in a transaction that began in order to write: a server that has turned read-only is away, and
+    /// so is the connection to it.
+    pub(super) fn while_writing(self) -> Self {
+        match self {
+            Self::Driver(error) if is_read_only(&error) => Self::Ours(from_read_only(error)),
+            other => other,
+        }
     }
 
     /// The error for the caller.

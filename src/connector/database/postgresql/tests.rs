@@ -741,6 +741,93 @@ async fn a_restarted_server_is_found_again() {
 }
 
 #[tokio::test]
+async fn a_transaction_whose_server_dies_or_turns_read_only_is_not_committed() {
+    let mut server = PostgresqlServer::start();
+    server.sql("CREATE TABLE t (id int PRIMARY KEY);");
+    let one = json!({"connect_timeout_seconds": 2, "max_connections": 1});
+    let pool = pool(&server, one).await;
+    let insert = "INSERT INTO t VALUES (1)";
+
+    // A failover: the server still answers, but no longer as the one to write to.
+    let pids = "SELECT pid FROM pg_stat_activity WHERE application_name = 'driver'";
+    server.sql("ALTER SYSTEM SET default_transaction_read_only = on;\nSELECT pg_reload_conf();");
+    eventually("the server to take no writes", async || {
+        server.sql("SHOW default_transaction_read_only") == "on"
+    })
+    .await;
+    let mut writing = pool.begin().await.unwrap();
+    let error = run(&mut writing, insert, vec![], &[]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BackendUnavailable, "{error:?}");
+    drop(writing);
+    eventually("the connection to be given up", async || {
+        server.sql(pids).is_empty()
+    })
+    .await;
+    // What the gateway itself forbids says nothing of the server, and the connection is as good as it was.
+    let mut reading = pool.begin_reading().await.unwrap();
+    let error = run(&mut reading, insert, vec![], &[]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BackendFailure, "{error:?}");
+    let pid = server.sql(pids);
+    drop(reading);
+    pool.begin_reading().await.unwrap().commit().await.unwrap();
+    assert_eq!(server.sql(pids), pid);
+    // Nor does a routine that raises the code by itself.
+    server.sql("ALTER SYSTEM RESET default_transaction_read_only;\nSELECT pg_reload_conf();");
+    eventually("the server to take writes", async || {
+        server.sql("SHOW default_transaction_read_only") == "off"
+    })
+    .await;
+    let raise = "DO $$ BEGIN RAISE EXCEPTION 'mine' USING ERRCODE = '25006'; END $$";
+    let mut raising = pool.begin().await.unwrap();
+    let error = run(&mut raising, raise, vec![], &[]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RaisedByDatabase, "{error:?}");
+    drop(raising);
+
+    let mut cut = pool.begin().await.unwrap();
+    run(&mut cut, insert, vec![], &[]).await.unwrap();
+    server.crash();
+    let error = cut.commit().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BackendUnavailable, "{error:?}");
+    server.start_again();
+    eventually("the pool to heal", async || pool.begin().await.is_ok()).await;
+    assert_eq!(server.sql("SELECT COUNT(*) FROM t"), "0");
+}
+
+#[tokio::test]
+async fn whoever_finds_all_connections_taken_waits_for_one() {
+    let server = PostgresqlServer::start();
+    let own = pool(&server, json!({"max_connections": 2})).await;
+    let one = own.begin().await.unwrap();
+    let two = own.begin().await.unwrap();
+    let waiting = {
+        let own = Arc::clone(&own);
+        tokio::spawn(async move { own.begin().await.map(drop) })
+    };
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!waiting.is_finished());
+    drop(one);
+    waiting.await.unwrap().unwrap();
+    two.commit().await.unwrap();
+
+    // Beyond the pool, the limit that the server sets.
+    server.sql("CREATE ROLE plain LOGIN PASSWORD 'plain' CONNECTION LIMIT 3;");
+    let greedy = json!({"username": "plain", "password": "plain", "max_connections": 20});
+    let greedy = pool(&server, greedy).await;
+    let mut held = Vec::new();
+    let refused = loop {
+        match greedy.begin().await {
+            Ok(transaction) => held.push(transaction),
+            Err(error) => break error,
+        }
+        assert!(held.len() < 20, "the server takes too many");
+    };
+    assert_eq!(held.len(), 3);
+    assert_eq!(refused.kind(), ErrorKind::BackendUnavailable, "{refused:?}");
+    drop(held);
+    eventually("the pool to heal", async || greedy.begin().await.is_ok()).await;
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_the_operators_business() {
     let server = PostgresqlServer::start();
     let pool = pool(&server, json!({"password": "wrong"})).await;

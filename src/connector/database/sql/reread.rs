@@ -24,9 +24,6 @@ const KEYS_AT_ONCE: usize = 500;
 /// Most records that one write by a filter may touch, because their keys are kept until the end of the write.
 const MOST_KEYS: usize = 1_000_000;
 
-/// How often an upsert looks for its record: the record may come to be between the look and the insert.
-const UPSERT_ATTEMPTS: u32 = 3;
-
 /// One write of a transaction.
 pub(super) struct Reread<'a> {
     pub(super) dialect: &'a dyn Dialect,
@@ -66,34 +63,41 @@ impl Reread<'_> {
             .map(|index| given(insert, *index))
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| Error::internal("an upsert without the values of its key"))?;
-        for attempt in 1.. {
-            let chosen = Condition::keys(&upsert.key, std::slice::from_ref(&key));
-            if !self
-                .locked(&insert.table, &chosen, &upsert.key)
-                .await?
-                .is_empty()
-            {
-                return self.change_existing(insert, upsert, key, rows).await;
-            }
-            match self.add(insert).await {
-                Err(error)
-                    if error.kind() == ErrorKind::UniqueViolation && attempt < UPSERT_ATTEMPTS => {}
-                Err(error) => return Err(error),
-                Ok(_) => {
-                    return self
-                        .answer(
-                            &insert.table,
-                            &upsert.key,
-                            &[key],
-                            &insert.returning,
-                            check(&insert.check),
-                            rows,
-                        )
-                        .await;
-                }
-            }
+        let chosen = Condition::keys(&upsert.key, std::slice::from_ref(&key));
+        if !self
+            .locked(&insert.table, &chosen, &upsert.key)
+            .await?
+            .is_empty()
+        {
+            return self.change_existing(insert, upsert, key, rows).await;
         }
-        Err(Error::internal("an upsert that never ends"))
+        match self.add(insert).await {
+            Err(error)
+                if error.kind() == ErrorKind::UniqueViolation
+                    && !self
+                        .locked(&insert.table, &chosen, &upsert.key)
+                        .await?
+                        .is_empty() =>
+            {
+                // The record came to be between the look and the insert.
+                return Err(Error::new(
+                    ErrorKind::SerializationFailure,
+                    "another write added the record at the same moment",
+                )
+                .with_source(error));
+            }
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+        self.answer(
+            &insert.table,
+            &upsert.key,
+            &[key],
+            &insert.returning,
+            check(&insert.check),
+            rows,
+        )
+        .await
     }
 
     /// The second half of an upsert.
@@ -166,7 +170,15 @@ impl Reread<'_> {
         let found = table
             .enforced_keys()
             .find_map(|key| Some((key.clone(), known(key)?)));
-        if found.is_some() {
+        if let Some((columns, values)) = &found {
+            // A trigger may give the record another key: then the one that was sent must not lead to another record,
+            // which the role's check would see instead.
+            if check(&insert.check).is_some() && self.exists(table, columns, values).await? {
+                return Err(Error::new(
+                    ErrorKind::UniqueViolation,
+                    "a record with this key exists",
+                ));
+            }
             self.run(&Write::Insert(plain)).await?;
             return Ok(found);
         }
@@ -201,6 +213,27 @@ impl Reread<'_> {
             })
             .collect();
         Ok(values.map(|values| (key.clone(), values)))
+    }
+
+    /// Whether there is a record with these values.
+    async fn exists(
+        &mut self,
+        table: &Arc<Table>,
+        columns: &[usize],
+        values: &[Scalar],
+    ) -> Result<bool> {
+        let key = columns
+            .iter()
+            .map(|index| table.column(*index))
+            .collect::<Result<Vec<_>>>()?;
+        let output = super::super::planner::outputs(table, columns)?;
+        let select = whole(table, &output, Condition::keys(columns, &[values.to_vec()]));
+        let statement = render_select(self.dialect, &select, false, self.options)?;
+        let (mut writer, _) = self
+            .transaction
+            .run(&statement, &[], collecting(&key))
+            .await?;
+        Ok(!writer.take_collected().is_empty())
     }
 
     /// Answers for a record that was added.
@@ -408,6 +441,7 @@ impl Reread<'_> {
                 expression: Expression::Holds(Box::new(check.clone())),
             });
         }
+        let before = rows.rows();
         for keys in keys.chunks(self.keys_at_once(columns)) {
             let order = if keys.len() > 1 {
                 vec![Order {
@@ -427,6 +461,9 @@ impl Reread<'_> {
             };
             let statement = render_select(self.dialect, &select, false, self.options)?;
             (rows, _) = self.transaction.run(&statement, &[], rows).await?;
+        }
+        if rows.rows() - before != touched {
+            return Err(stored_otherwise(table, check.is_some()));
         }
         Ok((rows, touched))
     }
@@ -505,6 +542,24 @@ fn telling_apart(table: &Table) -> Option<Vec<usize>> {
         .filter(|key| !key.is_empty() && !table.is_key_virtual())
         .or_else(|| table.unique_keys.iter().find(never_null))
         .cloned()
+}
+
+/// The refusal of a record that was not found again by the key that was sent: the database keeps that value in another
+/// form, so nothing can be said of the record, and where a role has a check, it was not made.
+fn stored_otherwise(table: &Table, is_checked: bool) -> Error {
+    let kind = if is_checked {
+        ErrorKind::RowNotPermitted
+    } else {
+        ErrorKind::InvalidValue
+    };
+    Error::new(
+        kind,
+        format!(
+            "the database keeps the key of a record of table '{}' in another form than it was sent in",
+            table.name
+        ),
+    )
+    .with_help("send the key as the database shows it: without digits or spaces that its type does not keep")
 }
 
 fn no_key(table: &Table) -> Error {
