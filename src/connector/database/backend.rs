@@ -129,6 +129,11 @@ pub trait DatabaseTransaction: Send {
         Err(without_routines(call))
     }
 
+    /// Whether there are savepoints.
+    fn has_savepoints(&self) -> bool {
+        true
+    }
+
     /// Sets a savepoint. There is at most one at a time.
     async fn savepoint(&mut self) -> Result<()>;
 

@@ -34,6 +34,8 @@ pub(super) struct Known {
     pub(super) connector: Arc<DatabaseConnector>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) access: Access,
+    /// Whether it is the service of the call itself, which the relations of another one lead back to.
+    is_own: bool,
 }
 
 impl fmt::Debug for Neighbourhood {
@@ -65,6 +67,11 @@ impl Neighbourhood {
         Some(self.services.get_key_value(service)?.0)
     }
 
+    /// Whether it is the service of the call itself.
+    pub(super) fn is_own(&self, service: &ServiceName) -> bool {
+        self.get(service).is_some_and(|known| known.is_own)
+    }
+
     /// A neighbour that the caller may read.
     pub(super) fn get(&self, service: &ServiceName) -> Option<&Known> {
         self.services.get(service)?.as_ref()
@@ -76,6 +83,7 @@ impl Neighbourhood {
         &mut self,
         service: &ServiceName,
         wanted: &[Wanted],
+        own: &DatabaseConnector,
         neighbours: &dyn Neighbours,
         deadline: Instant,
     ) -> Result<()> {
@@ -107,6 +115,7 @@ impl Neighbourhood {
                     let catalog = connector.catalog(deadline).await;
                     Some(Known {
                         catalog: catalog.map_err(|error| of_neighbour(service, error))?,
+                        is_own: Arc::ptr_eq(&connector.database, &own.database),
                         connector,
                         access,
                     })
@@ -183,7 +192,7 @@ impl DatabaseConnector {
             }
             for (service, wanted) in unknown {
                 neighbourhood
-                    .meet(&service, &wanted, neighbours, deadline)
+                    .meet(&service, &wanted, self, neighbours, deadline)
                     .await?;
             }
         }

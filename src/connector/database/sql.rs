@@ -224,6 +224,11 @@ pub trait Transaction: Send {
         Ok(None)
     }
 
+    /// Whether there are savepoints.
+    fn has_savepoints(&self) -> bool {
+        true
+    }
+
     /// Sets a savepoint. There is at most one at a time.
     async fn savepoint(&mut self) -> Result<()>;
 
@@ -526,6 +531,10 @@ impl<D: Dialect> DatabaseTransaction for SqlTransaction<D> {
             out: if has_out { sets.pop() } else { None },
             sets,
         })
+    }
+
+    fn has_savepoints(&self) -> bool {
+        self.transaction.has_savepoints()
     }
 
     async fn savepoint(&mut self) -> Result<()> {

@@ -15,7 +15,7 @@ use serde_json::Map;
 
 use super::backend::{Database, DatabaseTransaction, Prepared};
 use super::catalog::{Column, Type};
-use super::link_key::{bound, folded, write_canonical};
+use super::link_key::{bound, loose, write_canonical};
 use super::neighbourhood::Neighbourhood;
 use super::options::DatabaseOptions;
 use super::plan::{Children, Condition, Expression, Output, Related, RelatedJunction, Select};
@@ -191,6 +191,12 @@ enum Own<'a> {
 }
 
 impl Source<'_> {
+    /// The service, unless it is that of the call: what leads back to it is read as the call reads, in its transaction
+    /// if it has one.
+    fn elsewhere<'s>(&self, service: Option<&'s ServiceName>) -> Option<&'s ServiceName> {
+        service.filter(|service| !self.neighbourhood.is_own(service))
+    }
+
     async fn parents(
         &mut self,
         select: Option<Select>,
@@ -216,7 +222,7 @@ impl Source<'_> {
         children: &Children,
         rows: RowWriter,
     ) -> Result<RowWriter> {
-        if let Some(service) = service {
+        if let Some(service) = self.elsewhere(service) {
             let neighbourhood = self.neighbourhood;
             return neighbourhood.read_children(service, children, rows).await;
         }
@@ -234,7 +240,7 @@ impl Source<'_> {
         select: Select,
         rows: RowWriter,
     ) -> Result<RowWriter> {
-        if let Some(service) = service {
+        if let Some(service) = self.elsewhere(service) {
             return self.neighbourhood.read(service, select, rows).await;
         }
         match &mut self.own {
@@ -591,20 +597,37 @@ struct Keys(IndexMap<Vec<u8>, Vec<Scalar>>);
 
 impl Keys {
     /// That columns hold some of them.
-    fn condition(&self, columns: &[usize], range: Range<usize>) -> Condition {
-        let wanted = range.len();
-        let mut listed: Vec<Vec<Scalar>> = self
-            .0
-            .values()
-            .skip(range.start)
-            .take(wanted)
-            .cloned()
+    fn condition(&self, columns: &[usize], asked: &[usize]) -> Condition {
+        let mut listed: Vec<Vec<Scalar>> = asked
+            .iter()
+            .filter_map(|index| self.0.get_index(*index))
+            .map(|(_, key)| key.clone())
             .collect();
         // Lists have few lengths, so that databases see few statements.
         if let Some(last) = listed.last().cloned() {
-            listed.resize(wanted.next_power_of_two(), last);
+            listed.resize(asked.len().next_power_of_two(), last);
         }
         Condition::keys(columns, &listed)
+    }
+
+    /// All of them in batches, one for each query. Keys that a database may take for equal are never in the same one:
+    /// which of them a row belongs to, the row would not tell.
+    fn batches(&self, at_once: usize) -> Vec<Vec<usize>> {
+        let mut seen: HashMap<Vec<u8>, usize> = HashMap::with_capacity(self.0.len());
+        let mut rounds: Vec<Vec<usize>> = Vec::new();
+        for (index, key) in self.0.values().enumerate() {
+            let before = seen.entry(loosened(key)).or_default();
+            match rounds.get_mut(*before) {
+                Some(round) => round.push(index),
+                None => rounds.push(vec![index]),
+            }
+            *before += 1;
+        }
+        rounds
+            .iter()
+            .flat_map(|round| round.chunks(at_once))
+            .map(<[usize]>::to_vec)
+            .collect()
     }
 }
 
@@ -631,34 +654,39 @@ fn keys_of(
     Ok((Keys(keys), of_rows))
 }
 
-/// The rows that have each of some keys, which stand behind so many other values.
+/// The rows that each of some keys has, by the values that stand behind so many others. None if some row fits none of
+/// the keys, or two of them: the database takes it for equal to one by a collation that the gateway does not know, and
+/// fewer keys at once will tell to which. All rows belong to a key that was asked for alone.
 fn owners(
     recorded: &Recorded,
     links: usize,
     keys: &Keys,
-    range: Range<usize>,
+    asked: &[usize],
     columns: &[&Column],
-) -> Result<Vec<Vec<usize>>> {
-    let mut owners: Vec<Vec<usize>> = vec![Vec::new(); range.len()];
-    let mut loose: Option<HashMap<Vec<u8>, Vec<usize>>> = None;
+) -> Result<Option<Vec<Vec<usize>>>> {
+    if asked.len() == 1 {
+        return Ok(Some(vec![(0..recorded.len()).collect()]));
+    }
+    let mut places: HashMap<Vec<u8>, usize> = HashMap::with_capacity(asked.len());
+    for (place, index) in asked.iter().enumerate() {
+        let key = keys.0.get_index(*index).map(|(_, key)| key);
+        let known = key.and_then(|key| places.insert(loosened(key), place));
+        if known.is_some() {
+            return Ok(None);
+        }
+    }
+    let mut owners: Vec<Vec<usize>> = vec![Vec::new(); asked.len()];
     let mut values = Vec::new();
     for row in 0..recorded.len() {
         recorded.row(row, &mut values)?;
-        let Some(key) = key_of(values.iter().skip(links).map(Some), columns) else {
-            continue;
+        let key = key_of(values.iter().skip(links).map(Some), columns);
+        let place = key.and_then(|key| places.get(&loosened(&key)));
+        let Some(owned) = place.and_then(|place| owners.get_mut(*place)) else {
+            return Ok(None);
         };
-        let exact = keys.0.get_index_of(&canonical(&key));
-        if let Some(index) = exact.filter(|index| range.contains(index)) {
-            add(&mut owners, index - range.start, row);
-            continue;
-        }
-        // The database takes it for equal to one of the keys, by a collation that the gateway does not know.
-        let loose = loose.get_or_insert_with(|| loosely(keys, range.clone()));
-        for index in loose.get(&loosened(&key)).into_iter().flatten() {
-            add(&mut owners, *index, row);
-        }
+        owned.push(row);
     }
-    Ok(owners)
+    Ok(Some(owners))
 }
 
 /// The rows that were read, if all of them found room.
@@ -688,24 +716,36 @@ impl Stitch {
             many: self.many,
         };
         let at_once = (KEY_VALUES_AT_ONCE / columns.len().max(1)).clamp(1, PARENTS_AT_ONCE);
-        let mut start = 0;
-        while start < keys.0.len() {
-            let end = start.saturating_add(at_once).min(keys.0.len());
-            let (recorded, owners) = match &self.junction {
+        let mut batches = keys.batches(at_once);
+        batches.reverse();
+        while let Some(asked) = batches.pop() {
+            let before = *room;
+            let read = match &self.junction {
                 Some(junction) if self.service != self.near => {
-                    self.read_across(junction, source, &keys, start..end, &columns, room)
+                    self.read_across(junction, source, &keys, &asked, &columns, room)
                         .await?
                 }
                 _ => {
-                    let children = self.children(&keys, start..end);
+                    let children = self.children(&keys, &asked);
                     let rows = RowWriter::recording(&self.shape, *room);
                     let service = self.service.as_ref();
                     let rows = source.children(service, &children, rows).await?;
                     let recorded = taken(rows, room)?;
                     let links = self.level.select.output.len();
-                    let owners = owners(&recorded, links, &keys, start..end, &columns)?;
-                    (recorded, owners)
+                    owners(&recorded, links, &keys, &asked, &columns)?
+                        .map(|owners| (recorded, owners))
                 }
+            };
+            let Some((recorded, owners)) = read else {
+                *room = before;
+                let (first, second) = asked.split_at(asked.len() / 2);
+                tracing::debug!(
+                    keys = asked.len(),
+                    "related records fit none of the keys asked for as the gateway compares them; they are read again \
+                     for fewer keys at once"
+                );
+                batches.extend([second.to_vec(), first.to_vec()]);
+                continue;
             };
             let owners = self.chosen(owners);
             let inner = self
@@ -713,9 +753,8 @@ impl Stitch {
                 .find(source, &recorded, 0..recorded.len(), room)
                 .await?;
             let before = found.text.len();
-            self.write(&recorded, &inner, &owners, start, &mut found, *room)?;
+            self.write(&recorded, &inner, &owners, &asked, &mut found, *room)?;
             spend(room, found.text.len() - before)?;
-            start = end;
         }
         Ok(found)
     }
@@ -736,8 +775,8 @@ impl Stitch {
     }
 
     /// The query for what belongs to some of the keys.
-    fn children(&self, keys: &Keys, range: Range<usize>) -> Children {
-        let keys = keys.condition(&self.columns, range);
+    fn children(&self, keys: &Keys, asked: &[usize]) -> Children {
+        let keys = keys.condition(&self.columns, asked);
         let both = |condition: &Condition| keys.clone().and(condition.clone());
         let select = &self.level.select;
         match &self.junction {
@@ -777,23 +816,22 @@ impl Stitch {
         junction: &RelatedJunction,
         source: &mut Source<'_>,
         keys: &Keys,
-        range: Range<usize>,
+        asked: &[usize],
         columns: &[&Column],
         room: &mut usize,
-    ) -> Result<(Recorded, Vec<Vec<usize>>), Stop> {
+    ) -> Result<Option<(Recorded, Vec<Vec<usize>>)>, Stop> {
         let (here, there): (Vec<usize>, Vec<usize>) = junction.far.iter().copied().unzip();
         let far_columns = there
             .iter()
             .map(|index| self.level.select.table.column(*index))
             .collect::<Result<Vec<_>>>()?;
-        let count = range.len();
         let pairs = Children {
             select: Select {
                 table: Arc::clone(&junction.table),
                 visible: here.len(),
                 output: planner::outputs(&junction.table, &here)?,
                 condition: keys
-                    .condition(&self.columns, range.clone())
+                    .condition(&self.columns, asked)
                     .and(junction.condition.clone()),
                 group: Vec::new(),
                 having: Condition::True,
@@ -807,13 +845,16 @@ impl Stitch {
         let rows = RowWriter::recording(&self.shape, *room);
         let rows = source.children(self.near.as_ref(), &pairs, rows).await?;
         let pairs = taken(rows, room)?;
-        let near = owners(&pairs, here.len(), keys, range, columns)?;
+        let Some(near) = owners(&pairs, here.len(), keys, asked, columns)? else {
+            return Ok(None);
+        };
         let places: Vec<usize> = (0..here.len()).collect();
         let (far, of_pairs) = keys_of(&pairs, 0..pairs.len(), &places, &far_columns)?;
         if far.0.len() > KEY_VALUES_AT_ONCE / far_columns.len().max(1) {
             // The order is that of one query, so all of them are asked for at once.
             return Err(Stop::Full);
         }
+        let all: Vec<usize> = (0..far.0.len()).collect();
         let mut select = self.level.select.clone();
         for index in &there {
             select.output.push(Output {
@@ -821,32 +862,42 @@ impl Stitch {
                 expression: Expression::Column(*index),
             });
         }
-        select.condition = far.condition(&there, 0..far.0.len()).and(select.condition);
+        select.condition = far.condition(&there, &all).and(select.condition);
         select.limit = None;
         select.offset = 0;
         let rows = RowWriter::recording(&self.shape, *room);
         let rows = source.select(self.service.as_ref(), select, rows).await?;
         let recorded = taken(rows, room)?;
-        let links = self.level.select.output.len();
-        let of_far = owners(&recorded, links, &far, 0..far.0.len(), &far_columns)?;
         let skipped = usize::try_from(self.level.select.offset).unwrap_or(usize::MAX);
         let limit = self.level.select.limit.unwrap_or(u64::MAX);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut chosen: Vec<Vec<usize>> = Vec::with_capacity(count);
-        for of_parent in near {
-            let mut rows: Vec<usize> = of_parent
-                .iter()
-                .filter_map(|pair| of_pairs.get(*pair).copied().flatten())
-                .filter_map(|far| of_far.get(far))
-                .flatten()
-                .copied()
-                .collect();
-            // Rows stand in the order that was asked for; a pair that occurs twice counts once.
-            rows.sort_unstable();
-            rows.dedup();
-            chosen.push(rows.into_iter().skip(skipped).take(limit).collect());
+        let mut chosen: Vec<Vec<usize>> = if asked.len() == 1 {
+            // Whatever the pairs are equal to, all of them are those of one key.
+            vec![(0..recorded.len()).collect()]
+        } else {
+            let links = self.level.select.output.len();
+            let Some(of_far) = owners(&recorded, links, &far, &all, &far_columns)? else {
+                return Ok(None);
+            };
+            let of_parent = |pairs: Vec<usize>| {
+                let mut rows: Vec<usize> = pairs
+                    .iter()
+                    .filter_map(|pair| of_pairs.get(*pair).copied().flatten())
+                    .filter_map(|far| of_far.get(far))
+                    .flatten()
+                    .copied()
+                    .collect();
+                // Rows stand in the order that was asked for; a pair that occurs twice counts once.
+                rows.sort_unstable();
+                rows.dedup();
+                rows
+            };
+            near.into_iter().map(of_parent).collect()
+        };
+        for rows in &mut chosen {
+            *rows = rows.iter().copied().skip(skipped).take(limit).collect();
         }
-        Ok((recorded, chosen))
+        Ok(Some((recorded, chosen)))
     }
 
     /// Writes what belongs to each key.
@@ -855,7 +906,7 @@ impl Stitch {
         recorded: &Recorded,
         inner: &[Found],
         owners: &[Vec<usize>],
-        start: usize,
+        asked: &[usize],
         found: &mut Found,
         room: usize,
     ) -> Result<(), Stop> {
@@ -881,7 +932,7 @@ impl Stitch {
         let bytes = rows.finish(&Map::new());
         let text = std::str::from_utf8(&bytes)
             .map_err(|error| Error::internal("written rows are not UTF-8").with_source(error))?;
-        for (position, range) in ranges.into_iter().enumerate() {
+        for (key, range) in asked.iter().zip(ranges) {
             let Some(records) = range.and_then(|range| text.get(range)) else {
                 continue;
             };
@@ -893,7 +944,7 @@ impl Stitch {
             if self.many {
                 found.text.push(']');
             }
-            if let Some(value) = found.values.get_mut(start.saturating_add(position)) {
+            if let Some(value) = found.values.get_mut(*key) {
                 *value = Some(begin..found.text.len());
             }
         }
@@ -926,32 +977,11 @@ fn loosened(key: &[Scalar]) -> Vec<u8> {
     let mut out = Vec::with_capacity(16 * key.len());
     for value in key {
         match value {
-            Scalar::Text(text) => write_canonical(&mut out, &Scalar::Text(folded(text))),
+            Scalar::Text(text) => write_canonical(&mut out, &Scalar::Text(loose(text))),
             value => write_canonical(&mut out, value),
         }
     }
     out
-}
-
-/// Keys by what they may have in common, counted from the start of the range.
-fn loosely(keys: &Keys, range: Range<usize>) -> HashMap<Vec<u8>, Vec<usize>> {
-    let mut loose: HashMap<Vec<u8>, Vec<usize>> = HashMap::with_capacity(range.len());
-    for (index, key) in keys
-        .0
-        .values()
-        .skip(range.start)
-        .take(range.len())
-        .enumerate()
-    {
-        loose.entry(loosened(key)).or_default().push(index);
-    }
-    loose
-}
-
-fn add(owners: &mut [Vec<usize>], index: usize, row: usize) {
-    if let Some(rows) = owners.get_mut(index) {
-        rows.push(row);
-    }
 }
 
 /// Whether values come out of every database with all their digits, so that reading can go on behind them.

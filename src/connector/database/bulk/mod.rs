@@ -2,12 +2,13 @@
 //!
 //! Records are read, converted and checked in chunks; while one chunk is written, the next is read, and no more of the
 //! body than that is ever in memory. Each chunk has a savepoint: when the database refuses one, it is written again in
-//! halves until the records are found that it is about. A client that hangs up leaves nothing behind.
+//! halves until the records are found that it is about. Products without savepoints take or refuse the whole. A client that hangs up leaves nothing behind.
 
 mod csv;
 mod reader;
 mod source;
 
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -170,20 +171,27 @@ impl<'a> Import<'a> {
             Some(transaction) => transaction,
             None => self.connector.database.begin().await?,
         };
+        // One that goes on asks for them in any case, and is refused where there are none.
+        let uses_savepoints = self.goes_on || transaction.has_savepoints();
         let whole = 0..chunk.records.len();
         let mut parts: Vec<Range<usize>> = vec![whole];
         while let Some(part) = parts.pop() {
-            transaction.savepoint().await?;
+            if uses_savepoints {
+                transaction.savepoint().await?;
+            }
             let outcome = transaction
                 .import(insert, &chunk.records, part.clone())
                 .await;
             match outcome {
                 Ok(written) => {
-                    transaction.release_savepoint().await?;
+                    if uses_savepoints {
+                        transaction.release_savepoint().await?;
+                    }
                     self.written = self.written.saturating_add(written);
                 }
                 // That the database is away or that writes collide is no fault of a record.
                 Err(error) if error.kind().origin() != Origin::Caller => return Err(error),
+                Err(error) if !uses_savepoints => return Err(refused(chunk, error)),
                 Err(error) => {
                     transaction.rollback_to_savepoint().await?;
                     let middle = part.start.midpoint(part.end);
@@ -249,4 +257,22 @@ impl<'a> Import<'a> {
         }
         error
     }
+}
+
+/// That the database refused a chunk, where the record cannot be found that it is about.
+fn refused(chunk: &Chunk, error: Error) -> Error {
+    let mut message =
+        "Batch Error: Not all requested records could be created. All changes rolled back."
+            .to_owned();
+    if let (Some(first), Some(last)) = (chunk.places.first(), chunk.places.last()) {
+        // Writing to a text does not fail.
+        let _ = write!(
+            message,
+            " Of the records on lines {} to {}, at least one was refused: {}",
+            first.line,
+            last.line,
+            error.message()
+        );
+    }
+    Error::new(ErrorKind::BatchFailed, message).with_source(error)
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -29,6 +30,8 @@ struct Fake {
     gate: Option<Semaphore>,
     prepared: AtomicUsize,
     is_down: AtomicBool,
+    /// Savepoints are refused, as by a product without them.
+    has_no_savepoints: bool,
     /// What the next read fails with.
     next_failure: Mutex<Option<ErrorKind>>,
     committed: AtomicUsize,
@@ -206,7 +209,16 @@ impl DatabaseTransaction for FakeTransaction {
         }
         Ok((one_row(rows, &[]), 1))
     }
+    fn has_savepoints(&self) -> bool {
+        !self.fake.has_no_savepoints
+    }
     async fn savepoint(&mut self) -> Result<()> {
+        if self.fake.has_no_savepoints {
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                "there are no savepoints",
+            ));
+        }
         Ok(())
     }
     async fn rollback_to_savepoint(&mut self) -> Result<()> {
@@ -281,7 +293,7 @@ async fn call(
         deadline: now + Duration::from_mins(1),
         client,
     };
-    let call = Call {
+    let mut call = Call {
         operation,
         parameters,
         component,
@@ -303,6 +315,10 @@ async fn call(
         },
         neighbours: Arc::new(crate::connector::NoNeighbours),
     };
+    if target.contains("bulk=true") {
+        let headers = &mut call.head.headers;
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv"));
+    }
     let reply = Arc::clone(connector).call(context, call).await?;
     reply.body.collect(100_000).await
 }
@@ -633,5 +649,39 @@ fn a_check_ends_with_its_connector() {
         drop(connector);
         settled().await;
         assert_eq!(Arc::strong_count(&fake), 1, "nothing holds the database");
+    });
+}
+
+#[test]
+fn a_product_without_savepoints_takes_bulk_imports_whole_or_not_at_all() {
+    let fake = Arc::new(Fake {
+        has_no_savepoints: true,
+        ..Fake::default()
+    });
+    runtime().block_on(async {
+        let connector = connector(&fake);
+        let import = async |options: &str| {
+            let target = format!("_table/item?bulk=true{options}");
+            let body = "name\na\nb\n";
+            call(&connector, &everything(), Method::POST, &target, body).await
+        };
+        let answer = import("").await.unwrap();
+        assert_eq!(answer, r#"{"resource":[],"meta":{"count":2}}"#);
+        assert_eq!(fake.committed.load(Ordering::SeqCst), 1);
+
+        *fake.next_failure.lock().unwrap() = Some(ErrorKind::UniqueViolation);
+        let error = import("").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BatchFailed);
+        assert!(
+            error.message().contains("All changes rolled back"),
+            "{error:?}"
+        );
+        assert_eq!(fake.committed.load(Ordering::SeqCst), 1);
+        assert_eq!(fake.rolled_back.load(Ordering::SeqCst), 1);
+
+        // What needs them is refused.
+        let error = import("&continue=true").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidParameter);
+        assert_eq!(fake.committed.load(Ordering::SeqCst), 1);
     });
 }

@@ -13,6 +13,9 @@ cases![
     limits_hold_for_each_parent_of_another_service,
     the_far_side_of_a_junction_may_be_in_another_service,
     relations_lead_there_and_back,
+    the_way_back_shows_what_a_write_has_just_written,
+    keys_that_the_database_takes_for_equal_share_their_records if passes_over_case,
+    keys_that_the_database_tells_apart_share_nothing,
     the_rights_there_decide_what_is_read_there,
     a_star_leaves_out_services_that_may_not_be_read,
     what_is_read_along_unasked_may_be_in_another_service,
@@ -205,6 +208,111 @@ async fn relations_lead_there_and_back(tester: Tester) {
     shop.get(&format!("_table/customer/3?related={path}"))
         .await
         .refused(400, "invalid_parameter");
+}
+
+async fn the_way_back_shows_what_a_write_has_just_written(tester: Tester) {
+    let shop = open(&tester).await;
+    shop.patch(
+        "_table/customer/3?fields=region&related=tickets.asked_by&tickets.fields=title&tickets.asked_by.fields=region",
+        json!({"region": "west"}),
+    )
+    .await
+    .is(&json!({"region": "west", "tickets": [{"title": "three", "asked_by": {"region": "west"}}]}));
+}
+
+/// A text that the product compares without case, and whether it passes over accents too; none where it is not known.
+fn loose_text(words: &Words) -> Option<(&'static str, bool)> {
+    match words.product {
+        "mysql" | "mariadb" | "odbc-mariadb" => Some((
+            "varchar(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
+            true,
+        )),
+        "sqlite" | "sqlite stitched" => Some(("text COLLATE NOCASE", false)),
+        _ => None,
+    }
+}
+
+fn passes_over_case(words: &Words) -> bool {
+    loose_text(words).is_some()
+}
+
+/// Parents whose keys differ in what a collation may pass over, and children in another service: plain ones, and
+/// some behind a junction.
+async fn alike(tester: &Tester, text: &str) -> Caller {
+    let words = tester.words();
+    let Words { integer, .. } = words;
+    let said = json!({"country": {"relation": [
+        {"name": "cities", "kind": "has_many", "column": "code", "service": "desk", "table": "city",
+         "ref_column": "country"},
+        {"name": "tongues", "kind": "many_many", "column": "code", "service": "desk", "table": "tongue",
+         "ref_column": "name",
+         "junction": {"table": "spoken", "column": "country", "ref_column": "tongue"}},
+    ]}});
+    let shop = [
+        format!("CREATE TABLE country (id {integer} NOT NULL PRIMARY KEY, code {text})"),
+        format!("CREATE TABLE spoken (country {text}, tongue {text})"),
+        "INSERT INTO country (id, code) VALUES (1, 'de'), (2, 'DE'), (3, 'fr'), (4, 'ete'), (5, 'it')".to_owned(),
+        "INSERT INTO spoken VALUES ('De', 'deutsch'), ('DE', 'DEUTSCH'), ('fr', 'français')".to_owned(),
+    ];
+    let desk = [
+        format!("CREATE TABLE city (id {integer} NOT NULL PRIMARY KEY, country {text})"),
+        format!("CREATE TABLE tongue (id {integer} NOT NULL PRIMARY KEY, name {text})"),
+        "INSERT INTO city (id, country) VALUES (1, 'DE'), (2, 'Fr'), (3, 'été'), (4, 'it')"
+            .to_owned(),
+        "INSERT INTO tongue (id, name) VALUES (1, 'DEUTSCH'), (2, 'Francais')".to_owned(),
+    ];
+    let shop = tester.open_with(&shop, options(&said)).await;
+    let desk = tester.open(&desk).await;
+    shop.among(&[("desk", &desk)])
+}
+
+async fn related_ids(caller: &Caller, relation: &str) -> Value {
+    let target =
+        format!("_table/country?fields=id&order=id&related={relation}&{relation}.fields=id");
+    let found = caller.column(&target, relation).await;
+    found
+        .iter()
+        .map(|records| {
+            let ids = records.as_array().unwrap().iter();
+            ids.map(|record| record["id"].clone()).collect::<Value>()
+        })
+        .collect()
+}
+
+async fn keys_that_the_database_takes_for_equal_share_their_records(tester: Tester) {
+    let words = tester.words();
+    let Some((text, passes_over_accents)) = loose_text(&words) else {
+        return;
+    };
+    let shop = alike(&tester, text).await;
+    let accented = |id: u64| {
+        if passes_over_accents {
+            json!([id])
+        } else {
+            json!([])
+        }
+    };
+    assert_eq!(
+        related_ids(&shop, "cities").await,
+        json!([[1], [1], [2], accented(3), [4]])
+    );
+    assert_eq!(
+        related_ids(&shop, "tongues").await,
+        json!([[1], [1], accented(2), [], []])
+    );
+}
+
+async fn keys_that_the_database_tells_apart_share_nothing(tester: Tester) {
+    let words = tester.words();
+    let shop = alike(&tester, words.text).await;
+    assert_eq!(
+        related_ids(&shop, "cities").await,
+        json!([[], [1], [], [], [4]])
+    );
+    assert_eq!(
+        related_ids(&shop, "tongues").await,
+        json!([[], [1], [], [], []])
+    );
 }
 
 async fn the_rights_there_decide_what_is_read_there(tester: Tester) {

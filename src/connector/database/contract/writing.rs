@@ -14,6 +14,7 @@ cases![
     a_bare_array_of_records_is_accepted,
     an_empty_body_creates_nothing,
     a_record_may_bring_its_own_key,
+    a_key_of_zero_is_kept,
     a_record_of_defaults_is_created,
     a_missing_required_member_is_refused,
     an_unknown_member_is_refused_or_ignored,
@@ -149,6 +150,19 @@ async fn a_record_may_bring_its_own_key(tester: Tester) {
     )
     .await
     .is(&json!({"resource": [{"id": 77}]}));
+}
+
+async fn a_key_of_zero_is_kept(tester: Tester) {
+    let shop = tester.shop().await;
+    shop.post(
+        "_table/tag",
+        json!({"resource": [{"id": 0, "label": "zero"}]}),
+    )
+    .await
+    .is(&json!({"resource": [{"id": 0}]}));
+    shop.get("_table/tag/0")
+        .await
+        .is(&json!({"id": 0, "label": "zero"}));
 }
 
 async fn a_record_of_defaults_is_created(tester: Tester) {

@@ -233,7 +233,13 @@ impl DialectName {
     pub(super) fn session(self) -> &'static [&'static str] {
         match self {
             Self::PostgreSql => &["SET TIME ZONE 'UTC'"],
-            Self::MySql => &["SET time_zone = '+00:00'"],
+            Self::MySql => &[
+                "SET time_zone = '+00:00'",
+                // As the drivers of MySQL and MariaDB have it: values that do not fit are refused, zero is a key like
+                // others, and what is not named, such as ANSI_QUOTES and NO_BACKSLASH_ESCAPES, is off.
+                "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,STRICT_TRANS_TABLES,\
+                 STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,ONLY_FULL_GROUP_BY'",
+            ],
             Self::Snowflake => &["ALTER SESSION SET TIMEZONE = 'UTC'"],
             Self::Sqlite => &["PRAGMA foreign_keys = ON"],
             Self::Db2 | Self::Firebird | Self::Ansi => &[],

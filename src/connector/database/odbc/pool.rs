@@ -743,6 +743,10 @@ impl Transaction for OdbcTransaction {
         self.last_key
     }
 
+    fn has_savepoints(&self) -> bool {
+        self.dialect.savepoints().is_some()
+    }
+
     async fn savepoint(&mut self) -> Result<()> {
         let set = self.savepoints()?.set;
         self.command(set).await
