@@ -81,8 +81,8 @@ fn under_contract(mode: &str) -> (WatchedDirectory, String, String) {
 
 fn write_shop(directory: &WatchedDirectory, mode: &str) {
     let service = sample::sqlite_service("shop", "shop.db");
-    let more = format!("schema_check_seconds = 1\ncontract = \"{mode}\"");
-    directory.write("shop.toml", format!("{}\n{more}\n", service.trim_end()));
+    let settings = format!("schema_check_seconds = 1\ncontract = \"{mode}\"");
+    directory.write("shop.toml", format!("{}\n{settings}\n", service.trim_end()));
 }
 
 fn contract(what: &str, tree: &str, data: &str, more: &[&str]) -> (Option<i32>, String) {

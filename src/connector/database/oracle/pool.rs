@@ -275,6 +275,7 @@ impl Crew {
         };
         Ok(Lease {
             worker: Some(worker),
+            is_spent: false,
             turn: Some(turn),
             crew: Arc::clone(self),
         })
@@ -313,6 +314,8 @@ impl Drop for CancelOnDrop {
 /// A thread for one request.
 struct Lease {
     worker: Option<Worker>,
+    /// Whether it is closed in any case, because its session may not be as the next caller expects it.
+    is_spent: bool,
     turn: Option<OwnedSemaphorePermit>,
     crew: Arc<Crew>,
 }
@@ -373,8 +376,12 @@ impl Drop for Lease {
         let turn = self.turn.take();
         let crew = Arc::clone(&self.crew);
         let jobs = worker.jobs.clone();
+        let is_spent = self.is_spent;
         let _ = jobs.try_send(Box::new(move |desk| {
             desk.end();
+            if is_spent {
+                desk.session = None;
+            }
             // A thread without a connection ends: there is nothing about it to keep.
             if desk.session.is_some() {
                 let since = crew.common.settings.clock.instant();
@@ -601,6 +608,10 @@ impl Transaction for OracleTransaction {
                 Ok((rows, done.touched))
             })
             .await
+    }
+
+    fn retire(&mut self) {
+        self.lease.is_spent = true;
     }
 
     async fn call(&mut self, statement: &Statement, results: &mut Results) -> Result<()> {

@@ -219,6 +219,7 @@ impl Shared {
         Ok(Lease {
             client: Some(client),
             state: State::Idle,
+            is_spent: false,
             is_fresh,
             shared: Arc::clone(self),
             turn: Some(turn),
@@ -249,6 +250,8 @@ enum State {
 struct Lease {
     client: Option<Native>,
     state: State,
+    /// Whether it is closed in any case, because its session may not be as the next caller expects it.
+    is_spent: bool,
     /// Whether it was made for this request.
     is_fresh: bool,
     shared: Arc<Shared>,
@@ -262,6 +265,7 @@ impl Drop for Lease {
         };
         match self.state {
             State::Busy => {}
+            State::Idle if self.is_spent => {}
             State::Idle => self.shared.put(client),
             State::InTransaction => {
                 let Ok(runtime) = tokio::runtime::Handle::try_current() else {
@@ -269,10 +273,11 @@ impl Drop for Lease {
                 };
                 let shared = Arc::clone(&self.shared);
                 let turn = self.turn.take();
+                let is_spent = self.is_spent;
                 runtime.spawn(async move {
                     let rollback = batch(&mut client, ROLLBACK);
                     let result = tokio::time::timeout(ROLLBACK_TIMEOUT, rollback).await;
-                    if matches!(result, Ok(Ok(()))) {
+                    if !is_spent && matches!(result, Ok(Ok(()))) {
                         shared.put(client);
                     }
                     drop(turn);
@@ -666,6 +671,10 @@ impl Transaction for SqlServerTransaction {
             .await;
         let touched = self.settle(result).await?;
         Ok((rows, touched))
+    }
+
+    fn retire(&mut self) {
+        self.lease.is_spent = true;
     }
 
     async fn call(&mut self, statement: &Statement, results: &mut Results) -> Result<()> {
