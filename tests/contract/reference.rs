@@ -103,7 +103,10 @@ pub(crate) fn table(products: &[(&str, &Words, Start)]) -> Result<(), Failed> {
         areas.join(" | "),
         "---|".repeat(areas.len())
     );
-    for (name, words, _) in products {
+    // What is behind a driver stands last, so that the table is the same where the feature is off.
+    let is_odbc = |name: &str| name.starts_with("odbc-");
+    let (behind, own): (Vec<_>, Vec<_>) = products.iter().partition(|(name, ..)| is_odbc(name));
+    for (name, words, _) in own.into_iter().chain(behind) {
         let cells: Vec<String> = areas
             .iter()
             .map(|area| {
