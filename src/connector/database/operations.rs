@@ -571,9 +571,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
 ];
 
 /// The operations on procedures and functions, which stand last.
+#[cfg(any(test, feature = "sqlite", feature = "odbc"))]
 const ROUTINES: usize = 6;
 
 /// The same for products without procedures and functions.
+#[cfg(any(test, feature = "sqlite", feature = "odbc"))]
 pub(super) const OPERATIONS_WITHOUT_ROUTINES: &[Operation] =
     OPERATIONS.split_at(OPERATIONS.len() - ROUTINES).0;
 

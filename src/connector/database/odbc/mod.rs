@@ -27,7 +27,7 @@ use std::time::Duration;
 pub use config::{DialectName, OdbcConfig};
 
 use super::connector::DatabaseConnector;
-use super::operations::OPERATIONS;
+use super::operations::OPERATIONS_WITHOUT_ROUTINES;
 use super::sql::{RenderOptions, Sql};
 use crate::connector::operation::Operation;
 use crate::connector::{Connector, Family, Problem, Resources, ServiceConfig};
@@ -67,7 +67,7 @@ impl ServiceConfig for OdbcConfig {
     }
 
     fn operations(&self) -> &[Operation] {
-        OPERATIONS
+        OPERATIONS_WITHOUT_ROUTINES
     }
 
     async fn open(&self, resources: &Resources) -> Result<Arc<dyn Connector>> {
