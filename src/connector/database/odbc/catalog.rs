@@ -735,3 +735,157 @@ fn read_unique_keys(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A column as a driver tells it: number and name of its type, its size and its digits.
+    fn told(dialect: DialectName, data_type: i64, name: &str, size: &str, digits: &str) -> Column {
+        let mut row: Row = vec![None; 17];
+        for (index, value) in [
+            (2, "t"),
+            (3, "c"),
+            (4, data_type.to_string().as_str()),
+            (5, name),
+            (6, size),
+            (8, digits),
+        ] {
+            row[index] = Some(value.to_owned());
+        }
+        column(&row, dialect).unwrap()
+    }
+
+    #[test]
+    fn types_of_sql_server_and_oracle_are_known_by_their_names() {
+        use DialectName::{Oracle, SqlServer};
+        for (dialect, data_type, name, size, digits, kind, db_type) in [
+            (
+                SqlServer,
+                4,
+                "int identity",
+                "10",
+                "0",
+                Type::Integer,
+                "int",
+            ),
+            (
+                SqlServer,
+                2,
+                "numeric() identity",
+                "9",
+                "0",
+                Type::Decimal,
+                "numeric(9,0)",
+            ),
+            (
+                SqlServer,
+                3,
+                "decimal",
+                "12",
+                "2",
+                Type::Decimal,
+                "decimal(12,2)",
+            ),
+            (SqlServer, 3, "money", "19", "4", Type::Money, "money"),
+            (
+                SqlServer,
+                -9,
+                "nvarchar",
+                "20",
+                "",
+                Type::String,
+                "nvarchar(20)",
+            ),
+            (SqlServer, -9, "nvarchar", "0", "", Type::Text, "nvarchar"),
+            (
+                SqlServer,
+                -3,
+                "varbinary",
+                "16",
+                "",
+                Type::Binary,
+                "varbinary(16)",
+            ),
+            (
+                SqlServer,
+                -2,
+                "timestamp",
+                "8",
+                "",
+                Type::Binary,
+                "timestamp",
+            ),
+            (
+                SqlServer,
+                -155,
+                "datetimeoffset",
+                "34",
+                "7",
+                Type::TimestampTz,
+                "datetimeoffset",
+            ),
+            (
+                SqlServer,
+                -11,
+                "uniqueidentifier",
+                "36",
+                "",
+                Type::Uuid,
+                "uniqueidentifier",
+            ),
+            (Oracle, 3, "NUMBER", "9", "0", Type::Integer, "NUMBER(9,0)"),
+            (
+                Oracle,
+                3,
+                "NUMBER",
+                "12",
+                "2",
+                Type::Decimal,
+                "NUMBER(12,2)",
+            ),
+            (Oracle, 8, "NUMBER", "15", "", Type::Decimal, "NUMBER"),
+            (Oracle, 93, "DATE", "19", "0", Type::DateTime, "DATE"),
+            (
+                Oracle,
+                93,
+                "TIMESTAMP(6)",
+                "26",
+                "6",
+                Type::DateTime,
+                "TIMESTAMP(6)",
+            ),
+            (
+                Oracle,
+                93,
+                "TIMESTAMP(6) WITH LOCAL TIME ZONE",
+                "26",
+                "6",
+                Type::TimestampTz,
+                "TIMESTAMP(6) WITH LOCAL TIME ZONE",
+            ),
+            (
+                Oracle,
+                12,
+                "VARCHAR2",
+                "20",
+                "",
+                Type::String,
+                "VARCHAR2(20)",
+            ),
+            (Oracle, -1, "CLOB", "2147483647", "", Type::Text, "CLOB"),
+        ] {
+            let column = told(dialect, data_type, name, size, digits);
+            assert_eq!(
+                (&column.kind, column.db_type.as_str()),
+                (&kind, db_type),
+                "{name}"
+            );
+            assert_eq!(
+                column.is_auto_increment,
+                name.contains("identity"),
+                "{name}"
+            );
+        }
+    }
+}

@@ -660,6 +660,16 @@ mod tests {
     }
 
     #[test]
+    fn oracle_converts_times_from_one_form() {
+        for (text, expected) in [
+            ("2026-02-01T10:00:00", "2026-02-01T10:00:00.0"),
+            ("2026-02-01T10:00:00.25Z", "2026-02-01T10:00:00.25+00:00"),
+        ] {
+            assert_eq!(oracle_text(text), expected);
+        }
+    }
+
+    #[test]
     fn a_struct_is_a_point_in_time() {
         let timestamp = Timestamp {
             year: 1969,
