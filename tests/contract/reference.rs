@@ -26,7 +26,7 @@ const NOT_RUN: &[(&str, &str)] = &[
         "no driver can be had; its SQL runs in the engine",
     ),
     (
-        "odbc-db2, odbc-snowflake",
+        "odbc-db2, odbc-snowflake, odbc-sqlserver, odbc-oracle",
         "no server can be had; SQL snapshots",
     ),
 ];

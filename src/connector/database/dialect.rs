@@ -11,13 +11,13 @@ mod db2;
 #[cfg(feature = "odbc")]
 mod firebird;
 pub mod mysql;
-#[cfg(feature = "oracle")]
+#[cfg(any(feature = "odbc", feature = "oracle"))]
 mod oracle;
 mod postgresql;
 #[cfg(feature = "odbc")]
 mod snowflake;
 mod sqlite;
-#[cfg(feature = "sqlserver")]
+#[cfg(any(feature = "odbc", feature = "sqlserver"))]
 mod sqlserver;
 
 #[cfg(feature = "odbc")]
@@ -27,13 +27,13 @@ pub use db2::Db2Dialect;
 #[cfg(feature = "odbc")]
 pub use firebird::FirebirdDialect;
 pub use mysql::MysqlDialect;
-#[cfg(feature = "oracle")]
+#[cfg(any(feature = "odbc", feature = "oracle"))]
 pub use oracle::OracleDialect;
 pub use postgresql::PostgresqlDialect;
 #[cfg(feature = "odbc")]
 pub use snowflake::SnowflakeDialect;
 pub use sqlite::SqliteDialect;
-#[cfg(feature = "sqlserver")]
+#[cfg(any(feature = "odbc", feature = "sqlserver"))]
 pub use sqlserver::SqlServerDialect;
 
 use super::catalog::{Column, Table, Type};

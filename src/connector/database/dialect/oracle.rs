@@ -22,9 +22,9 @@ const TIMESTAMP_TZ: &str = "YYYY-MM-DD\"T\"HH24:MI:SS.FFTZH:TZM";
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OracleDialect;
 
-/// Whether the expression is a placeholder and not a function of the database.
+/// Whether the expression is a placeholder, of the product itself or of ODBC, and not a function of the database.
 fn is_placeholder(sql: &str) -> bool {
-    sql.starts_with(':')
+    sql.starts_with([':', '?'])
 }
 
 impl OracleDialect {

@@ -281,18 +281,36 @@ fn column(row: &Row, dialect: DialectName) -> Option<Column> {
     let size = integer(row, 6).and_then(|size| u32::try_from(size).ok());
     let digits = integer(row, 8).and_then(|digits| u32::try_from(digits).ok());
     let (kind, native) = kind(dialect, data_type, &type_name, size, digits);
-    let is_exact = matches!(kind, Type::Decimal | Type::Money);
+    let is_numbered = type_name.to_ascii_lowercase().ends_with("serial")
+        || type_name.to_ascii_lowercase().contains("identity");
+    // SQL Server says `int identity` and `numeric() identity`; the type is what stands before.
+    let type_name = match (dialect, type_name.split_once(" identity")) {
+        (DialectName::SqlServer, Some((bare, _))) => bare.trim_end_matches("()").to_owned(),
+        _ => type_name,
+    };
+    let is_exact = match dialect {
+        DialectName::SqlServer => kind == Type::Decimal,
+        // FLOAT(126) counts binary digits, and a NUMBER of any size has none to tell.
+        DialectName::Oracle => kind != Type::Money && matches!(data_type, 2 | 3),
+        _ => matches!(kind, Type::Decimal | Type::Money),
+    };
     let is_limited = kind == Type::String;
+    // A key is read back by way of a column declared with this type.
+    let is_sized = match dialect {
+        DialectName::SqlServer => matches!(
+            type_name.as_str(),
+            "char" | "varchar" | "nchar" | "nvarchar" | "binary" | "varbinary"
+        ),
+        _ => is_limited,
+    };
     let db_type = match (size, digits) {
         _ if type_name.contains('(') => type_name.clone(),
         (Some(size), Some(digits)) if is_exact && size > 0 => {
             format!("{type_name}({size},{digits})")
         }
-        (Some(size), _) if is_limited && size > 0 => format!("{type_name}({size})"),
+        (Some(size), _) if is_sized && size > 0 => format!("{type_name}({size})"),
         _ => type_name.clone(),
     };
-    let is_auto_increment = type_name.to_ascii_lowercase().ends_with("serial")
-        || type_name.to_ascii_lowercase().contains("identity");
     Some(Column {
         name,
         default: text(row, 12).and_then(|text| read_default(&text, &kind)),
@@ -300,7 +318,7 @@ fn column(row: &Row, dialect: DialectName) -> Option<Column> {
         native,
         // SQL_NO_NULLS is 0; unknown is 2.
         is_nullable: integer(row, 10) != Some(0),
-        is_auto_increment,
+        is_auto_increment: is_numbered,
         is_generated: false,
         length: size.filter(|size| is_limited && *size > 0),
         // Of times, the digits of the fraction of a second.
@@ -328,6 +346,7 @@ fn kind(
 ) -> (Type, u32) {
     let lowered = type_name.to_ascii_lowercase();
     let name = lowered.split('(').next().unwrap_or_default().trim();
+    let name = name.strip_suffix(" identity").unwrap_or(name);
     if let Some(kind) = by_type_name(dialect, name, &lowered) {
         return (kind, native_number(dialect, name));
     }
@@ -337,11 +356,22 @@ fn kind(
         4 => Type::Integer,
         -5 => Type::BigInt,
         // A NUMBER without digits after the point is what Oracle and Snowflake have for integers.
-        2 | 3 if dialect == DialectName::Snowflake && digits == Some(0) => match size {
-            Some(size) if size <= 9 => Type::Integer,
-            Some(size) if size <= 18 => Type::BigInt,
-            _ => Type::Decimal,
-        },
+        2 | 3
+            if matches!(dialect, DialectName::Snowflake | DialectName::Oracle)
+                && digits == Some(0) =>
+        {
+            match size {
+                Some(size) if size <= 9 => Type::Integer,
+                Some(size) if size <= 18 => Type::BigInt,
+                _ => Type::Decimal,
+            }
+        }
+        // A NUMBER without precision, which Oracle's driver takes for a double.
+        6 | 8 if dialect == DialectName::Oracle && name == "number" => Type::Decimal,
+        // SQL Server's `(max)` has no size.
+        12 | -9 if dialect == DialectName::SqlServer && size.is_none_or(|size| size == 0) => {
+            Type::Text
+        }
         2 | 3 => Type::Decimal,
         7 => Type::Float,
         6 | 8 => Type::Double,
@@ -375,6 +405,31 @@ fn by_type_name(dialect: DialectName, name: &str, whole: &str) -> Option<Type> {
         | (DialectName::Firebird | DialectName::Ansi, "timestamp with time zone")
         | (DialectName::MySql, "timestamp") => Type::TimestampTz,
         (_, "timetz" | "time with time zone") => Type::TimeTz,
+        (DialectName::SqlServer, "money" | "smallmoney") => Type::Money,
+        (DialectName::SqlServer, "text" | "ntext" | "xml") => Type::Text,
+        (DialectName::SqlServer, "date") => Type::Date,
+        (DialectName::SqlServer, "time") => Type::Time,
+        (DialectName::SqlServer, "datetime" | "smalldatetime" | "datetime2") => Type::DateTime,
+        (DialectName::SqlServer, "datetimeoffset") => Type::TimestampTz,
+        (DialectName::SqlServer, "image" | "timestamp" | "rowversion")
+        | (DialectName::Oracle, "raw" | "long raw" | "blob") => Type::Binary,
+        (DialectName::SqlServer, "sql_variant" | "hierarchyid" | "geography" | "geometry") => {
+            Type::Other
+        }
+        (DialectName::Oracle, _) if whole.starts_with("timestamp") => {
+            if whole.ends_with("time zone") {
+                Type::TimestampTz
+            } else {
+                Type::DateTime
+            }
+        }
+        (DialectName::Oracle, _) if whole.starts_with("interval") => Type::Other,
+        // It has a time of day.
+        (DialectName::Oracle, "date") => Type::DateTime,
+        (DialectName::Oracle, "clob" | "nclob" | "long" | "xmltype") => Type::Text,
+        (DialectName::Oracle, "binary_float") => Type::Float,
+        (DialectName::Oracle, "binary_double") => Type::Double,
+        (DialectName::Oracle, "rowid" | "urowid" | "sdo_geometry" | "vector") => Type::Other,
         (DialectName::PostgreSql, name) if name.starts_with('_') => Type::Other,
         (DialectName::PostgreSql, "int2" | "smallserial") => Type::SmallInt,
         (DialectName::PostgreSql, "int4" | "serial") => Type::Integer,
@@ -679,4 +734,158 @@ fn read_unique_keys(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A column as a driver tells it: number and name of its type, its size and its digits.
+    fn told(dialect: DialectName, data_type: i64, name: &str, size: &str, digits: &str) -> Column {
+        let mut row: Row = vec![None; 17];
+        for (index, value) in [
+            (2, "t"),
+            (3, "c"),
+            (4, data_type.to_string().as_str()),
+            (5, name),
+            (6, size),
+            (8, digits),
+        ] {
+            row[index] = Some(value.to_owned());
+        }
+        column(&row, dialect).unwrap()
+    }
+
+    #[test]
+    fn types_of_sql_server_and_oracle_are_known_by_their_names() {
+        use DialectName::{Oracle, SqlServer};
+        for (dialect, data_type, name, size, digits, kind, db_type) in [
+            (
+                SqlServer,
+                4,
+                "int identity",
+                "10",
+                "0",
+                Type::Integer,
+                "int",
+            ),
+            (
+                SqlServer,
+                2,
+                "numeric() identity",
+                "9",
+                "0",
+                Type::Decimal,
+                "numeric(9,0)",
+            ),
+            (
+                SqlServer,
+                3,
+                "decimal",
+                "12",
+                "2",
+                Type::Decimal,
+                "decimal(12,2)",
+            ),
+            (SqlServer, 3, "money", "19", "4", Type::Money, "money"),
+            (
+                SqlServer,
+                -9,
+                "nvarchar",
+                "20",
+                "",
+                Type::String,
+                "nvarchar(20)",
+            ),
+            (SqlServer, -9, "nvarchar", "0", "", Type::Text, "nvarchar"),
+            (
+                SqlServer,
+                -3,
+                "varbinary",
+                "16",
+                "",
+                Type::Binary,
+                "varbinary(16)",
+            ),
+            (
+                SqlServer,
+                -2,
+                "timestamp",
+                "8",
+                "",
+                Type::Binary,
+                "timestamp",
+            ),
+            (
+                SqlServer,
+                -155,
+                "datetimeoffset",
+                "34",
+                "7",
+                Type::TimestampTz,
+                "datetimeoffset",
+            ),
+            (
+                SqlServer,
+                -11,
+                "uniqueidentifier",
+                "36",
+                "",
+                Type::Uuid,
+                "uniqueidentifier",
+            ),
+            (Oracle, 3, "NUMBER", "9", "0", Type::Integer, "NUMBER(9,0)"),
+            (
+                Oracle,
+                3,
+                "NUMBER",
+                "12",
+                "2",
+                Type::Decimal,
+                "NUMBER(12,2)",
+            ),
+            (Oracle, 8, "NUMBER", "15", "", Type::Decimal, "NUMBER"),
+            (Oracle, 93, "DATE", "19", "0", Type::DateTime, "DATE"),
+            (
+                Oracle,
+                93,
+                "TIMESTAMP(6)",
+                "26",
+                "6",
+                Type::DateTime,
+                "TIMESTAMP(6)",
+            ),
+            (
+                Oracle,
+                93,
+                "TIMESTAMP(6) WITH LOCAL TIME ZONE",
+                "26",
+                "6",
+                Type::TimestampTz,
+                "TIMESTAMP(6) WITH LOCAL TIME ZONE",
+            ),
+            (
+                Oracle,
+                12,
+                "VARCHAR2",
+                "20",
+                "",
+                Type::String,
+                "VARCHAR2(20)",
+            ),
+            (Oracle, -1, "CLOB", "2147483647", "", Type::Text, "CLOB"),
+        ] {
+            let column = told(dialect, data_type, name, size, digits);
+            assert_eq!(
+                (&column.kind, column.db_type.as_str()),
+                (&kind, db_type),
+                "{name}"
+            );
+            assert_eq!(
+                column.is_auto_increment,
+                name.contains("identity"),
+                "{name}"
+            );
+        }
+    }
 }

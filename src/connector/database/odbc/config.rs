@@ -80,6 +80,10 @@ pub enum DialectName {
     Db2,
     /// Snowflake.
     Snowflake,
+    /// SQL Server 2016 or newer, and Azure SQL Database.
+    SqlServer,
+    /// Oracle Database 12.2 or newer. Keys must be sent: ODBC has no place for what RETURNING gives.
+    Oracle,
     /// Firebird 3 or newer.
     Firebird,
     /// Standard SQL:2008. Keys must be sent: the database numbers none.

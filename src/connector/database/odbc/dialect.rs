@@ -7,7 +7,8 @@ use super::config::DialectName;
 use crate::connector::database::catalog::{Column, Table, Type};
 use crate::connector::database::dialect::{
     AnsiDialect, Computed, Db2Dialect, Dialect, FirebirdDialect, InsertLimits, InsertOutput,
-    MysqlDialect, PostgresqlDialect, Returning, SnowflakeDialect, SqliteDialect,
+    MysqlDialect, OracleDialect, PostgresqlDialect, Returning, SnowflakeDialect, SqlServerDialect,
+    SqliteDialect,
 };
 use crate::connector::database::plan::Nulls;
 use crate::connector::database::sql::RenderOptions;
@@ -30,6 +31,8 @@ impl OdbcDialect {
             DialectName::Sqlite => Box::new(SqliteDialect),
             DialectName::Db2 => Box::new(Db2Dialect),
             DialectName::Snowflake => Box::new(SnowflakeDialect),
+            DialectName::SqlServer => Box::new(SqlServerDialect),
+            DialectName::Oracle => Box::new(OracleDialect),
             DialectName::Firebird => Box::new(FirebirdDialect),
             DialectName::Ansi => Box::new(AnsiDialect),
         };
@@ -73,6 +76,13 @@ impl Dialect for OdbcDialect {
             // Its driver reads doubles by way of a text of 15 digits; `quote` gives as many as it takes.
             (DialectName::Sqlite, Type::Double | Type::Float) => {
                 format!("CASE typeof({sql}) WHEN 'real' THEN quote({sql}) ELSE {sql} END")
+            }
+            // Drivers give such a time without its zone, or in a form of their own; so it comes as text, in UTC.
+            (DialectName::SqlServer, Type::TimestampTz) => {
+                format!("CONVERT(nvarchar(40), SWITCHOFFSET({sql}, '+00:00'), 127)")
+            }
+            (DialectName::Oracle, Type::TimestampTz) => {
+                format!("TO_CHAR(SYS_EXTRACT_UTC({sql}), 'YYYY-MM-DD\"T\"HH24:MI:SS.FF6') || 'Z'")
             }
             _ => self.inner.shown(sql, column),
         }
@@ -180,7 +190,23 @@ impl Dialect for OdbcDialect {
     }
 
     fn insert_output(&self, columns: &[&Column]) -> Option<InsertOutput> {
-        self.inner.insert_output(columns)
+        match self.name {
+            // What RETURNING gives goes INTO variables, which are no rows to ODBC.
+            DialectName::Oracle => None,
+            // SCOPE_IDENTITY() asked afterwards is NULL, because a prepared statement is a scope of its own; so the
+            // key comes from the same batch. Without NOCOUNT the count of the INSERT would be its first result, and the
+            // rows of the SELECT its second ("SET NOCOUNT").
+            DialectName::SqlServer => {
+                self.inner
+                    .insert_output(columns)
+                    .map(|output| InsertOutput {
+                        before: format!("SET NOCOUNT ON; {}", output.before),
+                        after: format!("{}; SET NOCOUNT OFF", output.after),
+                        ..output
+                    })
+            }
+            _ => self.inner.insert_output(columns),
+        }
     }
 
     fn insert_limits(&self) -> InsertLimits {
@@ -221,6 +247,30 @@ pub(super) struct Savepoints {
     pub(super) release: &'static str,
 }
 
+/// Accounts that come with Oracle ("Database Security Guide", predefined administrative accounts).
+const ORACLE_SCHEMAS: [&str; 20] = [
+    "APPQOSSYS",
+    "AUDSYS",
+    "CTXSYS",
+    "DBSFWUSER",
+    "DBSNMP",
+    "DVF",
+    "DVSYS",
+    "FLOWS_FILES",
+    "GSMADMIN_INTERNAL",
+    "LBACSYS",
+    "MDSYS",
+    "OJVMSYS",
+    "OLAPSYS",
+    "ORDDATA",
+    "ORDSYS",
+    "OUTLN",
+    "SYS",
+    "SYSTEM",
+    "WMSYS",
+    "XDB",
+];
+
 /// SQL:1999.
 const STANDARD_SAVEPOINTS: Savepoints = Savepoints {
     set: "SAVEPOINT tidegate",
@@ -241,6 +291,18 @@ impl DialectName {
                  STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,ONLY_FULL_GROUP_BY'",
             ],
             Self::Snowflake => &["ALTER SESSION SET TIMEZONE = 'UTC'"],
+            // As the service type `sqlsrv` has it ("SET options that affect results"); transactions are the driver's.
+            Self::SqlServer => &[
+                "SET LANGUAGE us_english; SET DATEFORMAT ymd; SET QUOTED_IDENTIFIER ON; SET ANSI_NULLS ON; \
+                 SET ANSI_PADDING ON; SET ANSI_WARNINGS ON; SET ARITHABORT ON; SET CONCAT_NULL_YIELDS_NULL ON; \
+                 SET NUMERIC_ROUNDABORT OFF; SET XACT_ABORT OFF; SET NOCOUNT OFF; SET TEXTSIZE 2147483647",
+            ],
+            // As the service type `oracle` has it ("Globalization Support Guide").
+            Self::Oracle => &[
+                "ALTER SESSION SET TIME_ZONE = '+00:00' NLS_NUMERIC_CHARACTERS = '.,' \
+                 NLS_DATE_FORMAT = 'YYYY-MM-DD\"T\"HH24:MI:SS' NLS_TIMESTAMP_FORMAT = 'YYYY-MM-DD\"T\"HH24:MI:SS.FF' \
+                 NLS_TIMESTAMP_TZ_FORMAT = 'YYYY-MM-DD\"T\"HH24:MI:SS.FFTZH:TZM' NLS_SORT = BINARY NLS_COMP = BINARY",
+            ],
             Self::Sqlite => &["PRAGMA foreign_keys = ON"],
             Self::Db2 | Self::Firebird | Self::Ansi => &[],
         }
@@ -254,7 +316,10 @@ impl DialectName {
     /// A statement that costs nothing and fails where the connection is gone; none where the product has no such.
     pub(super) fn probe(self) -> Option<&'static str> {
         match self {
-            Self::PostgreSql | Self::MySql | Self::Sqlite | Self::Snowflake => Some("SELECT 1"),
+            Self::PostgreSql | Self::MySql | Self::Sqlite | Self::Snowflake | Self::SqlServer => {
+                Some("SELECT 1")
+            }
+            Self::Oracle => Some("SELECT 1 FROM DUAL"),
             Self::Db2 => Some("SELECT 1 FROM SYSIBM.SYSDUMMY1"),
             Self::Firebird => Some("SELECT 1 FROM RDB$DATABASE"),
             Self::Ansi => None,
@@ -264,6 +329,9 @@ impl DialectName {
     /// A query that gives a text back.
     pub(super) fn echo(self, text: &str) -> String {
         let from = match self {
+            // Without its N the text would go through the code page of the database.
+            Self::SqlServer => return format!("SELECT N'{text}'"),
+            Self::Oracle => " FROM DUAL",
             Self::Db2 => " FROM SYSIBM.SYSDUMMY1",
             Self::Firebird => " FROM RDB$DATABASE",
             Self::PostgreSql | Self::MySql | Self::Sqlite | Self::Snowflake | Self::Ansi => "",
@@ -280,6 +348,19 @@ impl DialectName {
             Self::Db2 => Some(Savepoints {
                 // The clause is not optional ("SAVEPOINT statement").
                 set: "SAVEPOINT tidegate ON ROLLBACK RETAIN CURSORS",
+                ..STANDARD_SAVEPOINTS
+            }),
+            // A savepoint does not begin a transaction, and in the driver's implicit ones only what reads or writes a
+            // table does ("SET IMPLICIT_TRANSACTIONS"). A second one of the same name replaces the first.
+            Self::SqlServer => Some(Savepoints {
+                set: "SET NOCOUNT ON; IF @@TRANCOUNT = 0 BEGIN DECLARE @begun int; \
+                      SELECT @begun = COUNT(*) FROM sys.schemas; END; SAVE TRANSACTION tidegate; SET NOCOUNT OFF",
+                rollback: "ROLLBACK TRANSACTION tidegate",
+                release: "",
+            }),
+            // There is no RELEASE; a second one of the same name replaces the first ("SAVEPOINT").
+            Self::Oracle => Some(Savepoints {
+                release: "",
                 ..STANDARD_SAVEPOINTS
             }),
             // "Transactions": Snowflake has no savepoints.
@@ -327,6 +408,17 @@ impl DialectName {
             ),
             Self::Snowflake => Some(
                 "SELECT COUNT(*)::VARCHAR || '-' || MAX(LAST_DDL)::VARCHAR FROM INFORMATION_SCHEMA.TABLES",
+            ),
+            // A table counts as modified when an index of it is made, too ("sys.objects").
+            Self::SqlServer => Some(
+                "SELECT CONCAT(COUNT(*), '-', CHECKSUM_AGG(CHECKSUM(object_id, schema_id, name, modify_date)), '-', \
+                 CONVERT(varchar(40), MAX(modify_date), 126)) FROM sys.objects WHERE is_ms_shipped = 0",
+            ),
+            Self::Oracle => Some(
+                "SELECT COUNT(*) || '-' || MAX(o.OBJECT_ID) || '-' || \
+                 TO_CHAR(MAX(o.LAST_DDL_TIME), 'YYYYMMDDHH24MISS') || '-' || \
+                 SUM(ORA_HASH(o.OWNER || '.' || o.OBJECT_NAME || TO_CHAR(o.LAST_DDL_TIME, 'YYYYMMDDHH24MISS'))) \
+                 FROM ALL_OBJECTS o WHERE o.ORACLE_MAINTAINED = 'N' AND o.OBJECT_TYPE IN ('TABLE', 'VIEW', 'INDEX')",
             ),
             // Each change of a table raises its format.
             Self::Firebird => Some(
@@ -378,6 +470,22 @@ impl DialectName {
                  FROM RDB$RELATION_CONSTRAINTS c JOIN RDB$INDEX_SEGMENTS s ON s.RDB$INDEX_NAME = c.RDB$INDEX_NAME \
                  WHERE c.RDB$CONSTRAINT_TYPE = 'UNIQUE' \
                  ORDER BY c.RDB$RELATION_NAME, c.RDB$CONSTRAINT_NAME, s.RDB$FIELD_POSITION",
+            ),
+            Self::SqlServer => Some(
+                "SELECT SCHEMA_NAME(o.schema_id), o.name, i.name, c.name FROM sys.indexes i \
+                 JOIN sys.objects o ON o.object_id = i.object_id \
+                 JOIN sys.index_columns k ON k.object_id = i.object_id AND k.index_id = i.index_id \
+                 JOIN sys.columns c ON c.object_id = k.object_id AND c.column_id = k.column_id \
+                 WHERE o.type = 'U' AND o.is_ms_shipped = 0 AND i.is_unique = 1 AND i.is_primary_key = 0 \
+                 AND i.is_disabled = 0 AND i.has_filter = 0 AND k.key_ordinal > 0 \
+                 ORDER BY o.object_id, i.index_id, k.key_ordinal",
+            ),
+            Self::Oracle => Some(
+                "SELECT c.OWNER, c.TABLE_NAME, c.CONSTRAINT_NAME, k.COLUMN_NAME FROM ALL_CONSTRAINTS c \
+                 JOIN ALL_CONS_COLUMNS k ON k.OWNER = c.OWNER AND k.CONSTRAINT_NAME = c.CONSTRAINT_NAME \
+                 AND k.TABLE_NAME = c.TABLE_NAME WHERE c.CONSTRAINT_TYPE = 'U' AND c.STATUS = 'ENABLED' \
+                 AND c.VALIDATED = 'VALIDATED' AND c.DEFERRABLE = 'NOT DEFERRABLE' \
+                 ORDER BY c.OWNER, c.TABLE_NAME, c.CONSTRAINT_NAME, k.POSITION",
             ),
             // Declared, but not enforced: two records may agree.
             Self::Snowflake => None,
@@ -440,6 +548,16 @@ impl DialectName {
                 "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, '1' FROM INFORMATION_SCHEMA.COLUMNS \
                  WHERE IS_IDENTITY = 'YES'"
             }
+            // A rowversion (189) numbers itself, too.
+            Self::SqlServer => {
+                "SELECT SCHEMA_NAME(o.schema_id), o.name, c.name, CASE WHEN c.is_identity = 1 THEN '1' ELSE '2' END \
+                 FROM sys.columns c JOIN sys.objects o ON o.object_id = c.object_id WHERE o.type = 'U' \
+                 AND (c.is_identity = 1 OR c.is_computed = 1 OR c.generated_always_type <> 0 OR c.system_type_id = 189)"
+            }
+            Self::Oracle => {
+                "SELECT OWNER, TABLE_NAME, COLUMN_NAME, CASE WHEN IDENTITY_COLUMN = 'YES' THEN '1' ELSE '2' END \
+                 FROM ALL_TAB_COLS WHERE HIDDEN_COLUMN = 'NO' AND (IDENTITY_COLUMN = 'YES' OR VIRTUAL_COLUMN = 'YES')"
+            }
             // SQL:2003.
             Self::Ansi => {
                 "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, CASE WHEN IS_IDENTITY = 'YES' THEN '1' ELSE '2' END \
@@ -454,6 +572,8 @@ impl DialectName {
             Self::PostgreSql => Some("SELECT current_schema()::text"),
             Self::Db2 => Some("SELECT TRIM(CURRENT SCHEMA) FROM SYSIBM.SYSDUMMY1"),
             Self::Snowflake => Some("SELECT CURRENT_SCHEMA()"),
+            Self::SqlServer => Some("SELECT SCHEMA_NAME()"),
+            Self::Oracle => Some("SELECT SYS_CONTEXT('USERENV', 'CURRENT_SCHEMA') FROM DUAL"),
             Self::MySql | Self::Sqlite | Self::Firebird | Self::Ansi => None,
         }
     }
@@ -463,7 +583,13 @@ impl DialectName {
         match self {
             Self::MySql => Some("SELECT DATABASE()"),
             Self::Snowflake => Some("SELECT CURRENT_DATABASE()"),
-            Self::PostgreSql | Self::Sqlite | Self::Db2 | Self::Firebird | Self::Ansi => None,
+            Self::SqlServer => Some("SELECT DB_NAME()"),
+            Self::PostgreSql
+            | Self::Sqlite
+            | Self::Db2
+            | Self::Oracle
+            | Self::Firebird
+            | Self::Ansi => None,
         }
     }
 
@@ -492,6 +618,8 @@ impl DialectName {
                 schema.eq_ignore_ascii_case("information_schema")
                     || schema.eq_ignore_ascii_case("definition_schema")
             }
+            Self::SqlServer => matches!(schema, "sys" | "INFORMATION_SCHEMA"),
+            Self::Oracle => schema.starts_with("APEX_") || ORACLE_SCHEMAS.contains(&schema),
             Self::MySql | Self::Sqlite | Self::Firebird => false,
         }
     }

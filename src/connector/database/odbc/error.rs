@@ -163,6 +163,18 @@ const NO_COLUMN: (ErrorKind, &str) = (
     "a field of the request does not exist any more",
 );
 const WRONG_VALUE: (ErrorKind, &str) = (ErrorKind::InvalidValue, "a value does not fit its column");
+const NUMBERED: (ErrorKind, &str) = (
+    ErrorKind::InvalidValue,
+    "a field of the record is numbered or computed by the database and takes no other value",
+);
+const TOO_MANY: (ErrorKind, &str) = (
+    ErrorKind::InvalidRequest,
+    "the request names too many records or values at once",
+);
+const RAISED: (ErrorKind, &str) = (
+    ErrorKind::RaisedByDatabase,
+    "a routine or a trigger of the database refuses the request",
+);
 const FORBIDDEN: (ErrorKind, &str) = (
     ErrorKind::Forbidden,
     "the database does not permit this to the gateway's account",
@@ -265,6 +277,44 @@ fn by_native_code(
             3_001 => FORBIDDEN,
             _ => return None,
         }),
+        // "Database Engine events and errors"; 547 stands for foreign keys and checks, and the session is English.
+        DialectName::SqlServer => Some(match native {
+            2601 | 2627 => UNIQUE,
+            547 if !message.contains("CHECK constraint") => FOREIGN_KEY,
+            515 => NOT_NULL,
+            547 | 550 | 33_504 => CHECK,
+            1205 | 1222 | 3960 | 3961 => COLLISION,
+            208 => NO_TABLE,
+            207 => NO_COLUMN,
+            229 | 230 | 262 | 916 => FORBIDDEN,
+            3906 => READ_ONLY,
+            271..=273 | 544 | 8102 => NUMBERED,
+            220 | 241 | 242 | 245 | 248 | 2628 | 8114 | 8115 | 8152 | 8169 => WRONG_VALUE,
+            8003 | 8623 | 8632 => TOO_MANY,
+            4060 | 18_450..=18_488 | 40_197 | 40_501 | 40_613 => UNAVAILABLE,
+            _ if native >= 50_000 => RAISED,
+            _ => return None,
+        }),
+        // "Database Error Messages": the number of `ORA-…`.
+        DialectName::Oracle => Some(match native {
+            1 => UNIQUE,
+            2266 | 2291 | 2292 => FOREIGN_KEY,
+            1400 | 1407 => NOT_NULL,
+            1402 | 2290 | 28_115 => CHECK,
+            54 | 60 | 4020 | 8177 | 30_006 => COLLISION,
+            1013 => SLOW,
+            942 | 4043 | 8103 => NO_TABLE,
+            904 => NO_COLUMN,
+            1031 => FORBIDDEN,
+            16_000 => READ_ONLY,
+            32_795 | 32_796 | 54_013 => NUMBERED,
+            1426 | 1438 | 1461 | 1722 | 1830 | 1839..=1847 | 1858 | 1861 | 12_899 => WRONG_VALUE,
+            1017 | 1033 | 1034 | 1089 | 3113 | 3114 | 3135 | 12_514 | 12_541 | 12_545 | 28_000 => {
+                UNAVAILABLE
+            }
+            20_000..=20_999 => RAISED,
+            _ => return None,
+        }),
         // Firebird 3 Language Reference, appendix B: SQLCODE beside SQLSTATE 23000 and 42000.
         DialectName::Firebird => Some(match native {
             -803 => UNIQUE,
@@ -309,10 +359,7 @@ fn by_state(state: &str) -> (ErrorKind, &'static str) {
         "57014" | "25P03" | "25P04" | "HYT00" | "HYT01" | "HY008" => SLOW,
         "42S02" | "42P01" | "3F000" | "42704" => NO_TABLE,
         "42S22" | "42703" => NO_COLUMN,
-        "428C9" => (
-            ErrorKind::InvalidValue,
-            "a field of the record is numbered or computed by the database and takes no other value",
-        ),
+        "428C9" => NUMBERED,
         "42804" | "42846" | "42P18" | "07006" | "HY003" | "HY004" => WRONG_VALUE,
         "IM002" | "IM003" | "IM004" | "IM005" | "IM012" | "IM014" => NO_DRIVER,
         "IM001" | "HYC00" => (
@@ -340,11 +387,13 @@ mod tests {
 
     #[test]
     fn every_code_a_caller_can_meet_has_its_kind() {
-        use DialectName::{Ansi, Db2, Firebird, MySql, PostgreSql, Snowflake, Sqlite};
+        use DialectName::{
+            Ansi, Db2, Firebird, MySql, Oracle, PostgreSql, Snowflake, SqlServer, Sqlite,
+        };
         use ErrorKind::{
             BackendFailure, BackendTimeout, BackendUnavailable, CheckViolation, Forbidden,
-            ForeignKeyViolation, InvalidValue, NotNullViolation, SerializationFailure,
-            UniqueViolation, UnknownField, UnknownTable,
+            ForeignKeyViolation, InvalidValue, NotNullViolation, RaisedByDatabase,
+            SerializationFailure, UniqueViolation, UnknownField, UnknownTable,
         };
         for (dialect, state, native, message, kind) in [
             (PostgreSql, "23505", 1, "", UniqueViolation),
@@ -435,6 +484,37 @@ mod tests {
             (Firebird, "40001", -913, "", SerializationFailure),
             (Snowflake, "22000", 100_072, "", NotNullViolation),
             (Snowflake, "42S02", 2_003, "", UnknownTable),
+            (SqlServer, "23000", 2627, "", UniqueViolation),
+            (SqlServer, "23000", 2601, "", UniqueViolation),
+            (
+                SqlServer,
+                "23000",
+                547,
+                "conflicted with the REFERENCE constraint",
+                ForeignKeyViolation,
+            ),
+            (
+                SqlServer,
+                "23000",
+                547,
+                "conflicted with the CHECK constraint",
+                CheckViolation,
+            ),
+            (SqlServer, "23000", 515, "", NotNullViolation),
+            (SqlServer, "23000", 544, "", InvalidValue),
+            (SqlServer, "40001", 1205, "", SerializationFailure),
+            (SqlServer, "HY000", 3960, "", SerializationFailure),
+            (SqlServer, "25000", 3906, "", Forbidden),
+            (SqlServer, "42000", 50_001, "", RaisedByDatabase),
+            (Oracle, "23000", 1, "", UniqueViolation),
+            (Oracle, "23000", 2291, "", ForeignKeyViolation),
+            (Oracle, "23000", 2292, "", ForeignKeyViolation),
+            (Oracle, "23000", 1400, "", NotNullViolation),
+            (Oracle, "23000", 2290, "", CheckViolation),
+            (Oracle, "HY000", 8177, "", SerializationFailure),
+            (Oracle, "40001", 60, "", SerializationFailure),
+            (Oracle, "HY000", 16_000, "", Forbidden),
+            (Oracle, "HY000", 20_001, "", RaisedByDatabase),
         ] {
             assert_eq!(
                 classify(dialect, state, native, message).0,

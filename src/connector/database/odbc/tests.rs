@@ -25,12 +25,14 @@ use crate::exchange::Format;
 mod support;
 
 /// Every product.
-const DIALECTS: [DialectName; 7] = [
+const DIALECTS: [DialectName; 9] = [
     DialectName::PostgreSql,
     DialectName::MySql,
     DialectName::Sqlite,
     DialectName::Db2,
     DialectName::Snowflake,
+    DialectName::SqlServer,
+    DialectName::Oracle,
     DialectName::Firebird,
     DialectName::Ansi,
 ];
@@ -181,6 +183,7 @@ fn placeholders(sql: &str) -> Vec<usize> {
         match (quote, character) {
             (None, '?') => found.push(place),
             (None, '\'' | '"' | '`') => quote = Some(character),
+            (None, '[') => quote = Some(']'),
             (Some(open), character) if open == character => quote = None,
             _ => {}
         }

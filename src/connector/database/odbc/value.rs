@@ -439,12 +439,15 @@ pub(super) fn parameter(
     Ok(match scalar {
         Scalar::Null => Box::new(VarWCharBox::null()),
         Scalar::Bool(value) => Box::new(Bit::from_bool(*value)),
+        // Not every driver of Oracle has integers of 64 bits.
+        Scalar::Int(value) if dialect == DialectName::Oracle => exact(&value.to_string()),
         Scalar::Int(value) => Box::new(*value),
         Scalar::Decimal(digits) if dialect == DialectName::Sqlite => sqlite_number(digits)?,
         Scalar::Decimal(digits) => exact(digits),
         Scalar::Float(value) => Box::new(*value),
         Scalar::Text(text) | Scalar::Json(text) => wide(text)?,
         Scalar::Bytes(bytes) => binary(bytes),
+        Scalar::Temporal(text) if dialect == DialectName::Oracle => wide(&oracle_text(text))?,
         Scalar::Temporal(text) => temporal(text, dialect)?,
         Scalar::Uuid(bytes) => wide(&uuid::Uuid::from_bytes(*bytes).hyphenated().to_string())?,
         Scalar::Array(_) => {
@@ -562,6 +565,21 @@ fn temporal(text: &str, dialect: DialectName) -> Result<Box<dyn InputParameter>,
     }
 }
 
+/// A temporal value in the form that the statements for Oracle convert from: with an offset instead of `Z`, and always
+/// with a fraction.
+fn oracle_text(text: &str) -> String {
+    let (moment, zone) = match text.strip_suffix('Z') {
+        Some(moment) => (moment, "+00:00"),
+        None => (text, ""),
+    };
+    let fraction = if moment.contains(':') && !moment.contains('.') {
+        ".0"
+    } else {
+        ""
+    };
+    format!("{moment}{fraction}{zone}")
+}
+
 /// A temporal value in the spelling of SQL: a space before the time, an offset instead of `Z`. SQLite's functions take
 /// `Z` and compare it as text, so it stays there.
 fn sql_text(text: &str, dialect: DialectName) -> String {
@@ -638,6 +656,16 @@ mod tests {
             ("soon", Guide::Temporal, Value::Text("soon")),
         ] {
             assert_eq!(from_text(text, guide), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn oracle_converts_times_from_one_form() {
+        for (text, expected) in [
+            ("2026-02-01T10:00:00", "2026-02-01T10:00:00.0"),
+            ("2026-02-01T10:00:00.25Z", "2026-02-01T10:00:00.25+00:00"),
+        ] {
+            assert_eq!(oracle_text(text), expected);
         }
     }
 
