@@ -1,5 +1,5 @@
 //! Files beside the manifests that manifests name, and that belong to the tree for that reason alone: the contract files
-//! of services. This is all that the tree knows of what a manifest says. Pure but for [`write`].
+//! of services. This is all that the tree knows of what a manifest says. Pure but for [`write()`].
 
 use std::collections::BTreeSet;
 use std::fs;
