@@ -14,7 +14,7 @@ cases![
     the_far_side_of_a_junction_may_be_in_another_service,
     relations_lead_there_and_back,
     the_way_back_shows_what_a_write_has_just_written,
-    keys_that_the_database_takes_for_equal_share_their_records if passes_over_case,
+    keys_that_the_database_takes_for_equal_share_their_records if passes_over_case => "its collation tells letters apart",
     keys_that_the_database_tells_apart_share_nothing,
     the_rights_there_decide_what_is_read_there,
     a_star_leaves_out_services_that_may_not_be_read,
