@@ -70,16 +70,26 @@ pub trait Dialect: Send + Sync + 'static {
     fn placeholder(&self, position: usize) -> String;
 
     /// A placeholder, or an expression for the current time, that is compared with a column.
-    fn operand(&self, placeholder: &str, column: &Column) -> String;
+    fn operand(&self, placeholder: &str, column: &Column) -> String {
+        let _ = column;
+        placeholder.to_owned()
+    }
 
     /// A placeholder of a number that is compared with an aggregate.
-    fn number(&self, placeholder: &str) -> String;
+    fn number(&self, placeholder: &str) -> String {
+        placeholder.to_owned()
+    }
 
     /// A placeholder of a row count.
-    fn count(&self, placeholder: &str) -> String;
+    fn count(&self, placeholder: &str) -> String {
+        placeholder.to_owned()
+    }
 
     /// A column as the driver wants to read it.
-    fn shown(&self, sql: &str, column: &Column) -> String;
+    fn shown(&self, sql: &str, column: &Column) -> String {
+        let _ = column;
+        sql.to_owned()
+    }
 
     /// A placeholder as it is stored in a column.
     fn stored(&self, placeholder: &str, column: &Column) -> String {
@@ -88,19 +98,34 @@ pub trait Dialect: Send + Sync + 'static {
     }
 
     /// What follows an output to name it; empty where the driver knows the type by itself.
-    fn named_column(&self, column: &Column) -> String;
+    fn named_column(&self, column: &Column) -> String {
+        let _ = column;
+        String::new()
+    }
 
     /// The same for an output that is no column.
-    fn named(&self, computed: Computed) -> String;
+    fn named(&self, computed: Computed) -> String {
+        let _ = computed;
+        String::new()
+    }
 
     /// A column as it is compared, ordered and grouped by.
-    fn comparable(&self, sql: &str, column: &Column) -> String;
+    fn comparable(&self, sql: &str, column: &Column) -> String {
+        let _ = column;
+        sql.to_owned()
+    }
 
     /// `sql` in a list that is bound as one array, where the product has arrays: `= ANY($1)`.
-    fn any(&self, sql: &str, placeholder: &str, column: &Column) -> Option<String>;
+    fn any(&self, sql: &str, placeholder: &str, column: &Column) -> Option<String> {
+        let _ = (sql, placeholder, column);
+        None
+    }
 
     /// The position of `sql` in a list that is bound as one array, where the product has arrays.
-    fn position(&self, sql: &str, placeholder: &str, column: &Column) -> Option<String>;
+    fn position(&self, sql: &str, placeholder: &str, column: &Column) -> Option<String> {
+        let _ = (sql, placeholder, column);
+        None
+    }
 
     /// Least values in a list that is bound as one array, where the product has arrays.
     fn shortest_array(&self) -> usize {
@@ -316,4 +341,42 @@ pub(super) fn pattern(how: Matching, text: &str) -> Scalar {
 /// Whether a kind of values may lose digits in clients, so that they are texts with `numbers = "string"`.
 fn is_wide(kind: &Type) -> bool {
     matches!(kind, Type::BigInt | Type::Decimal | Type::Money)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::database::catalog::ColumnSettings;
+
+    #[test]
+    fn an_insert_gives_its_key_by_the_name_that_the_database_knows() {
+        let column = Column {
+            settings: Some(std::sync::Arc::new(ColumnSettings {
+                own_name: Some("own".to_owned()),
+                ..ColumnSettings::default()
+            })),
+            ..Column::plain("alias", Type::Integer, "integer")
+        };
+        let table = Table {
+            columns: vec![column.clone()],
+            ..Table::default()
+        };
+        let dialects: &[(&str, &dyn Dialect)] = &[
+            #[cfg(feature = "odbc")]
+            ("ansi", &AnsiDialect),
+            #[cfg(feature = "odbc")]
+            ("db2", &Db2Dialect),
+            #[cfg(feature = "odbc")]
+            ("firebird", &FirebirdDialect),
+            #[cfg(any(feature = "odbc", feature = "oracle"))]
+            ("oracle", &OracleDialect),
+            #[cfg(any(feature = "odbc", feature = "sqlserver"))]
+            ("sqlserver", &SqlServerDialect),
+        ];
+        for (name, dialect) in dialects {
+            let output = dialect.insert_output(&[&column]);
+            let text = format!("{output:?} {}", dialect.default_values(&table));
+            assert!(!text.contains("alias"), "{name}: {text}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Nothing beyond SQL:2008 core and its optional `OFFSET … FETCH`, and nothing that drivers cannot type: conditions
 //! are no values (`CASE`), and NULLs are put into place by an expression. Times are those of the server's session.
 
-use super::{Computed, Dialect, Returning};
+use super::{Dialect, Returning};
 use crate::connector::database::catalog::{Column, Table, Type};
 use crate::connector::database::plan::Nulls;
 use crate::connector::database::sql::RenderOptions;
@@ -19,42 +19,6 @@ pub struct AnsiDialect;
 impl Dialect for AnsiDialect {
     fn placeholder(&self, _position: usize) -> String {
         "?".to_owned()
-    }
-
-    fn operand(&self, placeholder: &str, _column: &Column) -> String {
-        placeholder.to_owned()
-    }
-
-    fn number(&self, placeholder: &str) -> String {
-        placeholder.to_owned()
-    }
-
-    fn count(&self, placeholder: &str) -> String {
-        placeholder.to_owned()
-    }
-
-    fn shown(&self, sql: &str, _column: &Column) -> String {
-        sql.to_owned()
-    }
-
-    fn named_column(&self, _column: &Column) -> String {
-        String::new()
-    }
-
-    fn named(&self, _computed: Computed) -> String {
-        String::new()
-    }
-
-    fn comparable(&self, sql: &str, _column: &Column) -> String {
-        sql.to_owned()
-    }
-
-    fn any(&self, _sql: &str, _placeholder: &str, _column: &Column) -> Option<String> {
-        None
-    }
-
-    fn position(&self, _sql: &str, _placeholder: &str, _column: &Column) -> Option<String> {
-        None
     }
 
     fn matching(&self, sql: &str, _column: &Column, how: Matching, pattern: &str) -> String {
@@ -167,6 +131,6 @@ pub(super) fn one_default(dialect: &dyn Dialect, table: &Table) -> String {
         .columns
         .iter()
         .find(|column| !column.is_generated)
-        .map_or_else(String::new, |column| dialect.quote(&column.name));
+        .map_or_else(String::new, |column| dialect.quote(column.own_name()));
     format!(" ({column}) VALUES (DEFAULT)")
 }

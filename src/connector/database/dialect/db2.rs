@@ -4,7 +4,7 @@
 //! that meets nothing with a type (`UPPER(?)`) is refused with SQL0418N, so a cast stands there.
 
 use super::ansi::{json_array, json_object, offset_fetch, one_default};
-use super::{Computed, Dialect, InsertOutput, Returning};
+use super::{Dialect, InsertOutput, Returning};
 use crate::connector::database::catalog::{Column, Table, Type};
 use crate::connector::database::sql::RenderOptions;
 use crate::connector::filter::{Matching, Now};
@@ -23,40 +23,8 @@ impl Dialect for Db2Dialect {
         "?".to_owned()
     }
 
-    fn operand(&self, placeholder: &str, _column: &Column) -> String {
-        placeholder.to_owned()
-    }
-
-    fn number(&self, placeholder: &str) -> String {
-        placeholder.to_owned()
-    }
-
     fn count(&self, placeholder: &str) -> String {
         format!("CAST({placeholder} AS BIGINT)")
-    }
-
-    fn shown(&self, sql: &str, _column: &Column) -> String {
-        sql.to_owned()
-    }
-
-    fn named_column(&self, _column: &Column) -> String {
-        String::new()
-    }
-
-    fn named(&self, _computed: Computed) -> String {
-        String::new()
-    }
-
-    fn comparable(&self, sql: &str, _column: &Column) -> String {
-        sql.to_owned()
-    }
-
-    fn any(&self, _sql: &str, _placeholder: &str, _column: &Column) -> Option<String> {
-        None
-    }
-
-    fn position(&self, _sql: &str, _placeholder: &str, _column: &Column) -> Option<String> {
-        None
     }
 
     fn matching(&self, sql: &str, column: &Column, how: Matching, pattern: &str) -> String {
@@ -129,7 +97,7 @@ impl Dialect for Db2Dialect {
         }
         let names: Vec<String> = columns
             .iter()
-            .map(|column| self.quote(&column.name))
+            .map(|column| self.quote(column.own_name()))
             .collect();
         Some(InsertOutput {
             before: format!("SELECT {} FROM FINAL TABLE (", names.join(", ")),

@@ -4,7 +4,7 @@
 //! so a cast stands there. RETURNING gives one row only before Firebird 5, so that updates and deletes cannot use it.
 
 use super::ansi::{json_array, json_object, offset_fetch};
-use super::{Computed, Dialect, InsertOutput, Returning};
+use super::{Dialect, InsertOutput, Returning};
 use crate::connector::database::catalog::{Column, Type};
 use crate::connector::database::sql::RenderOptions;
 use crate::connector::filter::{Matching, Now};
@@ -21,42 +21,6 @@ pub struct FirebirdDialect;
 impl Dialect for FirebirdDialect {
     fn placeholder(&self, _position: usize) -> String {
         "?".to_owned()
-    }
-
-    fn operand(&self, placeholder: &str, _column: &Column) -> String {
-        placeholder.to_owned()
-    }
-
-    fn number(&self, placeholder: &str) -> String {
-        placeholder.to_owned()
-    }
-
-    fn count(&self, placeholder: &str) -> String {
-        placeholder.to_owned()
-    }
-
-    fn shown(&self, sql: &str, _column: &Column) -> String {
-        sql.to_owned()
-    }
-
-    fn named_column(&self, _column: &Column) -> String {
-        String::new()
-    }
-
-    fn named(&self, _computed: Computed) -> String {
-        String::new()
-    }
-
-    fn comparable(&self, sql: &str, _column: &Column) -> String {
-        sql.to_owned()
-    }
-
-    fn any(&self, _sql: &str, _placeholder: &str, _column: &Column) -> Option<String> {
-        None
-    }
-
-    fn position(&self, _sql: &str, _placeholder: &str, _column: &Column) -> Option<String> {
-        None
     }
 
     fn matching(&self, sql: &str, column: &Column, how: Matching, pattern: &str) -> String {
@@ -129,7 +93,7 @@ impl Dialect for FirebirdDialect {
         }
         let names: Vec<String> = columns
             .iter()
-            .map(|column| self.quote(&column.name))
+            .map(|column| self.quote(column.own_name()))
             .collect();
         Some(InsertOutput {
             after: format!(" RETURNING {}", names.join(", ")),

@@ -103,10 +103,6 @@ impl Dialect for MysqlDialect {
         format!("CAST({placeholder} AS DECIMAL({MAX_PRECISION},{MAX_SCALE}))")
     }
 
-    fn count(&self, placeholder: &str) -> String {
-        placeholder.to_owned()
-    }
-
     fn shown(&self, sql: &str, column: &Column) -> String {
         if is_spatial(column) {
             format!("ST_AsText({sql})")
@@ -143,14 +139,6 @@ impl Dialect for MysqlDialect {
             Type::Json if column.native != NATIVE_JSON => format!("JSON_COMPACT({sql})"),
             _ => sql.to_owned(),
         }
-    }
-
-    fn any(&self, _sql: &str, _placeholder: &str, _column: &Column) -> Option<String> {
-        None
-    }
-
-    fn position(&self, _sql: &str, _placeholder: &str, _column: &Column) -> Option<String> {
-        None
     }
 
     fn matching(&self, sql: &str, column: &Column, how: Matching, pattern: &str) -> String {

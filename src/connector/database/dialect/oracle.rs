@@ -3,7 +3,7 @@
 //! Dates and times are bound as texts in one form and converted where they meet their column, so that nothing depends
 //! on the session's language. Unusual syntax names its page in "SQL Language Reference".
 
-use super::{Computed, Dialect, InsertOutput, Returning};
+use super::{Dialect, InsertOutput, Returning};
 use crate::connector::database::catalog::{Column, Table, Type};
 use crate::connector::database::schema_change::{OracleSchema, SchemaDialect};
 use crate::connector::database::sql::CallStyle;
@@ -93,14 +93,6 @@ impl Dialect for OracleDialect {
         }
     }
 
-    fn number(&self, placeholder: &str) -> String {
-        placeholder.to_owned()
-    }
-
-    fn count(&self, placeholder: &str) -> String {
-        placeholder.to_owned()
-    }
-
     fn shown(&self, sql: &str, column: &Column) -> String {
         match column.db_type.as_str() {
             "XMLTYPE" => format!("XMLSERIALIZE(CONTENT {sql} AS CLOB)"),
@@ -120,21 +112,9 @@ impl Dialect for OracleDialect {
         String::new()
     }
 
-    fn named(&self, _computed: Computed) -> String {
-        String::new()
-    }
-
     fn comparable(&self, sql: &str, _column: &Column) -> String {
         // Large objects cannot be compared: the database says so, and so does the answer.
         sql.to_owned()
-    }
-
-    fn any(&self, _sql: &str, _placeholder: &str, _column: &Column) -> Option<String> {
-        None
-    }
-
-    fn position(&self, _sql: &str, _placeholder: &str, _column: &Column) -> Option<String> {
-        None
     }
 
     fn longest_list(&self) -> usize {
@@ -221,7 +201,7 @@ impl Dialect for OracleDialect {
 
     fn default_values(&self, table: &Table) -> String {
         let column = table.columns.iter().find(|column| !column.is_generated);
-        let name = column.map_or_else(String::new, |column| self.quote(&column.name));
+        let name = column.map_or_else(String::new, |column| self.quote(column.own_name()));
         format!(" ({name}) VALUES (DEFAULT)")
     }
 
@@ -229,7 +209,7 @@ impl Dialect for OracleDialect {
         // "INSERT", returning_clause. The driver takes the placeholders behind INTO for variables.
         let names: Vec<String> = columns
             .iter()
-            .map(|column| self.quote(&column.name))
+            .map(|column| self.quote(column.own_name()))
             .collect();
         let variables: Vec<String> = (1..=columns.len())
             .map(|position| format!(":r{position}"))

@@ -1,6 +1,6 @@
 //! PostgreSQL and what speaks its SQL.
 
-use super::{Computed, Dialect, InsertLimits, Returning, is_wide};
+use super::{Dialect, InsertLimits, Returning, is_wide};
 use crate::connector::database::catalog::{Column, Type};
 use crate::connector::database::schema_change::{PostgresqlSchema, SchemaDialect};
 use crate::connector::database::sql::{CallStyle, RenderOptions};
@@ -52,14 +52,6 @@ impl Dialect for PostgresqlDialect {
             Type::Other => text(sql, column),
             _ => sql.to_owned(),
         }
-    }
-
-    fn named_column(&self, _column: &Column) -> String {
-        String::new()
-    }
-
-    fn named(&self, _computed: Computed) -> String {
-        String::new()
     }
 
     fn comparable(&self, sql: &str, column: &Column) -> String {

@@ -4,7 +4,7 @@
 //! NULL is enforced ("Overview of Constraints"). Nothing tells the number that AUTOINCREMENT gave.
 
 use super::ansi::{json_array, json_object, one_default};
-use super::{Computed, Dialect, Returning};
+use super::{Dialect, Returning};
 use crate::connector::database::catalog::{Column, Table, Type};
 use crate::connector::database::sql::RenderOptions;
 use crate::connector::filter::{Matching, Now};
@@ -24,42 +24,6 @@ impl Dialect for SnowflakeDialect {
 
     fn placeholder(&self, _position: usize) -> String {
         "?".to_owned()
-    }
-
-    fn operand(&self, placeholder: &str, _column: &Column) -> String {
-        placeholder.to_owned()
-    }
-
-    fn number(&self, placeholder: &str) -> String {
-        placeholder.to_owned()
-    }
-
-    fn count(&self, placeholder: &str) -> String {
-        placeholder.to_owned()
-    }
-
-    fn shown(&self, sql: &str, _column: &Column) -> String {
-        sql.to_owned()
-    }
-
-    fn named_column(&self, _column: &Column) -> String {
-        String::new()
-    }
-
-    fn named(&self, _computed: Computed) -> String {
-        String::new()
-    }
-
-    fn comparable(&self, sql: &str, _column: &Column) -> String {
-        sql.to_owned()
-    }
-
-    fn any(&self, _sql: &str, _placeholder: &str, _column: &Column) -> Option<String> {
-        None
-    }
-
-    fn position(&self, _sql: &str, _placeholder: &str, _column: &Column) -> Option<String> {
-        None
     }
 
     fn matching(&self, sql: &str, column: &Column, how: Matching, pattern: &str) -> String {

@@ -33,14 +33,6 @@ impl Dialect for SqliteDialect {
         format!("CAST({placeholder} AS NUMERIC)")
     }
 
-    fn count(&self, placeholder: &str) -> String {
-        placeholder.to_owned()
-    }
-
-    fn shown(&self, sql: &str, _column: &Column) -> String {
-        sql.to_owned()
-    }
-
     fn named_column(&self, column: &Column) -> String {
         // A column without a type must not be taken for one of the type that its name happens to be.
         let name = if column.db_type.is_empty() {
@@ -68,14 +60,6 @@ impl Dialect for SqliteDialect {
             }
             _ => sql.to_owned(),
         }
-    }
-
-    fn any(&self, _sql: &str, _placeholder: &str, _column: &Column) -> Option<String> {
-        None
-    }
-
-    fn position(&self, _sql: &str, _placeholder: &str, _column: &Column) -> Option<String> {
-        None
     }
 
     fn matching(&self, sql: &str, _column: &Column, _how: Matching, pattern: &str) -> String {

@@ -3,7 +3,7 @@
 //! Transact-SQL has no truth values, no NULLS FIRST, no LIMIT and no RETURNING. What stands for them here is in the
 //! manual ("Transact-SQL reference"), whose pages are named where something is unusual.
 
-use super::{Computed, Dialect, InsertOutput, Returning};
+use super::{Dialect, InsertOutput, Returning};
 use crate::connector::database::catalog::{Column, Type};
 use crate::connector::database::plan::Nulls;
 use crate::connector::database::schema_change::{SchemaDialect, SqlserverSchema};
@@ -106,14 +106,6 @@ impl Dialect for SqlServerDialect {
         }
     }
 
-    fn number(&self, placeholder: &str) -> String {
-        placeholder.to_owned()
-    }
-
-    fn count(&self, placeholder: &str) -> String {
-        placeholder.to_owned()
-    }
-
     fn shown(&self, sql: &str, column: &Column) -> String {
         match (&column.kind, base(column)) {
             // The driver reads money as a floating-point number.
@@ -124,14 +116,6 @@ impl Dialect for SqlServerDialect {
             (Type::Other, _) => format!("{sql}.ToString()"),
             _ => sql.to_owned(),
         }
-    }
-
-    fn named_column(&self, _column: &Column) -> String {
-        String::new()
-    }
-
-    fn named(&self, _computed: Computed) -> String {
-        String::new()
     }
 
     fn comparable(&self, sql: &str, column: &Column) -> String {
@@ -283,11 +267,11 @@ impl Dialect for SqlServerDialect {
                 "timestamp" | "rowversion" => "binary(8)",
                 _ => column.db_type.as_str(),
             };
-            format!("{} {db_type}", self.quote(&column.name))
+            format!("{} {db_type}", self.quote(column.own_name()))
         });
-        let output = list(&|column| format!("INSERTED.{}", self.quote(&column.name)));
-        let names = list(&|column| self.quote(&column.name));
-        let shown = list(&|column| self.shown(&self.quote(&column.name), column));
+        let output = list(&|column| format!("INSERTED.{}", self.quote(column.own_name())));
+        let names = list(&|column| self.quote(column.own_name()));
+        let shown = list(&|column| self.shown(&self.quote(column.own_name()), column));
         Some(InsertOutput {
             before: format!("DECLARE @inserted TABLE ({declared}); "),
             before_values: format!(" OUTPUT {output} INTO @inserted ({names})"),
