@@ -42,6 +42,15 @@ pub struct Schemas {
     pub names: Vec<String>,
 }
 
+/// What callers write for a table or a routine: its own name in the home schema, `schema.name` in any other.
+pub fn api_name(schema: &str, native: &str, is_home: bool) -> String {
+    if is_home {
+        native.to_owned()
+    } else {
+        format!("{schema}.{native}")
+    }
+}
+
 /// A table or a view.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {

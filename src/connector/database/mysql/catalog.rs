@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::connect::{Flavour, Session};
 use crate::connector::database::catalog::{
     Catalog, Check, Column, DefaultValue, ForeignKey, Index as TableIndex, IndexOrigin, Restated,
-    Schemas, Table, Type,
+    Schemas, Table, Type, api_name,
 };
 use crate::connector::database::dialect::mysql::{NATIVE_JSON, NATIVE_SPATIAL};
 
@@ -307,11 +307,7 @@ impl Draft {
         self.positions
             .insert((schema.clone(), native.clone()), self.tables.len());
         self.tables.push(Table {
-            name: if schema == home {
-                native.clone()
-            } else {
-                format!("{schema}.{native}")
-            },
+            name: api_name(&schema, &native, schema == home),
             schema: Some(schema),
             native,
             is_view,

@@ -11,7 +11,7 @@ use super::connection::{Asked, AskedTable, Open};
 use super::error::{Cause, Failure};
 use super::watch::Watch;
 use crate::connector::database::catalog::{
-    Catalog, Column, DefaultValue, ForeignKey, Index, IndexOrigin, Table, Type,
+    Catalog, Column, DefaultValue, ForeignKey, Index, IndexOrigin, Table, Type, api_name,
 };
 use crate::connector::database::dialect::mysql::NATIVE_JSON;
 
@@ -69,7 +69,7 @@ pub(super) fn read_catalog(
         // A driver without positions gives them in their order.
         columns.sort_by_key(|(place, _)| *place);
         tables.push(Table {
-            name: api_name(listed.schema.as_deref(), &listed.native, home.as_deref()),
+            name: shown_name(listed.schema.as_deref(), &listed.native, home.as_deref()),
             schema: listed.schema.clone(),
             native: listed.native.clone(),
             is_view: listed.is_view,
@@ -187,11 +187,11 @@ fn home(open: &mut Open<'_>, served: &Served, watch: &Watch) -> Result<Option<St
     Ok(rows.first().and_then(|row| text(row, 0)))
 }
 
-fn api_name(schema: Option<&str>, native: &str, home: Option<&str>) -> String {
-    match schema {
-        Some(schema) if home.is_some_and(|home| home != schema) => format!("{schema}.{native}"),
-        _ => native.to_owned(),
-    }
+fn shown_name(schema: Option<&str>, native: &str, home: Option<&str>) -> String {
+    schema.map_or_else(
+        || native.to_owned(),
+        |schema| api_name(schema, native, home.is_none_or(|home| home == schema)),
+    )
 }
 
 /// The pattern for schemas: what is named may hold `_`, which matches itself too; exact names are compared later.

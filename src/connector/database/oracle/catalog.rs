@@ -9,6 +9,7 @@ use super::driver::{Bound, Cell, Next, Session};
 use super::error::{Cause, Fault};
 use crate::connector::database::catalog::{
     Catalog, Check, Column, DefaultValue, ForeignKey, Index, IndexOrigin, Schemas, Table, Type,
+    api_name,
 };
 
 /// How many statements reading everything takes.
@@ -262,11 +263,7 @@ impl Draft {
         self.positions
             .insert((schema.clone(), native.clone()), self.tables.len());
         self.tables.push(Table {
-            name: if schema == self.home {
-                native.clone()
-            } else {
-                format!("{schema}.{native}")
-            },
+            name: api_name(&schema, &native, schema == self.home),
             schema: Some(schema),
             native,
             is_view: number(row, 2) == Some(1),

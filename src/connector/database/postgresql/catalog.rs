@@ -10,6 +10,7 @@ use tokio_postgres::{Client, Row};
 use super::decode::Decoder;
 use crate::connector::database::catalog::{
     Catalog, Check, Column, DefaultValue, ForeignKey, Index, IndexOrigin, Schemas, Table, Type,
+    api_name,
 };
 
 /// The schemas that are served, and the one whose tables go without a prefix. Parameter 1 is the manifest's `schema`.
@@ -320,11 +321,7 @@ impl Draft {
         let kind: String = row.try_get(3)?;
         self.positions.insert(oid, self.tables.len());
         self.tables.push(Table {
-            name: if *is_home {
-                native.clone()
-            } else {
-                format!("{schema}.{native}")
-            },
+            name: api_name(schema, &native, *is_home),
             schema: Some(schema.clone()),
             native,
             is_view: matches!(kind.as_str(), "v" | "m"),

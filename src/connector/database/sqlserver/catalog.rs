@@ -13,7 +13,7 @@ use super::error::{is_answer, lacks_views};
 use super::pool::{Native, rows_of};
 use crate::connector::database::catalog::{
     Catalog, Check, Column, DefaultValue, ForeignKey, Index, IndexOrigin, Routines, Schemas, Table,
-    Type,
+    Type, api_name,
 };
 
 /// How many statements reading everything takes.
@@ -245,11 +245,7 @@ impl Draft {
         }
         self.positions.insert(object, self.tables.len());
         self.tables.push(Table {
-            name: if is_home {
-                native.clone()
-            } else {
-                format!("{schema}.{native}")
-            },
+            name: api_name(&schema, &native, is_home),
             schema: Some(schema),
             native,
             is_view: truth(row, 3),

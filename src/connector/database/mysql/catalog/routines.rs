@@ -6,7 +6,7 @@ use mysql_async::Error as NativeError;
 
 use super::{kind_of, number, picklist, rows, text};
 use crate::connector::database::catalog::{
-    Column, Direction, Parameter, Returns, Routine, RoutineKind, Routines, Type,
+    Column, Direction, Parameter, Returns, Routine, RoutineKind, Routines, Type, api_name,
 };
 use crate::connector::database::mysql::connect::Session;
 
@@ -112,11 +112,7 @@ pub(super) async fn read(
         let interface = interfaces.remove(&key).unwrap_or_default();
         let (schema, native, kind) = key;
         routines.push(Routine {
-            name: if home == Some(&schema) {
-                native.clone()
-            } else {
-                format!("{schema}.{native}")
-            },
+            name: api_name(&schema, &native, home == Some(&schema)),
             schema: Some(schema),
             native,
             kind: if kind == "PROCEDURE" {

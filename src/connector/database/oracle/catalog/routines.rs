@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::super::driver::Cell;
 use super::{Name, Shape, name_of, number, text};
 use crate::connector::database::catalog::{
-    Column, Direction, Parameter, Returns, Routine, RoutineKind, Routines, Type,
+    Column, Direction, Parameter, Returns, Routine, RoutineKind, Routines, Type, api_name,
 };
 
 /// Procedures and functions outside packages. `:1` is a schema, or NULL.
@@ -160,11 +160,7 @@ pub(super) fn assemble(
         }
         let (schema, native) = name;
         found.push(Routine {
-            name: if schema == home {
-                native.clone()
-            } else {
-                format!("{schema}.{native}")
-            },
+            name: api_name(&schema, &native, schema == home),
             schema: Some(schema),
             native,
             kind: if is_procedure {

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Row};
 
 use super::{Types, default_value, dimensions, resolve};
 use crate::connector::database::catalog::{
-    Column, Direction, Parameter, Returns, Routine, RoutineKind, Routines, Type,
+    Column, Direction, Parameter, Returns, Routine, RoutineKind, Routines, Type, api_name,
 };
 
 /// Procedures and plain functions that the account may execute, without those of extensions, which belong to nobody's
@@ -169,11 +169,7 @@ fn routine(
         set_or(vec![column], value)
     };
     Ok(Routine {
-        name: if is_home {
-            native.clone()
-        } else {
-            format!("{schema}.{native}")
-        },
+        name: api_name(schema, &native, is_home),
         schema: Some(schema.to_owned()),
         native,
         kind: if is_procedure {

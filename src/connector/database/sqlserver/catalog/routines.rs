@@ -8,7 +8,7 @@ use tiberius::Row;
 use super::super::pool::{Native, rows_of};
 use super::{Shape, number, text, truth};
 use crate::connector::database::catalog::{
-    Column, Direction, Parameter, Returns, Routine, RoutineKind, Routines,
+    Column, Direction, Parameter, Returns, Routine, RoutineKind, Routines, api_name,
 };
 
 /// Procedures and functions that are not the server's own. Table-valued functions are read, all others are run
@@ -151,11 +151,7 @@ fn assemble(
             })
         };
         found.push(Routine {
-            name: if is_home {
-                native.clone()
-            } else {
-                format!("{schema}.{native}")
-            },
+            name: api_name(&schema, &native, is_home),
             schema: Some(schema),
             native,
             kind: if is_procedure {
